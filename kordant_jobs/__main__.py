@@ -1,4 +1,4 @@
-"""`python3 -m kordant_jobs …`: standard library only. Makes the environment on first use, then is the CLI.
+"""`python3 -m kordant_jobs …`: standard library only. Makes the environment on first use, then runs the CLI.
 
 The first lines parse on every Python 3, so that an old one gets a sentence and not a SyntaxError.
 """

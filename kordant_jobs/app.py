@@ -1,7 +1,7 @@
-"""The system as the engine is given it: the catalogue's jobs, our definitions, our settings.
+"""The system that the engine runs: the catalogue's jobs, our definitions, our settings.
 
 As a program it runs one of the engine's processes, as `up` does: `python -m kordant_jobs.app daemon | warm |
-code-server …`. Light to import: Dagster comes with the processes.
+code-server …`. It is light to import: the processes import Dagster.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _prune_suppressions(connection: Connection, before: datetime, limit: int) ->
 
 
 def _old_files() -> list[Path]:
-    """Mails in the maildir and logs of ended processes that are older than their time."""
+    """Mails in the maildir and logs of ended processes that are older than their term."""
     found, now = load_settings(), time.time()
     kinds = ((found.mails, "*/*", found.keep_mails_days), (found.state_dir / "logs", "*.log.*", found.keep_logs_days))
     old = []

@@ -30,16 +30,16 @@ BulkWord = Literal["replay", "acknowledge", "expire"]
 
 REPEATED = frozenset({429, 503})
 LONGEST_WAIT_S = 60.0
-"""A Retry-After that is longer is the caller's to wait for."""
+"""The longest Retry-After that the client waits for; a longer one is left to the caller."""
 STREAM_S = 300
-"""The longest that the API keeps one stream of events open."""
+"""The longest time for which the API keeps one stream of events open."""
 OPEN = frozenset({"pending", "running"})
 TAGS = 1000
-"""ETags that are remembered, for `change`."""
+"""The number of ETags remembered, for `change`."""
 
 
 class ApiProblem(KordantError):
-    """The API's refusal (RFC 9457): `code`, `status`, and where it says so `rule`, `retry_after_s` and `errors`."""
+    """The API's refusal (RFC 9457): `code`, `status`, and where it gives them `rule`, `retry_after_s` and `errors`."""
 
     def __init__(self, status: int, body: Mapping[str, Any], retry_after_s: float | None) -> None:
         super().__init__(f"the API answered {status} {body.get('code', '')}: {body.get('detail', 'no reason given')}")
@@ -48,7 +48,7 @@ class ApiProblem(KordantError):
 
 
 class Client:
-    """Calls the API at `url` with a token. `times`: how often a call is made that answers 429 or 503."""
+    """Calls the API at `url` with a token. `times`: the most attempts of a call that is answered 429 or 503."""
 
     def __init__(self, url: str, token: str, *, timeout_s: float = 30.0, times: int = 3) -> None:
         headers = {"Authorization": f"Bearer {token}"}
@@ -118,12 +118,12 @@ class Client:
     def change(
         self, request_id: UUID, *, priority: PriorityWord | None = None, run_at: datetime | None = None
     ) -> api.RequestOut:
-        """Another priority or time for a waiting request, unless it has changed since this client read it last."""
+        """Change the priority or time of a waiting request, unless it has changed since this client read it last."""
         body = api.RequestChange(priority=priority, run_at=run_at)
         return self._change(api.RequestOut, f"/requests/{request_id}", body)
 
     def cancel(self, request_id: UUID, note: str = "") -> api.RequestOut:
-        """Cancel what waits; ask what runs to stop."""
+        """Cancel a waiting request; ask a running one to stop."""
         return self._act(request_id, "cancel", note)
 
     def retry(self, request_id: UUID, note: str = "") -> api.RequestOut:
@@ -131,22 +131,23 @@ class Client:
         return self._act(request_id, "retry", note)
 
     def acknowledge(self, request_id: UUID, note: str = "") -> api.RequestOut:
-        """Say that a dead request was seen."""
+        """Record that a dead request was seen."""
         return self._act(request_id, "acknowledge", note)
 
     def expire(self, request_id: UUID, note: str = "") -> api.RequestOut:
-        """Give a dead request up for good."""
+        """Give up a dead request for good."""
         return self._act(request_id, "expire", note)
 
     def bulk(
         self, action: BulkWord, where: api.BulkFilter, *, expected_count: int | None = None, dry_run: bool = False
     ) -> api.BulkOut:
-        """Replay, acknowledge or expire dead requests; ask with `dry_run` first and give its `matched` back."""
+        """Replay, acknowledge or expire dead requests. First call it with `dry_run`, then pass its `matched` as
+        `expected_count`."""
         body = api.BulkAction(action=action, filter=where, expected_count=expected_count, dry_run=dry_run)
         return self._post(api.BulkOut, "/bulk-actions", body)
 
     def watch(self, request_id: UUID, *, timeout_s: float = 60.0) -> Iterator[api.RequestOut]:
-        """The request as it is, and again at each change, until it has ended or the time is over."""
+        """The request now, and again at each change, until it has ended or the time is over."""
         params = {"timeout_s": max(1.0, min(timeout_s, STREAM_S))}
         path = f"/requests/{request_id}/events"
         with self._http.stream("GET", path, params=params, timeout=STREAM_S) as answer:
@@ -177,7 +178,7 @@ class Client:
     # Events, jobs, schedules, proposals
 
     def topics(self) -> list[api.TopicOut]:
-        """The topics of events, and which jobs each starts."""
+        """The topics of events, with the jobs that each starts."""
         return self._get(api.Topics, "/topics").items
 
     def publish(
@@ -194,7 +195,7 @@ class Client:
         return self._get(api.Me, "/me")
 
     def definitions(self) -> list[api.Definition]:
-        """The jobs that there are."""
+        """All jobs."""
         return self._get(api.Definitions, "/definitions").items
 
     def schedules(self) -> list[api.ScheduleOut]:
@@ -219,7 +220,7 @@ class Client:
         return self._post(api.ScheduleOut, f"/schedules/{job}/{tier}/pause", api.Pause(reason=reason, until=until))
 
     def resume_schedule(self, job: str, tier: str) -> api.ScheduleOut:
-        """Have a paused row go on."""
+        """Resume a paused row."""
         return self._post(api.ScheduleOut, f"/schedules/{job}/{tier}/resume", api.Note())
 
     def diff_schedule(self, job: str, tier: str, changes: Mapping[str, Any], days: int = 7) -> api.DiffOut:
@@ -234,11 +235,11 @@ class Client:
         return self._post(api.ChangeSetOut, "/change-sets", api.Proposal(job=job, tier=tier, changes=dict(changes)))
 
     def propose_first_trigger(self, job: str) -> api.ChangeSetOut:
-        """As an agent, ask a person for the first request of a job that one has a grant of."""
+        """As an agent, ask a person to approve the first request of a job that the agent has a grant for."""
         return self._post(api.ChangeSetOut, "/change-sets", api.Proposal(kind="first_trigger", job=job))
 
     def propose_grant(self, job: str, changes: Mapping[str, Any]) -> api.ChangeSetOut:
-        """As an agent, ask a person for a grant of a job, or for other bounds of it (fields of `api.GrantChange`)."""
+        """As an agent, ask a person for a grant of a job, or for other limits of it (fields of `api.GrantChange`)."""
         return self._post(api.ChangeSetOut, "/change-sets",
                           api.Proposal(kind="grant_change", job=job, changes=dict(changes)))  # fmt: skip
 
@@ -251,7 +252,7 @@ class Client:
         return self._get(api.ChangeSetOut, f"/change-sets/{change_id}")
 
     def approve(self, change: api.ChangeSetOut) -> api.ChangeSetOut:
-        """Approve a proposal as it was read: by its digest."""
+        """Approve a proposal as it was read, identified by its digest."""
         return self._post(api.ChangeSetOut, f"/change-sets/{change.id}/approve", api.Approval(digest=change.digest))
 
     def reject(self, change_id: UUID, note: str = "") -> api.ChangeSetOut:
@@ -259,7 +260,7 @@ class Client:
         return self._post(api.ChangeSetOut, f"/change-sets/{change_id}/reject", api.Note(note=note))
 
     def withdraw(self, change_id: UUID) -> api.ChangeSetOut:
-        """Take a proposal of one's own back."""
+        """Withdraw one's own proposal."""
         return self._post(api.ChangeSetOut, f"/change-sets/{change_id}/withdraw", api.Note())
 
     def audit(self, *, before: int | None = None, limit: int = 50) -> api.AuditPage:
@@ -301,7 +302,7 @@ class Client:
         raise AssertionError("a call is made at least once")
 
     def _remember(self, method: str, path: str, tag: str | None) -> None:
-        """Keep the ETag of what was read; an action of ours makes what was read before it old."""
+        """Remember the ETag of what was read; our own action invalidates the ETags of earlier reads."""
         if method == "POST":
             self._tags.pop(path.rpartition("/")[0], None)
         elif tag is not None:

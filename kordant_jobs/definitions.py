@@ -1,4 +1,5 @@
-"""The definitions that Dagster loads: jobs, triggers and resources, joined. To add a job, see the README."""
+"""The definitions that Dagster loads: jobs, triggers and resources combined. `docs/add-a-job.md` explains how to add a
+job."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ from kordant_jobs.triggers.schedules import register_schedules
 warnings.filterwarnings("ignore", category=dg.BetaWarning, message="Parameter `owners`")
 
 JOBS: tuple[Jobs, ...] = tuple(import_module(f"kordant_jobs.jobs.{row.name}.job").JOBS for row in CATALOG)
-"""A row of the catalogue is a job: the `JOBS` of the module that is named after it."""
+"""Each row of the catalogue is a job: the `JOBS` of the module of its name."""
 
 SCHEDULED = {row.job for row in SCHEDULES}
 

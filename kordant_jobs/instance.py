@@ -1,8 +1,8 @@
 """The classes that dagster.yaml names: the engine's run coordinator, run launcher, storage and compute logs, bound to
 our system.
 
-Dagster's own commands, typed in the checkout, come in here: they find or start Postgres, and run jobs as Dagster does
-it where no `up` serves the queue.
+They also make Dagster's own commands work in the checkout: they find or start Postgres, and run jobs in Dagster's own
+way where no `up` serves the queue.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from kordant_jobs.triggers import reloader
 __all__ = ["ComputeLogs", "Coordinator", "Launcher", "Storage"]
 
 ComputeLogs = QuietComputeLogManager
-"""A step's output without a process a stream; in storage/ below DAGSTER_HOME."""
+"""The output of a step, captured without a separate process for each stream, in storage/ below DAGSTER_HOME."""
 
 
 class Coordinator(RequestCoordinator):
-    """Every run that Dagster submits becomes a request of our queue."""
+    """Makes a request in our queue of every run that Dagster submits."""
 
     system = SYSTEM
 
 
 class Launcher(HostRunLauncher):
-    """Runs start from the warm process here, on other hosts, or as Dagster starts them."""
+    """Starts runs from the warm process here, on other hosts, or in Dagster's own way."""
 
     system = SYSTEM
 
@@ -45,14 +45,14 @@ class Storage(ServerStorage):
 
     @classmethod
     def find_server(cls) -> str:
-        """The URL of Dagster's schema, once Postgres runs and is migrated."""
+        """The URL of Dagster's schema, after starting Postgres and migrating it."""
         return join()
 
 
 @lru_cache(maxsize=1)
 def join() -> str:
-    """Make this process, and those that it starts, part of the project: Postgres runs until it ends, our settings name
-    it, and without an `up` that serves the queue Dagster's own coordinator and launcher are used.
+    """Make this process and its children part of the project: Postgres runs until it ends, our settings configure it,
+    and without an `up` that serves the queue Dagster's own coordinator and launcher are used.
 
     Raises:
         KordantError: one line that says what is missing.

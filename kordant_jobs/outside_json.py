@@ -1,4 +1,4 @@
-"""JSON that others wrote: whatever is wrong with it is a ValueError."""
+"""Parses JSON from outside: any fault in it is a ValueError."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def loads(text: str | bytes, **options: Any) -> Any:
-    """The value of a JSON text; `options` as `json.loads` takes them.
+    """The value of a JSON text; `options` are those of `json.loads`.
 
     Raises:
         ValueError: it is no JSON, is in no encoding of JSON, or is nested deeper than Python reads.

@@ -1,4 +1,4 @@
-"""The outside parties that jobs talk to, as Protocols. Each has a real adapter and a fake beside it in `adapters/`."""
+"""The outside parties that jobs use, as Protocols. Each has a real adapter and a fake beside it in `adapters/`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class BreachCatalogue(Protocol):
     """A catalogue of the known breaches (HIBP v3 model)."""
 
     def read(self) -> bytes:
-        """The whole catalogue as it came, not yet looked into.
+        """The raw bytes of the whole catalogue.
 
         Raises:
             SourceUnavailable: it could not be had.
@@ -38,7 +38,7 @@ class BreachCatalogue(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """One identifier to ask a source about. The identifier is never part of its text form."""
+    """One identifier to ask a source about. The identifier is left out of `repr`."""
 
     item_id: UUID
     kind: IdentifierKind
@@ -47,8 +47,8 @@ class Question:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One breach in which a source says the identifier stands. `reference` is the source's own stable key for it, never
-    its title; `breach` is the source's description of it beside that, if any."""
+    """One breach with the identifier, according to a source. `reference` is the source's own stable key for it, never
+    its title; `breach` is the source's description, if it gave one."""
 
     reference: str
     breach: Breach | None = None
@@ -56,10 +56,8 @@ class Finding:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """The answer of a source about one identifier. Only a whole, well-formed answer that names nothing is clean.
-
-    `retry_after_s` is the source's own word on when to ask again, capped.
-    """
+    """The answer of a source on one identifier. Only a complete, well-formed answer without findings is clean.
+    `retry_after_s` is the source's own wait before the next question, capped."""
 
     item_id: UUID
     verdict: Verdict
@@ -76,11 +74,9 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceTerms:
-    """The terms of the plan of a source's key: requests a minute, and searches that need no whole identifier.
-
-    `burst` is how many requests may go out at once, None where only the minute counts; `stealer_log_domains` are the
-    mail domains for which stealer logs may be asked.
-    """
+    """The terms of a source key's plan: requests a minute, and searches without the whole identifier. `burst` is the
+    number of requests that may be sent at once, None where only the minute counts; `stealer_log_domains` are the mail
+    domains for which stealer logs may be requested."""
 
     requests_per_minute: int
     burst: int | None = None
@@ -90,7 +86,7 @@ class SourceTerms:
 
 
 class ExposureSource(Protocol):
-    """An outside source that can be asked whether an identifier stands in a breach."""
+    """An outside source that can be asked whether an identifier is in a breach."""
 
     @property
     def source(self) -> Source:
@@ -98,20 +94,20 @@ class ExposureSource(Protocol):
         ...
 
     def requests_for(self, kind: IdentifierKind) -> int:
-        """The number of requests that one question of this kind costs; 0: it cannot be asked about such."""
+        """The number of requests for one question of this kind; 0: the source does not accept the kind."""
         ...
 
     def cost(self, question: Question) -> int:
-        """The number of requests that this question costs: that of its kind, or more for some."""
+        """The number of requests for this question: that of its kind, or more for some."""
         ...
 
     def ask(self, questions: Sequence[Question]) -> list[Answer]:
-        """An answer a question, in their order, in bounded time. Whatever the server does becomes an answer (at worst
-        *unknown*), never an error. Each request is made once: asking again is the caller's to decide."""
+        """One answer for each question, in their order, in limited time. Whatever the server does becomes an answer (at
+        worst *unknown*), never an error. Each request is made once: the caller decides about retries."""
         ...
 
     def terms(self) -> SourceTerms | None:
-        """The terms of its key, asked again; None where they are the same for all keys.
+        """The terms of its key, read again; None where they are the same for all keys.
 
         Raises:
             SourceUnavailable: it did not say.
@@ -119,11 +115,11 @@ class ExposureSource(Protocol):
         ...
 
     def under(self, terms: SourceTerms) -> ExposureSource:
-        """The same source, asked as these terms allow."""
+        """The same source, limited to these terms."""
         ...
 
     def describe(self, reference: str) -> Breach | None:
-        """The source's description of one of its breaches; None when it knows none of that key.
+        """The source's description of one of its breaches; None when it has none with that key.
 
         Raises:
             SourceUnavailable: it did not say.
@@ -145,11 +141,9 @@ class BreachFeed(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class OutgoingMail:
-    """One mail to one person, ready to go: `content` is the whole message as RFC 5322 bytes.
-
-    `id` stays the same over all attempts and is in the Message-ID, so that a recipient can recognise a second copy.
-    Neither the recipient nor the content is ever part of its text form.
-    """
+    """One mail to one person, ready to send: `content` is the whole message as RFC 5322 bytes. `id` is the same in all
+    attempts and part of the Message-ID, so that a recipient can recognise a second copy. Recipient and content are left
+    out of `repr`."""
 
     id: UUID
     recipient: str = field(repr=False)
@@ -160,11 +154,9 @@ class OutgoingMail:
 
 @dataclass(frozen=True, kw_only=True)
 class OutgoingPush:
-    """One push message to one device or browser. `address` is its token (of a browser: its subscription, as JSON).
-
-    `id` stays the same over all attempts. Where the provider can, a message with the same `id` replaces the one before
-    it on the device. `data` are strings for the app: ids only.
-    """
+    """One push message to one device or browser. `address` is its token (for a browser: its subscription, as JSON).
+    `id` is the same in all attempts. Where the provider supports it, a message with the same `id` replaces the former
+    one on the device. `data` are strings for the app: ids only."""
 
     id: UUID
     address: str = field(repr=False)
@@ -177,7 +169,7 @@ class OutgoingPush:
 
 @dataclass(frozen=True, kw_only=True)
 class OutgoingText:
-    """One text message to one phone, `address` as +E.164. `id` stays the same over all attempts."""
+    """One text message to one phone, `address` as +E.164. `id` is the same in all attempts."""
 
     id: UUID
     address: str = field(repr=False)
@@ -190,22 +182,22 @@ class DeliveryOutcome(StrEnum):
     DELIVERED = "delivered"
     """Accepted by the provider, now or (where it can tell) before."""
     DEFERRED = "deferred"
-    """Not now; the same message may be taken later (SMTP 4yz, HTTP 429 and 5yz)."""
+    """Temporarily refused; the same message may be accepted later (SMTP 4yz, HTTP 429 and 5yz)."""
     UNCERTAIN = "uncertain"
-    """It was handed over and no answer came: it may have been taken. Sending it again may make a second copy."""
+    """Handed over without an answer: it may have been accepted. Sending it again may make a second copy."""
     NO_SUCH_ADDRESS = "no_such_address"
-    """The address does not exist or takes nothing; writing again would harm our standing (5.1.1, a dead token)."""
+    """The address does not exist or accepts nothing; writing again would harm our reputation (5.1.1, a dead token)."""
     MISMATCH = "mismatch"
     """The address does not fit our key, topic or project: it is dead, or our set-up is wrong."""
     REFUSED = "refused"
-    """Refused for a reason that an operator has to check (policy, size, an answer that says no more)."""
+    """Refused for a reason that an operator has to check (policy, size, an answer without details)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
     """The delivery of the message `mail_id`. `code` is the reply's code (`smtp 450 4.2.1`, `fcm UNREGISTERED`), never
-    its text; `retry_after_s`, `provider_id` and `gone_at` (since when the address has been no more) are the provider's
-    own values, where it gave them."""
+    its text; `retry_after_s`, `provider_id` and `gone_at` (the time since when the address is invalid) are the
+    provider's own values, where it gave them."""
 
     mail_id: UUID
     outcome: DeliveryOutcome
@@ -223,11 +215,12 @@ class Transport(Protocol[M_contra]):
     """A provider that accepts messages."""
 
     def deliver(self, messages: Iterable[M_contra], /) -> Generator[Delivery, None, None]:
-        """Deliver messages; gives each one's outcome as it becomes known. Mails go one after another, in order.
+        """Deliver messages, and yield each one's outcome as it becomes known. Mails are sent one after another, in
+        order.
 
-        A message that cannot be handed over has an outcome of its own and stops no other. To stop, end `messages`:
-        what was taken from them by then is still delivered and reported. A generator that is closed early has sent
-        what it gave; of what it had taken and not given, nothing is known.
+        A message that cannot be handed over gets an outcome of its own and stops no other. To stop, end `messages`:
+        those taken by then are still delivered and reported. When the generator is closed early, the yielded messages
+        were sent; the outcome of others that it had taken is unknown.
 
         Raises:
             SourceUnavailable: the transport itself failed (not reached).
@@ -244,10 +237,10 @@ TextTransport = Transport[OutgoingText]
 
 
 class ReportStorage(Protocol):
-    """The storage of finished reports, by their content."""
+    """Stores finished reports, by their content."""
 
     def put(self, content: bytes) -> str:
-        """Keep `content`; the same content is kept once. Returns its key, which tells nothing about a person.
+        """Store `content`; the same content is stored once. Returns its key, which reveals nothing about a person.
 
         Raises:
             TransientError: it could not be kept. Nothing of it is there.
@@ -255,7 +248,7 @@ class ReportStorage(Protocol):
         ...
 
     def get(self, key: str) -> bytes:
-        """The content kept under `key`.
+        """The content stored under `key`.
 
         Raises:
             PermanentError: there is none, or it is not what was put there.
@@ -264,7 +257,7 @@ class ReportStorage(Protocol):
         ...
 
     def old_keys(self, before: datetime) -> Iterator[str]:
-        """Keys of what was put before a moment, and of nothing else that lies there.
+        """Keys of reports stored before a given time, and of no other files there.
 
         Raises:
             TransientError: the store does not answer.
@@ -272,7 +265,7 @@ class ReportStorage(Protocol):
         ...
 
     def delete(self, key: str) -> None:
-        """Delete what is kept under `key`; nothing there is fine.
+        """Delete the content under `key`, if it exists.
 
         Raises:
             PermanentError: it is no key of a report.
@@ -283,17 +276,17 @@ class ReportStorage(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class InboundMessage:
-    """One mail as it came in; `key` names it at its source."""
+    """One received mail; `key` identifies it at its source."""
 
     key: str
     content: bytes = field(repr=False)
 
 
 class InboundMail(Protocol):
-    """A mailbox that brokers answer to."""
+    """A mailbox for brokers' replies."""
 
     def messages(self, limit: int) -> Iterable[InboundMessage]:
-        """Up to `limit` mails that were not read yet, the oldest first.
+        """Up to `limit` unread mails, the oldest first.
 
         Raises:
             SourceUnavailable: the mailbox cannot be read.
@@ -301,22 +294,22 @@ class InboundMail(Protocol):
         ...
 
     def done(self, keys: Sequence[str]) -> None:
-        """Mails were taken: what they say is in the database, sealed, and they go from the mailbox."""
+        """Delete mails from the mailbox whose content is stored, encrypted, in the database."""
         ...
 
     def put_aside(self, keys: Sequence[str]) -> None:
-        """Mails belong to no request: they are kept for an operator, and not read again."""
+        """Set aside mails that belong to no request: they are kept for an operator, and not read again."""
         ...
 
     def tidy(self, before: datetime) -> int:
-        """Delete the mails put aside that came before a moment: they may be personal, and no request says whose they
-        are. Returns how many."""
+        """Delete the mails that were set aside before a given time: they may be personal, and belong to no request.
+        Returns their number."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class RescanQuestion:
-    """A person to look for on one site; `recipe` says how (see `adapters.brokers.search`)."""
+    """A person to search for on one site; `recipe` describes how (see `adapters.brokers.search`)."""
 
     site: str
     recipe: Mapping[str, str]
@@ -325,7 +318,7 @@ class RescanQuestion:
 
 @dataclass(frozen=True, kw_only=True)
 class RescanAnswer:
-    """The answer of a site to a check. Only a page that says so itself is *not listed*; `reason` is a code where it is
+    """The result of checking a site. It is *not listed* only when the page says so; `reason` is a code where it is
     unknown."""
 
     verdict: CheckVerdict
@@ -333,17 +326,17 @@ class RescanAnswer:
 
 
 class RescanSource(Protocol):
-    """A way to see whether a broker lists a person."""
+    """Checks whether a broker lists a person."""
 
     def check(self, question: RescanQuestion) -> RescanAnswer:
-        """Look once. Whatever the site does is an answer, at worst *unknown*, never an error."""
+        """Check once. Whatever the site does gives an answer, at worst *unknown*, never an error."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class WebOutcome:
-    """The outcome of one request to a broker's site: `done` when the site said what was expected, `uncertain` when it
-    may have been accepted. `code` is a code, never a text of the site."""
+    """The outcome of one request to a broker's site: `done` when the site gave the expected answer, `uncertain` when it
+    may have accepted the request. `code` is a code, never text of the site."""
 
     done: bool
     code: str
@@ -351,20 +344,20 @@ class WebOutcome:
 
 
 class BrokerWeb(Protocol):
-    """The web sites of brokers, for what no mail does."""
+    """Brokers' web sites, for steps that a mail cannot do."""
 
     def follow(self, url: str, domains: frozenset[str]) -> WebOutcome:
-        """Open a confirmation link, with every redirect on one of `domains`; nothing else is opened."""
+        """Open a confirmation link. Every redirect must stay within `domains`; nothing else is opened."""
         ...
 
     def post(self, form: Mapping[str, Any], fields: Mapping[str, str]) -> WebOutcome:
-        """Post a plain form as its recipe says, once."""
+        """Post a plain form once, as its recipe describes."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class RightsStatus:
-    """A status object of the Data Rights Protocol, as far as it could be read."""
+    """A status object of the Data Rights Protocol, as far as it is readable."""
 
     request_id: str
     state: str
@@ -375,8 +368,8 @@ class RightsStatus:
 
 
 class RightsError(Exception):
-    """A business answered a protocol call with an error. `fatal`: it never succeeds; `forbidden`: our token is not
-    accepted any more."""
+    """A business answered a protocol call with an error. `fatal`: it can never succeed; `forbidden`: our token is no
+    longer accepted."""
 
     def __init__(self, code: str, *, fatal: bool = False, forbidden: bool = False) -> None:
         super().__init__(code)
@@ -384,10 +377,10 @@ class RightsError(Exception):
 
 
 class RightsAgent(Protocol):
-    """Us as an authorised agent of the Data Rights Protocol 1.0."""
+    """Our role as an authorised agent of the Data Rights Protocol 1.0."""
 
     def register(self, business: Mapping[str, Any]) -> str:
-        """A new token at a business; it ends the one before.
+        """A new token at a business; it invalidates the former one.
 
         Raises:
             RightsError, SourceUnavailable: it was refused, or there was no answer.
@@ -410,7 +403,7 @@ class RightsAgent(Protocol):
 
 
 class SynthesisDetector(Protocol):
-    """A model that scores windows of sound for signs of synthesis; high is like human speech."""
+    """A model that scores windows of sound for signs of synthesis; a high score is like human speech."""
 
     manifest: Manifest
 
@@ -425,8 +418,8 @@ class SynthesisDetector(Protocol):
 
 
 class BankFailed(Exception):
-    """A connection could not be read: what that asks of us, a code, and when to ask again. `consent`: how it ended;
-    `refused`: the server answered that it did nothing, so that the call counts against no limit."""
+    """A connection could not be read: the reaction to it, a code, and the time of the next attempt. `consent`: how it
+    ended; `refused`: the server answered that it did nothing, so that the call counts against no limit."""
 
     def __init__(
         self,
@@ -445,7 +438,7 @@ class BankFailed(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class KnownAccount:
-    """The kept facts of an account that is read again. `provisional` are ids of rows that are not final."""
+    """The stored facts of an account that is read again. `provisional` are ids of rows that are not final."""
 
     provider_id: str = field(repr=False)
     kind: AccountKind
@@ -456,8 +449,8 @@ class KnownAccount:
 
 @dataclass(frozen=True, kw_only=True)
 class BankQuestion:
-    """One connection to read. `item` is the provider's id (OFB: consent and refresh token); `cursor` is what the last
-    committed read gave, empty the first time."""
+    """One connection to read. `item` is the provider's id (OFB: consent and refresh token); `cursor` is from the last
+    committed read, empty the first time."""
 
     institution: str
     item: str = field(repr=False)
@@ -467,11 +460,11 @@ class BankQuestion:
 
 
 class BankCalls(Protocol):
-    """The limits under which a provider is called, which all processes share."""
+    """The limits of calls to a provider, which all processes share."""
 
     def one(self, endpoint: str, subject: str = "") -> AbstractAsyncContextManager[None]:
-        """Within the block one call is made. It counts against the month's limit of its endpoint and subject (an
-        account, a consent), unless the block ends with a BankFailed that says `refused`: then it is given back.
+        """Make one call within the block. It counts against the month's limit of its endpoint and subject (an account,
+        a consent), unless the block ends with a BankFailed with `refused`: then it is released.
 
         Raises:
             BankFailed: busy, `budget` or `rate`: the limit is reached, and no call was made.
@@ -484,11 +477,11 @@ class Bank(Protocol):
 
     @property
     def provider(self) -> Provider:
-        """The name of the source."""
+        """The provider's name."""
         ...
 
     async def read(self, question: BankQuestion, calls: BankCalls) -> ConnectionRead:
-        """Read one connection to its end, each call once.
+        """Read one connection completely, each call once.
 
         Raises:
             BankFailed: nothing of it could be read.
@@ -496,7 +489,7 @@ class Bank(Protocol):
         ...
 
     async def end(self, item: str, institution: str) -> None:
-        """Delete the connection at the provider; one that is gone already is fine.
+        """Delete the connection at the provider; one that no longer exists there is fine.
 
         Raises:
             BankFailed: it could not be deleted: try again.
@@ -506,31 +499,31 @@ class Bank(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class SignIn:
-    """One sign-in of a person through an OpenID provider, from the way there to the way back."""
+    """One sign-in of a person through an OpenID provider, from the redirect there to the return."""
 
     redirect_uri: str
     state: str
     nonce: str
     verifier: str = field(repr=False)
-    """Of PKCE: its holder may redeem the code."""
+    """The PKCE verifier: its holder may redeem the code."""
     is_again: bool = False
-    """True: the person proves anew who they are, even with a session at the provider."""
+    """True: the person must sign in anew, even with a session at the provider."""
 
 
 class SignInRefused(PermanentError):
-    """A sign-in that does not count. The text is a closed word: what was wrong, without any value."""
+    """A sign-in that is refused. The text is a code for the reason, without any value."""
 
 
 class IdentityProvider(Protocol):
-    """An OpenID provider that knows our people."""
+    """An OpenID provider for our people."""
 
     @property
     def issuer(self) -> str:
-        """The provider's name: an https address."""
+        """The provider's identity: an https address."""
         ...
 
     def address(self, sign_in: SignIn) -> str:
-        """Where the browser goes to sign in.
+        """The address to which the browser goes to sign in.
 
         Raises:
             SourceUnavailable: the provider could not be asked.
@@ -538,7 +531,7 @@ class IdentityProvider(Protocol):
         ...
 
     def claims(self, sign_in: SignIn, code: str, issuer: str | None) -> Mapping[str, Any]:
-        """The provider's claims about the person who came back with `code`. `issuer`: the `iss` of that answer.
+        """The provider's claims about the person who returned with `code`. `issuer` is the `iss` of that answer.
 
         Raises:
             SignInRefused: the code or the ID token is not good.

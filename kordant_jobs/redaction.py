@@ -1,6 +1,6 @@
-"""The safety net under 'ids travel, people do not': removes personal data from a text that leaves a job.
+"""The safety net for 'ids travel, people do not': removes personal data from texts that leave a job.
 
-No job relies on it. It guards texts that are not ours: a library's error message, the name of a dropped file.
+No job relies on it. It protects against texts that are not ours: a library's error message, the name of a dropped file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def storable(text: str) -> str:
-    """`text` as Postgres can keep it: NULs and lone surrogates, which a driver or a server may have said, are replaced.
+    """`text` in a form that Postgres can store: NULs and lone surrogates are replaced.
 
     >>> storable("a\\x00b\\ud800c")
     'a\ufffdb\ufffdc'
@@ -43,6 +43,6 @@ def redact(text: str) -> str:
 
 
 def redact_foreign(text: str, *, limit: int = 300) -> str:
-    """As `redact`, for a message that some library wrote: quoted values go too, and it becomes one short line."""
+    """A library's message, redacted: quoted values are removed too, and it becomes one short line."""
     one_line = " ".join(_QUOTED.sub("[value]", text).split())
     return redact(one_line)[:limit]

@@ -1,4 +1,4 @@
-"""The resources of the Dagster project: one adapter a port, made from the settings when a run first needs it."""
+"""The resources of the Dagster project: one adapter for each port, made from the settings when a run first needs it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ db = database_resource(SYSTEM)
     required_resource_keys={"db"},
 )
 def keyring(context: dg.InitResourceContext) -> Keyring:
-    """The keyring, proved against the database so that a wrong key never writes anything.
+    """The keyring, verified against the database so that a wrong key never writes anything.
 
     Raises:
         KeyringError: the key is missing, or is another one.
@@ -79,7 +79,7 @@ def sources(_: dg.InitResourceContext) -> Sources:
 
 @dg.resource(description="Says which breach is the newest (KORDANT_HIBP_URL); needs no key.")
 def breach_feed(_: dg.InitResourceContext) -> BreachFeed:
-    """Have I Been Pwned, asked about breaches only."""
+    """Have I Been Pwned, used for its feed of breaches only."""
     return Hibp(None, base_url=load_settings().hibp_url)
 
 
@@ -103,7 +103,7 @@ def messengers(_: dg.InitResourceContext) -> Messengers:
 
 @dg.resource(description="Where PDF reports are kept, by their content.")
 def report_storage(_: dg.InitResourceContext) -> ReportStorage:
-    """The report storage of the settings: a local folder, or what KORDANT_REPORTS_URL names."""
+    """The report storage of the settings: a local folder, or the store at KORDANT_REPORTS_URL."""
     return open_report_storage(load_settings())
 
 
@@ -112,7 +112,7 @@ def report_storage(_: dg.InitResourceContext) -> ReportStorage:
     required_resource_keys={"keyring"},
 )
 def brokers(context: dg.InitResourceContext) -> Outside:
-    """The ways to reach data brokers, by the settings."""
+    """The channels to data brokers, by the settings."""
     return open_outside(load_settings(), context.resources.keyring)
 
 
@@ -125,7 +125,7 @@ def ears(_: dg.InitResourceContext) -> Ears:
 
 @dg.resource(description="Providers of bank data: Pluggy (KORDANT_PLUGGY_*), banks' own servers (KORDANT_OFB_BANKS).")
 def banks(_: dg.InitResourceContext) -> Banks:
-    """The providers of the settings."""
+    """The providers of bank data of the settings."""
     return open_banks(load_settings())
 
 

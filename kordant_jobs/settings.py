@@ -1,6 +1,6 @@
 """Every setting, and the only reader of the environment. Each is `KORDANT_<NAME>` in upper case.
 
-No connection is opened here and no file is made but the state folder.
+It opens no connection, and creates only the state folder.
 """
 
 from __future__ import annotations
@@ -283,13 +283,13 @@ class Settings(BaseSettings):
 
     @property
     def has_queue(self) -> bool:
-        """True when our queue serves requests: under every launcher but Dagster's own."""
+        """True when our queue serves requests: with every launcher but Dagster's own."""
         return self.launcher != "stock"
 
     @field_validator("public_url")
     @classmethod
     def _check_public_url(cls, value: str | None) -> str | None:
-        """https, or http on this machine: mails carry it, and the links in them open reports."""
+        """Require https, or http on this machine: mails contain it, and the links in them open reports."""
         if value is None:
             return None
         parts = urlsplit(value)  # a ValueError is said as what is wrong
@@ -304,7 +304,7 @@ class Settings(BaseSettings):
     @field_validator("oidc_issuer")
     @classmethod
     def _check_issuer(cls, value: str | None) -> str | None:
-        """https, or http on this machine: the server there says who is an admin."""
+        """Require https, or http on this machine: the server there decides who is an admin."""
         if value is not None:
             parts = urlsplit(value)
             on_this_machine = parts.hostname in {"localhost", "127.0.0.1", "::1"}
@@ -377,7 +377,7 @@ class Settings(BaseSettings):
 
     @property
     def counties(self) -> Path:
-        """The folder of further counties."""
+        """The folder of additional counties."""
         return self.counties_dir or self.state_dir / "counties"
 
     @property
@@ -387,7 +387,7 @@ class Settings(BaseSettings):
 
     @property
     def bank_secrets(self) -> Mapping[Provider, str]:
-        """The secrets that webhooks of providers of bank data are signed with, of those that have one."""
+        """The webhook secrets of providers of bank data, where they have one."""
         secrets = {Provider.PLUGGY: self.pluggy_webhook_secret, Provider.BELVO: self.belvo_webhook_secret}
         return {name: secret.get_secret_value() for name, secret in secrets.items() if secret is not None}
 
@@ -398,7 +398,7 @@ class Settings(BaseSettings):
 
     @property
     def corpus(self) -> Path:
-        """The folder of blinded dumps, and of those on their way to `corpus_url`."""
+        """The folder of blinded dumps, and of unfinished ones for `corpus_url`."""
         return self.corpus_dir or self.state_dir / "corpus"
 
     @property
@@ -408,7 +408,7 @@ class Settings(BaseSettings):
 
     @property
     def mails(self) -> Path:
-        """The maildir that takes mails when no SMTP server is set."""
+        """The maildir for mails when no SMTP server is set."""
         return self.maildir or self.state_dir / "maildir"
 
     @property
@@ -423,7 +423,7 @@ class Settings(BaseSettings):
 
     @property
     def key_is_given(self) -> bool:
-        """True when the master key comes from the environment, and not from `key_file`."""
+        """True when the master key comes from the environment, not from `key_file`."""
         return self.master_key is not None or self.master_key_command is not None
 
     @property
@@ -433,7 +433,7 @@ class Settings(BaseSettings):
 
 
 def secret_variables() -> frozenset[str]:
-    """The variables that hold secrets other than the URLs of the database and the broker: keys, tokens, passwords."""
+    """The variables with secrets other than the URLs of the database and the broker: keys, tokens, passwords."""
     fields = {name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
     return frozenset(
         f"KORDANT_{name.upper()}" for name in fields - {"database_url", "database_direct_url", "broker_url"}
@@ -441,12 +441,12 @@ def secret_variables() -> frozenset[str]:
 
 
 def _is_address(text: str) -> bool:
-    """True when a text has the form of one e-mail address. Its domain is not asked for."""
+    """True when a text has the form of one e-mail address. Its domain is not checked."""
     return re.fullmatch(r"[^\s@<>,;:]{1,64}@[^\s@<>,;:.]+(\.[^\s@<>,;:.]+)+", text) is not None
 
 
 def load_settings() -> Settings:
-    """Read the environment; as long as it stays the same, the same settings.
+    """Read the environment. While it is unchanged, the same settings are returned.
 
     Raises:
         SettingsError: a value is not of its kind; the text names the variable, not its value.
@@ -455,11 +455,11 @@ def load_settings() -> Settings:
 
 
 OURS = frozenset({"KORDANT_STATE_DIR", "KORDANT_DAGSTER_URL", "KORDANT_EMBEDDED", "KORDANT_CODE_SERVER_SOCKET"})
-"""Variables that are no field of `Settings`: where the state is, and what `up` tells its processes."""
+"""Variables that are no field of `Settings`: the place of the state, and values that `up` passes to its processes."""
 
 
 def unknown_settings(environ: Mapping[str, str]) -> dict[str, str | None]:
-    """The variables of `environ` that look like settings and are none, each with the setting that it may stand for."""
+    """The variables of `environ` that look like settings but are not, each with the setting that may be meant."""
     names = {f"KORDANT_{name.upper()}" for name in Settings.model_fields} | OURS
     unknown = sorted(name for name in environ if name.upper().startswith("KORDANT_") and name.upper() not in names)
     return {name: next(iter(get_close_matches(name.upper(), names, n=1, cutoff=0.75)), None) for name in unknown}
@@ -472,7 +472,7 @@ def _matters(name: str) -> bool:
 
 @lru_cache(maxsize=4)
 def _read(_: tuple[tuple[str, str], ...]) -> Settings:
-    """Reading takes 15 ms, and a run asks several times."""
+    """Read the settings, cached: reading takes 15 ms, and a run needs them several times."""
     try:
         return Settings()  # pyright: ignore[reportCallIssue]
     except ValidationError as error:

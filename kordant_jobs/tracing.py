@@ -59,10 +59,8 @@ def preload() -> None:
 
 
 def messaging(operation: str, destination: str, *, message_id: object = None, count: int = 1) -> dict[str, str | int]:
-    """The attributes of a span about messages: requests of a job, or notifications of a channel.
-
-    `operation` is send, receive, process or settle.
-    """
+    """The attributes of a span about messages: requests of a job, or notifications of a channel. `operation` is send,
+    receive, process or settle."""
     return {
         "messaging.system": "kordant",
         "messaging.operation.name": operation,
@@ -81,10 +79,8 @@ def span(
     *,
     parent: str | None = None,
 ) -> Iterator[Span | None]:
-    """Record what the body does, below the current span or `parent` (a traceparent). None while traces are off.
-
-    An error passes through; its kind is noted, its text is not.
-    """
+    """Record the body as a span, below the current span or `parent` (a traceparent). None while tracing is off. An
+    error passes through; its type is recorded, its text is not."""
     if not is_on():
         yield None
         return
@@ -105,8 +101,8 @@ def span(
 
 @contextmanager
 def call(method: str, host: str) -> Iterator[Callable[[int], None]]:
-    """Record one HTTP call as a client's; the body says the answer's status. Which status is a failure its caller
-    knows: to be asked about an address and answer 404 is HIBP's way to say that it is clean."""
+    """Record one HTTP call as a client span; the body reports the answer's status. The caller decides which status is a
+    failure: HIBP's 404 for an address means that it is clean."""
     with span(method, CLIENT, {"http.request.method": method, "server.address": host}) as made:
 
         def answered(status: int) -> None:
@@ -128,8 +124,8 @@ def record(
     links: Sequence[str] = (),
     error: str | None = None,
 ) -> None:
-    """Record what happened between two moments. `own` is the traceparent of the span itself, as `identity` gave it;
-    `error` is a closed word that says why it failed."""
+    """Record a span between two given times. `own` is the traceparent of the span itself, from `identity`; `error` is a
+    code for the reason of its failure."""
     if not is_on():
         return
     began_ns, ended_ns = (int(moment.timestamp() * 1e9) for moment in (began_at, ended_at))
@@ -140,9 +136,8 @@ def record(
 
 
 def identity(key: str, *, trace_key: str, parent: str | None) -> str:
-    """The traceparent of a span that several processes speak of: it follows from `key`, so that a process that reports
-    a run after it was killed means the span which the run's ops are below. Without a parent the trace follows from
-    `trace_key`."""
+    """The traceparent of a span that several processes record. It is derived from `key`, so that a process that reports
+    a killed run refers to the parent span of the run's ops. Without a parent the trace is derived from `trace_key`."""
     made = _started("", INTERNAL, _ids_of(key, trace_key, parent), parent)  # asks the sampler; it is never ended
     return _carrier(made) or ""
 
@@ -154,7 +149,7 @@ def current() -> str | None:
 
 
 def carried(function: Callable[[Given], Made]) -> Callable[[Given], Made]:
-    """The function, for other threads: what it records there stands below the span that is current here."""
+    """The function for use in other threads: its spans are children of the span that is current here."""
     above = _CURRENT.get()
 
     def below_it(given: Given) -> Made:
@@ -168,7 +163,7 @@ def carried(function: Callable[[Given], Made]) -> Callable[[Given], Made]:
 
 
 def flush() -> None:
-    """Hand over what was recorded; within `FLUSH_S`, whatever the collector does."""
+    """Export the recorded spans, within `FLUSH_S`, whatever the collector does."""
     if _provider.cache_info().currsize:
         _provider().force_flush(int(FLUSH_S * 1000))
 
@@ -185,7 +180,7 @@ def _current() -> Span | None:
 
 @lru_cache(maxsize=1)
 def _provider() -> TracerProvider:
-    """Made with the first span: the exporter's thread must not exist in a process that forks."""
+    """The provider, made with the first span: the exporter's thread must not exist in a process that forks."""
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider

@@ -1,2 +1,2 @@
-"""The outside world: dumps, corpora, feeds, mail. No Dagster here; what a job asks for is a Protocol in
+"""Adapters for the outside world: dumps, corpora, feeds, mail. No Dagster here. The Protocols that jobs use are in
 `ports`."""

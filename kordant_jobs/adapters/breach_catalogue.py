@@ -33,7 +33,8 @@ LARGEST = 2**63 - 1
 
 
 def _keepable(value: Any, depth: int = 0) -> bool:
-    """True when a database can hold a value of JSON: no NUL or half a character, no larger number, not too deep."""
+    """True when a database can store a JSON value: no NUL, no unpaired surrogate, no number beyond its range, not
+    nested too deep."""
     if isinstance(value, str):
         return value == storable(value)
     if isinstance(value, dict):
@@ -50,7 +51,7 @@ def _sanitised(html: Any) -> str:
 
 
 class HibpBreach(BaseModel):
-    """The breach model of HIBP v3. Keys that it does not name are kept in `extra`."""
+    """The breach model of HIBP v3. Keys without a field are kept in `extra`."""
 
     model_config = ConfigDict(extra="allow", populate_by_name=True)
 
@@ -83,7 +84,7 @@ class HibpBreach(BaseModel):
         return values
 
     def breach(self) -> Breach:
-        """The same as a value of ours."""
+        """The same breach as our own value."""
         return Breach(**self.model_dump(exclude=set(self.model_extra or ())), extra=dict(self.model_extra or {}))
 
 
@@ -91,7 +92,7 @@ _ONE = TypeAdapter(HibpBreach)
 
 
 def parse_catalogue(content: bytes) -> tuple[list[Breach], int]:
-    """The breaches of a catalogue, and how many of its entries are none (they are left out).
+    """The breaches of a catalogue, and the number of entries that are no breach (they are left out).
 
     Raises:
         CatalogueUnreadable: it is not a JSON array of objects, or no entry of it is a breach.
@@ -141,7 +142,7 @@ class FileCatalogue:
 
 
 class HttpCatalogue:
-    """A catalogue behind an address; HIBP's needs no key."""
+    """A catalogue at a URL; HIBP's needs no key."""
 
     def __init__(self, url: str, *, timeout_s: float = 20.0) -> None:
         self._url = url
@@ -179,7 +180,7 @@ def _seconds(retry_after: str | None) -> float | None:
 
 
 def open_catalogue(where: str | None) -> BreachCatalogue | None:
-    """The catalogue that a setting names, None when it names none."""
+    """The catalogue that a setting names; None without the setting."""
     if where is None:
         return None
     return HttpCatalogue(where) if where.startswith(("http://", "https://")) else FileCatalogue(Path(where))

@@ -10,15 +10,15 @@ from pathlib import Path
 from uuid import uuid4
 
 SETTLED_AFTER = timedelta(seconds=2)
-"""A file that changed later than this ago may still be being written."""
+"""A file that changed within this time may still be being written."""
 
 UNFINISHED = (".part", ".tmp", ".filepart", ".crdownload", ".partial")
-"""Endings that upload programs give to a file that is still coming (rsync and others use a leading dot)."""
+"""Endings that upload programs give to an unfinished file (rsync and others use a leading dot)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DroppedFile:
-    """A file in the drop folder, as it lay there at the check."""
+    """A file in the drop folder, with its size and time at the check."""
 
     path: Path
     size: int
@@ -42,11 +42,12 @@ def is_being_written(path: Path) -> bool | None:
 
 
 MARK = ".kordant-place"
-"""A file in the drop folder that names it, so that a machine which has another folder there, or none, is known."""
+"""A file in the drop folder with the folder's id. It shows when another machine has a different folder at that path, or
+none."""
 
 
 def place_of(folder: Path) -> str:
-    """The name of a drop folder, given to it when it is first asked for; the same from every machine that mounts it.
+    """The id of a drop folder, written to it at the first call; the same from every machine that mounts it.
 
     Raises:
         OSError: it cannot be read or written.
@@ -63,8 +64,8 @@ def place_of(folder: Path) -> str:
 
 
 def dropped_files(folder: Path, *, settled_at: datetime | None = None) -> list[DroppedFile]:
-    """The regular files in `folder`, by name; at `settled_at` only those that had stopped changing. A missing folder
-    is made."""
+    """The regular files in `folder`, by name; with `settled_at` only those that had stopped changing by then. A missing
+    folder is created."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     files = []
     for path in sorted(folder.iterdir()):

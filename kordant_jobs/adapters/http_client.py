@@ -11,8 +11,8 @@ from kordant_jobs.domain.removals.brokers import registrable
 
 
 class HttpClient(httpx.Client):
-    """httpx's client. A span names the registered domain: in the address of a browser's push server, what stands before
-    it came from outside."""
+    """httpx's client. A span names only the registered domain: the part before it in the address of a browser's push
+    server comes from outside."""
 
     def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
         """Send a request and record the call."""

@@ -1,4 +1,4 @@
-"""Messages handed over by HTTP, a few at a time: what all push and text services have in common."""
+"""Delivers messages over HTTP, a few at a time: the code that all push and text services share."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from kordant_jobs.errors import SettingsError, SourceUnavailable
 from kordant_jobs.ports import Delivery, DeliveryOutcome
 
 IN_FLIGHT = 8
-"""Messages under way at once, each over a connection of its own: a service answers in 50 to 200 ms, so about 80
+"""The most messages sent at once, each over its own connection. A service answers in 50 to 200 ms, so that is about 80
 messages a second."""
 
 TIMEOUT = httpx.Timeout(20.0, connect=10.0)
 
 
 class Act(StrEnum):
-    """The reaction that an error code asks for."""
+    """The reaction to an error code."""
 
     RETRY = "retry"
-    """Later, the same message."""
+    """Send the same message again later."""
     GONE = "gone"
-    """Never this address again."""
+    """Never use this address again."""
     MISMATCH = "mismatch"
-    """The address does not fit our key, topic or project: never again, unless it is our set-up that is wrong."""
+    """The address does not fit our key, topic or project: never use it again, unless our set-up is wrong."""
     OPERATOR = "operator"
-    """This message is refused for a reason that a person has to check."""
+    """This message was refused for a reason that a person has to check."""
     DOWN = "down"
-    """Nothing goes out this way until a person corrects a key or setting: the batch is put back."""
+    """Nothing can be sent this way until a person corrects a key or setting: the batch is put back."""
 
 
 OUTCOMES = {
@@ -54,15 +54,15 @@ OUTCOMES = {
 
 @dataclass(frozen=True, kw_only=True)
 class ErrorTable:
-    """The reactions to one service's error codes. A code that is not in it goes by its HTTP status, since services add
-    codes: 401 and 403 `denied`, 429 and 5xx retry, other 4xx an operator."""
+    """The reactions to one service's error codes. The reaction to an unknown code depends on its HTTP status, since
+    services add codes: 401 and 403 `denied`, 429 and 5xx retry, other 4xx an operator."""
 
     service: str
     codes: Mapping[str, Act]
     denied: Act = Act.DOWN
 
     def act(self, code: str, status: int) -> Act:
-        """Return the reaction to an error."""
+        """The reaction to an error."""
         if code in self.codes:
             return self.codes[code]
         if status in {401, 403}:
@@ -78,7 +78,7 @@ class ErrorTable:
         retry_after_s: float | None = None,
         gone_at: datetime | None = None,
     ) -> Delivery:
-        """The outcome that an answer stands for.
+        """The delivery outcome of an answer.
 
         Raises:
             SettingsError: the answer concerns all messages.
@@ -94,7 +94,7 @@ class ErrorTable:
 
 
 def retry_after_s(response: httpx.Response) -> float | None:
-    """The seconds that Retry-After asks for, as a number or as a date (RFC 9110 §10.2.3)."""
+    """The seconds in a Retry-After header, given as a number or a date (RFC 9110 §10.2.3)."""
     value = response.headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
         return float(value[:9])
@@ -105,17 +105,17 @@ def retry_after_s(response: httpx.Response) -> float | None:
 
 
 def uncertain(mail_id: UUID, service: str) -> Delivery:
-    """Handed over, and no answer came."""
+    """The outcome of a message that was handed over without an answer."""
     return Delivery(mail_id=mail_id, outcome=DeliveryOutcome.UNCERTAIN, code=f"{service} gave no answer")
 
 
 def unreachable(service: str) -> SourceUnavailable:
-    """The service was not reached: nothing was handed over."""
+    """The error for a service that was not reached: nothing was handed over."""
     return SourceUnavailable(f"{service} cannot be reached. Check the network of this machine; messages stay queued.")
 
 
 class HasId(Protocol):
-    """A message, as far as it matters here."""
+    """A message with an id."""
 
     @property
     def id(self) -> UUID:
@@ -144,11 +144,11 @@ def deliver_each(
     in_flight: int = IN_FLIGHT,
     **options: Any,
 ) -> Generator[Delivery, None, None]:
-    """`send` each, some at once; give the outcomes in the messages' order. Each thread has an `HttpClient` of its own,
-    made with `options`: two threads on one HTTP/2 connection of httpx can send their streams in the wrong order, at
-    which the service ends it.
+    """`send` each message, several at once, and yield the outcomes in the messages' order.
 
-    Any other exception of `send` is its message's own: the message is refused, and the others go on.
+    Each thread has an `HttpClient` of its own, made with `options`: two threads on one HTTP/2 connection of httpx can
+    send their streams in the wrong order, and the service then ends the connection. Any other exception of `send`
+    concerns its message only: that message is refused, and the others continue.
 
     Raises:
         SourceUnavailable, SettingsError: `send` raised it. No further message was begun, and what the others under way

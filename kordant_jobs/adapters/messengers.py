@@ -1,6 +1,7 @@
-"""Opens the channels that the settings configure: one without keys is off, one whose keys cannot work is broken.
+"""Opens the channels that the settings configure. A channel without keys is off; one with unusable keys is broken.
 
-`check` says all that is wrong, for `up` to refuse; a run that meets a broken channel pauses it, and serves the others.
+`check` lists all problems, so that `up` can refuse to start. A run with a broken channel pauses it and serves the
+others.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ NEEDED = {
     Channel.WEB_PUSH: "KORDANT_VAPID_KEY_PATH",
     Channel.SMS: "KORDANT_TWILIO_ACCOUNT_SID",
 }
-"""The setting that turns a channel on. E-mail is always on."""
+"""The setting that turns each channel on. E-mail is always on."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Broken:
-    """A channel whose settings cannot work: it says so as soon as a message is to be sent."""
+    """A channel with unusable settings: it raises the error as soon as a message should be sent."""
 
     error: SettingsError
 
@@ -43,7 +44,7 @@ class Broken:
 
 @dataclass(frozen=True, kw_only=True)
 class Messengers:
-    """The transports of push and text messages, for the channels that are on."""
+    """The transports of push and text messages, for the configured channels."""
 
     push: Mapping[Channel, PushTransport] = field(default_factory=dict)
     text: TextTransport | None = None
@@ -67,14 +68,15 @@ def channels_on(settings: Settings) -> list[Channel]:
 
 
 def open_messengers(settings: Settings) -> Messengers:
-    """The channels that are on, with their keys; one whose keys cannot work is broken. Nothing is connected yet."""
+    """Open the configured channels with their keys; a channel with unusable keys becomes broken. Nothing is connected
+    yet."""
     on = channels_on(settings)
     push = {channel: _opened(partial(opener, settings)) for channel, opener in _PUSH.items() if channel in on}
     return Messengers(push=push, text=_opened(lambda: _text(settings)) if Channel.SMS in on else None)
 
 
 def check(settings: Settings) -> None:
-    """Nothing when every setting of mails, push and text messages can work, as far as that shows without a connection.
+    """Check all settings of mails, push and text messages, without connecting.
 
     Raises:
         SettingsError: one cannot, or several: a line each.
@@ -164,12 +166,12 @@ def _text(settings: Settings) -> TextTransport:
 
 
 def open_mail(settings: Settings) -> MailTransport:
-    """The mail transport of the settings; broken where they cannot work."""
+    """The mail transport of the settings; a broken one where they are unusable."""
     return _opened(lambda: open_mail_transport(settings))
 
 
 def open_signer(settings: Settings) -> DkimSigner | None:
-    """The signer of mails, None when they go out unsigned.
+    """The signer of mails, None when they are sent unsigned.
 
     Raises:
         SettingsError: the key is not readable.

@@ -1,7 +1,7 @@
-"""Sign-in through an OpenID provider: discovery, the authorization code with PKCE, and the ID token, by Authlib.
+"""Sign-in through an OpenID provider, with Authlib: discovery, the authorization code with PKCE, and the ID token.
 
-An ID token counts only when a public key of the provider has signed it: no shared secret and no `none` is an algorithm
-here, so that neither an unsigned token nor one that is signed with the public key as a secret passes.
+An ID token is accepted only with a signature by a public key of the provider. Shared secrets and `none` are not allowed
+algorithms, so neither an unsigned token nor one signed with the public key as a secret passes.
 """
 
 from __future__ import annotations
@@ -31,29 +31,30 @@ WITHIN_S = 5.0
 LEEWAY_S = 60
 METADATA_FOR_S = 3600.0
 KEYS_AGAIN_S = 10.0
-"""Keys are asked for again when a token names one that is not known, but not more often than this."""
+"""The shortest time in seconds between two fetches of the provider's keys, which are fetched again when a token names
+an unknown key."""
 LONGEST_LOGIN_S = 12 * 3600
-"""The age that a login at the provider may have (`max_age`)."""
+"""The highest age of a login at the provider (`max_age`)."""
 LONGEST_AGAIN_S = 10 * 60
-"""The same of one who was asked to sign in again: as long as they may be away."""
+"""The highest age of a login after the person was asked to sign in again."""
 ANSWER_BYTES = 1 << 20
 
 
 @dataclass
 class OpenIdProvider:
-    """A provider by its issuer, as `ports.IdentityProvider` has it."""
+    """A provider, identified by its issuer. See `ports.IdentityProvider`."""
 
     issuer: str
     client_id: str
     client_secret: str = ""
     _metadata: tuple[float, Mapping[str, Any]] | None = None
-    """Until when it counts, and what it says."""
+    """The monotonic time until which the metadata is valid, and the metadata."""
     _keys: tuple[float, KeySet] | None = None
-    """When they were asked for, and what they are."""
+    """The monotonic time of the last fetch, and the keys."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def address(self, sign_in: SignIn) -> str:
-        """Where the browser goes to sign in.
+        """The address to which the browser goes to sign in.
 
         Raises:
             SourceUnavailable: the provider's metadata could not be had.
@@ -67,7 +68,7 @@ class OpenIdProvider:
         return str(url)
 
     def claims(self, sign_in: SignIn, code: str, issuer: str | None) -> Mapping[str, Any]:
-        """The provider's claims about the person who came back with `code`; `issuer`: the answer's `iss` (RFC 9207).
+        """The provider's claims about the person who returned with `code`. `issuer` is the answer's `iss` (RFC 9207).
 
         Raises:
             SignInRefused: the provider or we refuse the code or the ID token.
@@ -134,7 +135,7 @@ class OpenIdProvider:
         return url
 
     def _described(self) -> Mapping[str, Any]:
-        """The provider's metadata, asked for once an hour."""
+        """The provider's metadata, fetched once an hour."""
         with self._lock:
             until, known = self._metadata or (0.0, {})
             if time.monotonic() >= until:
@@ -164,7 +165,7 @@ def _longest_login_s(sign_in: SignIn) -> int:
 
 
 def is_safe(url: str) -> bool:
-    """True when no one between us and this address can change its answers: https, or this machine.
+    """True when no attacker on the way to this address can change its answers: https, or this machine.
 
     >>> is_safe("https://id.example/keys"), is_safe("http://id.example/keys"), is_safe("http://127.0.0.1:9/keys")
     (True, False, True)

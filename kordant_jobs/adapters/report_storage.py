@@ -1,4 +1,5 @@
-"""Finished reports, each under the hash of its content: in a local folder, or in any store that fsspec knows."""
+"""Stores finished reports, each under the hash of its content: in a local folder, or in any store that fsspec
+supports."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ _KEY = re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}\.pdf")
 
 
 def _checked(key: str) -> str:
-    """The key, when it is one: `<aa>/<sha256>.pdf`, which leads out of no folder."""
+    """The key, after checking that it is one: `<aa>/<sha256>.pdf`, which cannot lead out of the folder."""
     if not _KEY.fullmatch(key):
         raise PermanentError("that is no key of a report. Take storage_key of the table reports.")
     return key
@@ -39,8 +40,8 @@ def _missing(key: str, why: str) -> PermanentError:
 
 
 class LocalReportStorage:
-    """Keeps reports as `<aa>/<sha256>.pdf` below one folder (mode 0700). A file there is whole: it is written beside
-    its place, brought to the disk, and then renamed."""
+    """Stores reports as `<aa>/<sha256>.pdf` below one folder (mode 0700). A file there is always complete: it is
+    written under another name, flushed to the disk, and then renamed."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -112,8 +113,8 @@ class LocalReportStorage:
 
 
 class ObjectReportStorage:
-    """Keeps reports as `<aa>/<sha256>.pdf` below the URL of an object store, where one write puts a whole object or
-    none. Exceptions of each store's library are reported by their kind only, since their text may name accounts."""
+    """Stores reports as `<aa>/<sha256>.pdf` below the URL of an object store, where a write stores a whole object or
+    nothing. Of exceptions of the store's library only the type is reported, since their text may name accounts."""
 
     def __init__(self, url: str) -> None:
         import fsspec
@@ -128,7 +129,8 @@ class ObjectReportStorage:
         self._root = root.rstrip("/")
 
     def put(self, content: bytes) -> str:
-        """See `ReportStorage.put`. What is there already is written again: one request, where to ask would be two."""
+        """See `ReportStorage.put`. An existing object is written again: that is one request; a check would make it
+        two."""
         key = storage_key(content)
         try:
             self._files.pipe_file(f"{self._root}/{key}", content)
@@ -160,7 +162,7 @@ class ObjectReportStorage:
             raise _unreachable(f"the report {key} cannot be deleted", error) from None
 
     def old_keys(self, before: datetime) -> Iterator[str]:
-        """See `ReportStorage.old_keys`. What tells no time counts as new."""
+        """See `ReportStorage.old_keys`. An object without a time counts as new."""
         try:
             found = self._files.find(self._root, detail=True)
         except Exception as error:  # noqa: BLE001 - each store has errors of its own
@@ -182,7 +184,7 @@ def _unreachable(what: str, error: Exception) -> TransientError:
 
 
 def open_report_storage(settings: Settings) -> ReportStorage:
-    """The store of the settings: KORDANT_REPORTS_URL, else the local folder. Nothing is made yet.
+    """The store of the settings: KORDANT_REPORTS_URL, else the local folder. Nothing is created yet.
 
     Raises:
         SettingsError: the URL names a store that is unknown or whose library is missing.

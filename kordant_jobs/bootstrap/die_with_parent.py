@@ -23,13 +23,13 @@ from pathlib import Path
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 _LAST_WORDS_S = 3.0
-"""For run workers and the like, after the command itself has ended: to write that they were stopped."""
+"""Seconds after the command has ended for its run workers and the like to record that they were stopped."""
 
 _STOPPERS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def keep(grace_s: float, command: Sequence[str]) -> int:
-    """Run `command` until it ends, or the parent does, and leave nothing of it behind."""
+    """Run `command` until it, or the parent, ends, and leave no process of it behind."""
     linux = sys.platform == "linux"
     prctl: Callable[..., int] = ctypes.CDLL(None).prctl if linux else lambda *_: 0
     prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -68,7 +68,7 @@ def keep(grace_s: float, command: Sequence[str]) -> int:
 
 
 def _become(command: Sequence[str]) -> None:
-    """Turn this forked child into `command`, with the signals as a program expects them and no stdin."""
+    """Turn this forked child into `command`, with default signals and no stdin."""
     try:
         signal.set_wakeup_fd(-1)
         for number in (*_STOPPERS, signal.SIGCHLD, signal.SIGPIPE):
@@ -85,7 +85,7 @@ def _become(command: Sequence[str]) -> None:
 
 
 def _reap(child: int) -> int | None:
-    """Collect the dead, adopted ones too; the exit code of `child` when it is among them."""
+    """Reap dead processes, adopted ones too. Returns the exit code of `child` when it is among them."""
     code = None
     while True:
         try:
@@ -100,7 +100,7 @@ def _reap(child: int) -> int | None:
 
 
 def _end_the_rest() -> None:
-    """SIGTERM, a moment, SIGKILL to every descendant, until there is none."""
+    """Send SIGTERM and then SIGKILL to every descendant, until there is none."""
     number = signal.SIGTERM
     deadline = time.monotonic() + _LAST_WORDS_S
     signalled: set[int] = set()
@@ -130,7 +130,7 @@ def _signal(pid: int, number: int) -> None:
 
 
 def _descendants() -> list[int]:
-    """Every living process below this one; none where there is no /proc."""
+    """Every living process below this one; empty where there is no /proc."""
     parents: dict[int, list[int]] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:

@@ -1,4 +1,4 @@
-"""Children that never outlive us, and their logs; the other half is `die_with_parent.py`."""
+"""Child processes that never outlive this one, and their logs; `die_with_parent.py` is the other half."""
 
 from __future__ import annotations
 
@@ -14,23 +14,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 GRACE_S = 20.0
-"""For a child to end on SIGTERM: a code server waits for the runs that it started."""
+"""Seconds for a child to end on SIGTERM: a code server waits for the runs that it started."""
 EXTRA_S = 8.0
-"""Seconds that the keeper needs beyond the grace time: last words of run workers, SIGKILL, and a slow machine."""
+"""Seconds that the keeper needs beyond the grace time: final reports of run workers, SIGKILL, and a slow machine."""
 LOGS_KEPT = 3
 LOG_BYTES = 20 << 20
-"""A log that is larger is moved away while its process runs: with three older ones 80 MB a part at most."""
+"""The size above which a log is rotated while its process runs: with three older ones at most 80 MB for each
+process."""
 
 _KEEPER = Path(__file__).with_name("die_with_parent.py")
 
 
 @dataclass(kw_only=True)
 class Kept:
-    """One command under a keeper: it, and all that it starts, ends when we do, however we end.
-
-    `keep_open` are descriptors that stay open as long as the keeper lives (a lock, say); the command does not
-    get them. Output is appended to `log`.
-    """
+    """One command under a keeper: it and all its children end when we do, however that happens. `keep_open` are
+    descriptors that stay open while the keeper lives (a lock, for example); the command does not get them. Output is
+    appended to `log`."""
 
     name: str
     command: list[str]
@@ -39,13 +38,13 @@ class Kept:
     cwd: Path
     keep_open: tuple[int, ...] = ()
     orphaned_grace_s: float = GRACE_S
-    """Seconds that the command has to end when we are killed."""
+    """Seconds that the command has to end after we were killed."""
     started_at: float = 0.0
-    """On the monotonic clock."""
+    """Monotonic time of the start."""
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     def spawn(self) -> None:
-        """Start the command; the one before must have ended."""
+        """Start the command; a former one must have ended."""
         keeper = [sys.executable, "-I", "-S", str(_KEEPER), str(self.orphaned_grace_s)]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -62,7 +61,7 @@ class Kept:
 
     @property
     def pid(self) -> int | None:
-        """Of the keeper, which is the leader of the session."""
+        """The pid of the keeper, which is the leader of the session."""
         return self._process.pid if self._process else None
 
     def ended(self) -> int | None:
@@ -70,7 +69,7 @@ class Kept:
         return self._process.poll() if self._process else None
 
     def end(self, grace_s: float) -> None:
-        """SIGTERM, `grace_s` to end, and then nothing is left of the command. Safe to call again."""
+        """Send SIGTERM, wait up to `grace_s`, and then end every process of the command. Safe to repeat."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -86,7 +85,7 @@ class Kept:
 
 
 def rotate(log: Path) -> None:
-    """Make room for a new log: NAME.log becomes NAME.log.1, and so on; the three last ones are kept."""
+    """Make room for a new log: NAME.log becomes NAME.log.1, and so on; three are kept."""
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     for age in range(LOGS_KEPT, 0, -1):
         older = log.with_name(f"{log.name}.{age}")
@@ -96,8 +95,8 @@ def rotate(log: Path) -> None:
 
 
 def rotate_in_place(log: Path, *, above: int = LOG_BYTES) -> bool:
-    """As `rotate`, while a process writes to it, once it is larger than `above` bytes: its content moves to NAME.log.1,
-    and the file, which is only ever appended to, begins again. A line that comes in that instant may be lost."""
+    """Rotate a log larger than `above` bytes while a process writes to it: its content moves to NAME.log.1, and the
+    file, which is only appended to, is truncated. A line written at that moment may be lost."""
     try:
         if log.stat().st_size <= above:
             return False
@@ -113,7 +112,7 @@ def rotate_in_place(log: Path, *, above: int = LOG_BYTES) -> bool:
 
 
 def last_words(log: Path) -> str:
-    """The last line of a log, shortened; what went wrong, most likely."""
+    """The last line of a log, shortened: most likely the error."""
     with suppress(OSError):
         lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
         return next((line.strip()[:160] for line in reversed(lines) if line.strip()), "no words")
@@ -121,7 +120,7 @@ def last_words(log: Path) -> str:
 
 
 def _kill_session(leader: int) -> None:
-    """SIGKILL to whatever is left of a session; its processes were all started for us."""
+    """Send SIGKILL to the remaining processes of a session; all of them were started for us."""
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             if os.getsid(int(entry.name)) == leader:

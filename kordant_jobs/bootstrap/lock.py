@@ -1,4 +1,4 @@
-"""One at a time: locks on files, each held until the last process that inherited it has ended."""
+"""Locks on files, each held until the last process that inherited it has ended."""
 
 from __future__ import annotations
 
@@ -17,10 +17,8 @@ _NO_LOCKS_HERE = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
 
 @contextmanager
 def held(path: Path, *, on_wait: Callable[[], None]) -> Iterator[int]:
-    """Hold the lock on `path` and give its descriptor; `on_wait` is called once when another process has it.
-
-    A file system that knows no locks is used without one.
-    """
+    """Hold the lock on `path` and yield its descriptor; `on_wait` is called once when another process has it. On a file
+    system without locks, nothing is locked."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         try:
@@ -45,14 +43,14 @@ class AlreadyTaken(Exception):
 
 
 class Claim:
-    """A lock on a file that says who holds it, in JSON. Each process that inherits `descriptor` holds it, too."""
+    """A lock on a file that has its holder's facts, in JSON. Each process that inherits `descriptor` holds it, too."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.descriptor: int | None = None
 
     def take(self, *, patience_s: float, on_wait: Callable[[], None]) -> None:
-        """Take it; wait up to `patience_s` when its owner is dead and only what it left still holds it.
+        """Take the claim. Wait up to `patience_s` when its owner is dead and only its child processes still hold it.
 
         Raises:
             AlreadyTaken: a living process has it, or the patience ran out.
@@ -77,13 +75,13 @@ class Claim:
         self.say({})
 
     def say(self, more: Mapping[str, Any]) -> None:
-        """Write who we are, and `more`, into the file."""
+        """Write our facts, and `more`, to the file."""
         if self.descriptor is not None:
             os.ftruncate(self.descriptor, 0)
             os.pwrite(self.descriptor, json.dumps({"pid": os.getpid(), **more}).encode(), 0)
 
     def release(self) -> None:
-        """Give it back. Safe to call again."""
+        """Release the claim. Safe to repeat."""
         if self.descriptor is not None:
             os.ftruncate(self.descriptor, 0)
             os.close(self.descriptor)
@@ -91,7 +89,7 @@ class Claim:
 
 
 def living_owner(path: Path) -> dict[str, Any] | None:
-    """The facts that the owner of the claim at `path` wrote, `pid` and more; None when there is none that lives."""
+    """The facts that the living owner of the claim at `path` wrote, `pid` among them; None when there is none."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         owner: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         os.kill(owner["pid"], 0)

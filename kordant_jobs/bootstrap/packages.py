@@ -1,7 +1,8 @@
-"""The locked packages into a virtual environment that has no installer of its own: by uv, else by pip.
+"""Installs the locked packages into a virtual environment without an installer of its own: by uv, else by pip.
 
-Every way checks every file against the hashes of the lock file, so which index it came from is no matter. Packages
-come as wheels; what has none is built with the locked build tools, never with whatever an index has today.
+Both check every file against the hashes in the lock file, so it does not matter which index it came from. Packages are
+installed from wheels; a package without one is built with the locked build tools, never with the newest ones of an
+index.
 """
 
 from __future__ import annotations
@@ -19,23 +20,23 @@ from kordant_jobs.bootstrap import pip_config
 from kordant_jobs.bootstrap.steps import BootstrapError, answer, run_step, say
 
 _PIP_WITH_PYTHON_OPTION = (22, 3)
-"""The first pip that can install into another Python's environment (`pip --python`, pip's news for 22.3)."""
+"""The first pip that can install into another Python's environment (`pip --python`, see pip's news for 22.3)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Installation:
-    """The packages that are installed, their target, and the tools at hand."""
+    """The packages to install, their target, and the available tools."""
 
     lock: Path
     tools: Path
-    """The lock file that names uv."""
+    """The lock file with uv."""
     python: Path
     log: Path
     environ: Mapping[str, str]
     keep_open: tuple[int, ...] = ()
 
     def run(self, what: str, command: list[str], **more: str) -> bool:
-        """Run one step of it, with `more` added to the environment."""
+        """Run one step of the installation, with `more` added to the environment."""
         return run_step(
             what,
             command,
@@ -47,11 +48,11 @@ class Installation:
 
 
 BUILT = ("dkimpy",)
-"""Development packages that come as source only; none of running's does. The lock names what builds them, too."""
+"""Development packages without wheels; all others have them. The lock includes their build tools."""
 
 
 def install(job: Installation) -> None:
-    """Make the environment of `job.python` hold what the lock names, nothing else.
+    """Make the environment of `job.python` contain exactly the locked packages.
 
     Raises:
         BootstrapError: no installer is on the machine, or each one failed; the log has the details.
@@ -82,8 +83,8 @@ def install(job: Installation) -> None:
 
 
 def fetch(job: Installation, target: Path, *, platform: tuple[str, str], version: str) -> None:
-    """Unpack the wheels that the lock names into a folder, whatever machine they are for: not to be run, but for what
-    lies in them. `platform` is what pip and what uv call it.
+    """Unpack the locked wheels into a folder, for any machine: not to be run, but to read their files. `platform` is
+    its name in pip and in uv.
 
     Raises:
         BootstrapError: they cannot be had; the log has the details.
@@ -111,11 +112,11 @@ def fetch(job: Installation, target: Path, *, platform: tuple[str, str], version
 _INSTALL = ["install", "--require-hashes", "--no-deps", "--no-input", "--quiet"]
 
 _PLAIN_PIP = {"PIP_USER": "0", "PIP_REQUIRE_VIRTUALENV": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-"""A person's habits for their own installs, which would send ours elsewhere or forbid them."""
+"""Overrides of a person's pip settings that would redirect or forbid our installation."""
 
 
 def _pip(job: Installation) -> list[str] | None:
-    """The pip that can install into the new environment: the machine's, else the one Python carries."""
+    """The pip that can install into the new environment: the machine's, else the one bundled with Python."""
     for python in _pythons_with_pip():
         version = answer([python, "-m", "pip", "--version"], environ=job.environ)
         numbers = re.match(r"pip (\d+)\.(\d+)", version or "")
@@ -127,21 +128,21 @@ def _pip(job: Installation) -> list[str] | None:
 
 
 def _pythons_with_pip() -> list[str]:
-    """The Python that runs this, and the one below it when this is an environment; without pip, left out."""
+    """The Python that runs this, and its base when this is an environment; those without pip are left out."""
     base: str = getattr(sys, "_base_executable", sys.executable)
     mine = [sys.executable] if importlib.util.find_spec("pip") else []
     return mine if base == sys.executable else [*mine, base]
 
 
 def _configuration(pip: list[str] | None, job: Installation) -> str:
-    """The configuration of pip on this machine, from the first pip that reports it (an old one can, too)."""
+    """The pip configuration of this machine, from the first pip that prints it (an old one can, too)."""
     askable = [[python, "-m", "pip"] for python in _pythons_with_pip()] + ([pip] if pip else [])
     said = (answer([*it, "config", "list"], environ=job.environ) for it in askable)
     return next(filter(None, said), "")
 
 
 def _uvs(job: Installation, pip: list[str] | None, scratch: Path) -> Iterator[Path]:
-    """The uvs to try: the machine's, then the locked one, fetched by pip."""
+    """The uvs to try: the machine's, then the locked one, downloaded by pip."""
     for folder in os.get_exec_path(dict(job.environ)):
         found = Path(folder) / "uv"
         if os.access(found, os.X_OK) and answer([str(found), "--version"], environ=job.environ) is not None:
@@ -178,14 +179,14 @@ def _sync(job: Installation, uv: Path, options: Mapping[str, str], trust: Mappin
 
 
 def _wheels(job: Installation) -> list[str]:
-    """Options of pip and uv: wheels only, but for what has none."""
+    """Options of pip and uv: wheels only, except for packages without one."""
     lock = job.lock.read_text(encoding="utf-8")
     sources = [option for name in BUILT if locked_requirement(lock, name) for option in ("--no-binary", name)]
     return ["--only-binary=:all:", *sources]
 
 
 def _last_words(log: Path) -> str:
-    """The last error of the log, else its last line: what went wrong, most likely."""
+    """The last error in the log, else its last line: most likely the cause."""
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
     errors = [line for line in lines if line.lower().startswith("error:")]
     telling = errors or [line for line in lines if line and not line.startswith("== ")] or ["no output"]

@@ -1,8 +1,8 @@
-"""The libraries that WeasyPrint needs for PDFs and that no Python package brings: Pango and its kin.
+"""The libraries that WeasyPrint needs for PDFs and that no Python package has: Pango and its dependencies.
 
-Looked for first. Missing, they come from Debian's packages: installed when we are root, unpacked into the
-state folder when not. Where that cannot be, set-up goes on with a warning, since only reports need them; a
-report then fails with the line of `missing()`.
+They are searched for first. Missing ones come from Debian's packages: installed for root, otherwise unpacked into the
+state folder. Where that is impossible, set-up continues with a warning, since only reports need them; a report then
+fails with the line of `missing()`.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ LIBRARIES = (
     ("fontconfig", "libfontconfig.so.1", "libfontconfig.1.dylib"),
     ("pangoft2-1.0", "libpangoft2-1.0.so.0", "libpangoft2-1.0.dylib"),
 )
-"""The libraries that weasyprint/text/ffi.py must load (70.0): a name to search by, and file names."""
+"""The libraries that weasyprint/text/ffi.py must load (70.0): a name to search for, and file names."""
 
 WELCOME_LIBRARIES = (("harfbuzz-subset", "libharfbuzz-subset.so.0", "libharfbuzz-subset.0.dylib"),)
-"""Libraries that it can do without, more slowly: fetched where that is possible."""
+"""Optional libraries, without which it is slower: installed where possible."""
 
 PACKAGES = ("libpango-1.0-0", "libpangoft2-1.0-0")
 WELCOME_PACKAGES = ("libharfbuzz-subset0",)
-"""Subsets fonts; WeasyPrint warns without it. Not in every release of Debian."""
+"""The package that subsets fonts; without it WeasyPrint warns. Some releases of Debian lack it."""
 
 _BY_SYSTEM = (
     ("brew", "brew install pango"),
@@ -49,7 +49,7 @@ _VERIFY = "import warnings; warnings.simplefilter('ignore'); import weasyprint"
 
 @dataclass(frozen=True, kw_only=True)
 class Libraries:
-    """The place of WeasyPrint's libraries: on the machine, or in `folders` that we unpacked, or nowhere."""
+    """The place of WeasyPrint's libraries: the machine, or `folders` that we unpacked, or none."""
 
     found: bool
     folders: tuple[str, ...] = ()
@@ -60,7 +60,7 @@ class Libraries:
 
 
 def missing_libraries() -> list[str]:
-    """The libraries that this process cannot load, by name. Milliseconds."""
+    """The libraries that this process cannot load, by name. Takes milliseconds."""
     return [names[0] for names in LIBRARIES if not _loads(names)]
 
 
@@ -74,7 +74,7 @@ def missing() -> str | None:
 
 
 def variables(libraries: Libraries, environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment variables that a process needs for `libraries`: none when they are the machine's own."""
+    """The environment variables that a process needs for `libraries`: none for the machine's own."""
     if not libraries.folders:
         return {}
     path = [*libraries.folders, *filter(None, [environ.get("LD_LIBRARY_PATH")])]
@@ -85,7 +85,7 @@ def variables(libraries: Libraries, environ: Mapping[str, str]) -> dict[str, str
 
 
 def provide(python: Path, state: Path, environ: Mapping[str, str], log: Path) -> Libraries:
-    """Find the libraries, or get them, and see `python` load WeasyPrint with them. Never fails: it warns."""
+    """Find or install the libraries, and check that `python` can load WeasyPrint with them. Never fails: it warns."""
     machine = Libraries(found=True)
     enough = not missing_libraries()
     if enough and all(map(_loads, WELCOME_LIBRARIES)) and _verified(python, machine, environ, log):
@@ -119,7 +119,7 @@ def _verified(python: Path, libraries: Libraries, environ: Mapping[str, str], lo
 
 
 def _install(environ: Mapping[str, str], log: Path) -> bool:
-    """As root: Debian's packages, onto the machine. Package lists are fetched when the first try fails."""
+    """Install Debian's packages, as root. Package lists are fetched when the first attempt fails."""
     say("installing Pango's libraries with apt-get (PDF reports need them)")
     full_environ = {**environ, "DEBIAN_FRONTEND": "noninteractive"}
     apt = ["apt-get", "-o", "DPkg::Lock::Timeout=120", "-o", "Acquire::Retries=2"]
@@ -133,7 +133,7 @@ def _install(environ: Mapping[str, str], log: Path) -> bool:
 
 
 def _unpack(folder: Path, environ: Mapping[str, str], log: Path) -> Libraries | None:
-    """Without root: Debian's packages, unpacked into `folder`. apt checks their signatures as ever."""
+    """Unpack Debian's packages into `folder`, without root. apt checks their signatures as usual."""
     say("unpacking Pango's libraries into the state folder (PDF reports need them)")
     shutil.rmtree(folder, ignore_errors=True)
     root, archives = folder / "root", folder / "cache" / "archives"
@@ -165,7 +165,7 @@ def _unpack(folder: Path, environ: Mapping[str, str], log: Path) -> Libraries | 
 
 
 def _new_packages(apt: Sequence[str], environ: Mapping[str, str]) -> list[str]:
-    """The packages that the machine lacks, of Pango and of what it depends on."""
+    """The packages of Pango and its dependencies that the machine lacks."""
     for wanted in ((*PACKAGES, *WELCOME_PACKAGES), PACKAGES):
         plan = answer([*apt, "install", "-s", "--no-install-recommends", *wanted], environ=environ)
         if plan is not None:
@@ -174,7 +174,7 @@ def _new_packages(apt: Sequence[str], environ: Mapping[str, str]) -> list[str]:
 
 
 def _write_fonts_conf(folder: Path, root: Path) -> Path:
-    """A configuration that finds the machine's fonts and the unpacked ones, and caches where we may write."""
+    """Write a font configuration with the machine's fonts and the unpacked ones, and a writable cache."""
     fonts = ("/usr/share/fonts", "/usr/local/share/fonts", str(root / "usr/share/fonts"))
     lines = [
         '<?xml version="1.0"?>',

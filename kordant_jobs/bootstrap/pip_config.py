@@ -1,6 +1,6 @@
-"""The person's pip configuration, said again in uv's words: uv reads no pip.conf and no PIP_* variable. Pure.
+"""Translates the person's pip configuration for uv, which reads no pip.conf and no PIP_* variable. Pure.
 
-Only what decides where packages come from is passed on: indexes, mirrors, certificates, proxy, time-out.
+Only options that decide where packages come from are passed on: indexes, mirrors, certificates, proxy, time-out.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import os
 from collections.abc import Mapping
 
 _PRECEDENCE = ("global", "install", ":env:")
-"""pip's own order: a later section replaces what an earlier one says."""
+"""pip's own order: a later section overrides an earlier one."""
 
 
 _SAME_MEANING = (("cert", "SSL_CERT_FILE"), ("client-cert", "SSL_CLIENT_CERT"), ("proxy", "ALL_PROXY"))
 
 
 def parse(listing: str) -> dict[str, str]:
-    """The options in force for `pip install`, from what `pip config list` prints.
+    """The effective options of `pip install`, from the output of `pip config list`.
 
     >>> parse("global.index-url='https://a/simple'\\n:env:.index-url='https://b/simple'\\nfreeze.timeout='1'")
     {'index-url': 'https://b/simple'}
@@ -40,11 +40,9 @@ def parse(listing: str) -> dict[str, str]:
 
 
 def uv_environment(options: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables that make uv look where pip would look. What `environ` already tells uv is left as it is.
-
-    With more than one index uv would stop at the first that knows a package's name, and pip reads all:
-    `unsafe-best-match` is pip's way, and is safe here because every file is checked against its hash.
-    """
+    """The variables that make uv use pip's indexes. Variables in `environ` that already configure uv are kept. With
+    several indexes uv would stop at the first one with a package of that name, while pip reads all: `unsafe-best-match`
+    does the same as pip, and is safe here because every file is checked against its hash."""
     said: dict[str, str] = {}
     indexes_given = environ.keys() & {"UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL"}
     if not indexes_given:
@@ -68,11 +66,9 @@ def uv_environment(options: Mapping[str, str], environ: Mapping[str, str]) -> di
 
 
 def uv_trust(options: Mapping[str, str], environ: Mapping[str, str]) -> list[dict[str, str]]:
-    """The certificates to try, in order: the machine's, as pip does, then those that uv carries.
-
-    One try when the person has said which: a proxy's certificate, say, that only the machine's store knows,
-    fails with uv's own; a machine without a store fails with the machine's.
-    """
+    """The certificates to try, in order: the machine's, as pip does, then uv's own. Only one attempt when the person
+    chose a source. A proxy's certificate that only the machine's store has, for example, fails with uv's own; a machine
+    without a store fails with the machine's."""
     given = {"SSL_CERT_FILE", "SSL_CERT_DIR", "UV_SYSTEM_CERTS", "UV_NATIVE_TLS"}
     if "cert" in options or environ.keys() & given:
         return [{}]
@@ -80,5 +76,5 @@ def uv_trust(options: Mapping[str, str], environ: Mapping[str, str]) -> list[dic
 
 
 def uv_arguments(options: Mapping[str, str]) -> list[str]:
-    """The options that uv takes only as arguments."""
+    """The options that uv accepts only as arguments."""
     return ["--no-index"] if options.get("no-index", "").lower() in {"1", "true", "yes", "on"} else []

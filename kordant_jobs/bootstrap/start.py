@@ -1,4 +1,5 @@
-"""From `python3 -m kordant_jobs …` to the command proper: find or make the environment, then become it."""
+"""From `python3 -m kordant_jobs …` to the actual command: find or make the environment, then replace this process by
+it."""
 
 from __future__ import annotations
 
@@ -17,13 +18,9 @@ VOICE = frozenset({"models"})
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run the CLI with `arguments` in the checkout's environment, in place of this process.
-
-    Of an installed wheel, the environment is the one that it was installed into.
-
-    Does not come back: ends with 1 and one line when the environment cannot be made, with 130 on Ctrl-C.
-    The working folder stays the caller's, and the module is not looked for in it (`-P`).
-    """
+    """Run the CLI with `arguments` in the checkout's environment, in place of this process. An installed wheel uses the
+    environment that it is installed in. Never returns: it exits with 1 and one line when the environment cannot be
+    made, with 130 on Ctrl-C. The working folder stays the caller's, and the module is not searched for in it (`-P`)."""
     if not in_checkout():
         os.execv(sys.executable, [sys.executable, "-P", "-m", "kordant_jobs.cli", *arguments])
     try:

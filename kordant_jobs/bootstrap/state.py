@@ -1,4 +1,4 @@
-"""The state folder of one checkout: databases, keys, dumps, mails, reports, logs. Nothing to install."""
+"""The state folder of one checkout: databases, keys, dumps, mails, reports, logs. It needs no installed package."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-"""The folder above the package: a checkout's top, or site-packages where a wheel was installed."""
+"""The folder that contains the package: a checkout's top, or site-packages for an installed wheel."""
 PACKAGED = "kordant_jobs/project_files"
-"""The folder of a wheel with the files of a checkout's top that running needs (pyproject.toml lists them)."""
+"""The folder of a wheel with the files from a checkout's top that are needed at run time (pyproject.toml lists
+them)."""
 
 
 def in_checkout(folder: Path = CHECKOUT) -> bool:
@@ -21,13 +22,13 @@ def in_checkout(folder: Path = CHECKOUT) -> bool:
 
 
 def project_file(name: str, checkout: Path = CHECKOUT) -> Path:
-    """The file `name` at the top of the checkout; of an installed wheel, its copy in the package."""
+    """The file `name` at the top of the checkout; for an installed wheel, its copy in the package."""
     path = checkout / name
     return path if path.is_file() else checkout / PACKAGED / name
 
 
 def _usable(folder: Path) -> bool:
-    """True when `folder` is ours to write in, after making it if need be."""
+    """True when we can write to `folder`, which is created if needed."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -37,11 +38,11 @@ def _usable(folder: Path) -> bool:
 
 
 def state_dir(environ: Mapping[str, str], checkout: Path = CHECKOUT) -> Path:
-    """The folder this checkout, or installed wheel, keeps its state in, made with mode 0700.
+    """The folder for the state of this checkout, or installed wheel, created with mode 0700.
 
-    `KORDANT_STATE_DIR` when set; else `.state/` of the checkout; else, where that cannot be written or there is no
-    checkout, the XDG state folder, and at last the temporary folder, both under a name made from the checkout's
-    path, so that two checkouts never share one. Says so on stderr when it makes one beside another user's.
+    It is `KORDANT_STATE_DIR` when set; else `.state/` of the checkout; else, where that cannot be written or there is
+    no checkout, the XDG state folder, and at last the temporary folder, both under a name made from the checkout's
+    path, so that two checkouts never share one. A message on stderr says when it is created beside another user's.
 
     Raises:
         OSError: none of these can be written.
@@ -69,4 +70,4 @@ def state_dir(environ: Mapping[str, str], checkout: Path = CHECKOUT) -> Path:
 
 
 UP_CLAIM = "up.lock"
-"""In the state folder: which `up` runs on it."""
+"""The file in the state folder that names the `up` running on it."""

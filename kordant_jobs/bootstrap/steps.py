@@ -1,4 +1,4 @@
-"""Steps of the set-up: short words on stderr, the whole output in a log, one line when something fails."""
+"""Steps of the set-up: short messages on stderr, the whole output in a log, one line when something fails."""
 
 from __future__ import annotations
 
@@ -32,11 +32,9 @@ def run_step(
     cwd: Path | None = None,
     keep_open: tuple[int, ...] = (),
 ) -> bool:
-    """Run `command` with its output appended to `log`; whether it succeeded.
-
-    `keep_open` are descriptors that the command inherits: with the lock among them, the lock is held until
-    the command has ended, even when this process is killed.
-    """
+    """Run `command` with its output appended to `log`. Returns whether it succeeded. `keep_open` are descriptors that
+    the command inherits: with the lock among them, the lock is held until the command has ended, even when this process
+    is killed."""
     with log.open("a", encoding="utf-8", errors="replace") as output:
         output.write(f"\n== {what}: {command[0]} ({time.strftime('%Y-%m-%d %H:%M:%S')})\n")
         output.flush()
@@ -71,7 +69,7 @@ def _wait(child: subprocess.Popen[bytes], what: str) -> int:
 
 
 def answer(command: Sequence[str], *, environ: Mapping[str, str], timeout_s: float = 60) -> str | None:
-    """The stdout of `command`, or None when it fails or is not there."""
+    """The stdout of `command`, or None when it fails or does not exist."""
     try:
         done = subprocess.run(
             command,
@@ -87,7 +85,7 @@ def answer(command: Sequence[str], *, environ: Mapping[str, str], timeout_s: flo
 
 
 def fresh_log(folder: Path, name: str) -> Path:
-    """An empty log in `folder`, mode 0600; the one before is kept as `NAME.1`."""
+    """An empty log in `folder`, mode 0600; the former one is kept as `NAME.1`."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     log = folder / name
     if log.exists():

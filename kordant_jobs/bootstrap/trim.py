@@ -1,5 +1,5 @@
-"""Takes out of an environment what libraries ship for their own developers: 115 of 1,000 MB, and a third of the time
-that compiling takes."""
+"""Deletes files from an environment that libraries ship for their own developers: 115 of 1,000 MB, and a third of the
+compile time."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import shutil
 from pathlib import Path
 
 TESTED_WITHIN = ("numba", "numpy", "pandas")
-"""Packages that carry their tests, 70 MB, in folders named so. Elsewhere such a folder may be what others import."""
+"""Packages whose tests, 70 MB, are deleted. In other packages such a folder may be imported by others."""
 TESTS = "tests"
 LEFT_OUT = (".js.map", ".css.map", ".a", ".c", ".h")
-"""Source maps of web pages, static libraries, and sources in C."""
+"""Endings of source maps of web pages, static libraries, and C sources."""
 SECOND_COPIES = ("zstandard/_cffi.*.so",)
-"""Second copies in packages, which are imported on PyPy only."""
+"""Duplicates in packages that are imported on PyPy only."""
 
 
 def trim(environment: Path) -> None:
-    """Delete them below `environment`. A second time finds nothing."""
+    """Delete such files below `environment`. A second call finds none."""
     for site in environment.glob("lib/python3*/site-packages"):
         for package in TESTED_WITHIN:
             for folder, folders, _ in os.walk(site / package):

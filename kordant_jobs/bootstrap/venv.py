@@ -1,9 +1,8 @@
-"""The virtual environment of one checkout: made on the first start, recognised in a moment on every other.
+"""The virtual environment of one checkout: made on the first start, recognised at once on every other.
 
-It is `.venv` of the checkout, or `venv` of the state folder where the checkout cannot be written. A stamp in
-it, written last, says what it was made from; without a fitting stamp it is made from nothing. Nothing else may
-be kept in it. It holds what running needs; the packages of voices and of development are added by the first command
-that needs them.
+It is `.venv` of the checkout, or `venv` of the state folder where the checkout cannot be written. A stamp in it,
+written last, has its inputs; without a matching stamp it is made again from scratch, so keep nothing else in it. It has
+the packages needed to run; packages for voices and development are added by the first command that needs them.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ LOCK = "kordant-setup.lock"
 
 
 class PackageSet(StrEnum):
-    """The sets of packages, by their lock files. Each holds those before it."""
+    """The sets of packages, by their lock files. Each contains the ones before it."""
 
     RUNNING = "requirements.lock"
     VOICE = "requirements-voice.lock"
@@ -40,18 +39,18 @@ class PackageSet(StrEnum):
 
 
 SETUP = 4
-"""Raised by hand when this module makes environments that older ones do not equal."""
+"""Increase it when a change of this module makes environments differ from older ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Made:
-    """The inputs of an environment; a difference in any field means: make it again."""
+    """The inputs of an environment. When any field differs, it is made again."""
 
     setup: int
     checkout: str
     package_set: str
     locks_sha256: dict[str, str]
-    """Of the lock files of this set and of those that it holds."""
+    """The hashes of the lock files of this set and of the sets that it contains."""
     python: str
     version: str
     platform: str
@@ -59,23 +58,21 @@ class Made:
 
 @dataclass(frozen=True, kw_only=True)
 class Environment:
-    """An environment that is ready: its folder, and what WeasyPrint's libraries need."""
+    """An environment that is ready: its folder, and the place of WeasyPrint's libraries."""
 
     folder: Path
     pango: pango.Libraries
 
     @property
     def python(self) -> Path:
-        """Its interpreter. Not resolved: the path is what makes it find its packages."""
+        """Its interpreter. The path is not resolved, since Python finds its packages by it."""
         return self.folder / "bin" / "python"
 
 
 def ready(folder: Path, checkout: Path, needs: PackageSet = PackageSet.RUNNING) -> Environment | None:
-    """The environment in `folder` when it is whole and of today's lock files, else None. Milliseconds.
-
-    The Python that asks does not matter, only the one that the environment was made from: it must still be
-    there in the same version, so that an upgrade of the machine's Python is noticed.
-    """
+    """The environment in `folder` if it is complete and matches today's lock files, else None. Takes milliseconds. The
+    Python that runs this does not matter, only the one that the environment was made from: it must still exist in the
+    same version, so that an upgrade of the machine's Python is noticed."""
     try:
         stamp = json.loads((folder / STAMP).read_text(encoding="utf-8"))
         made = Made(**stamp["made"])
@@ -90,10 +87,10 @@ def ready(folder: Path, checkout: Path, needs: PackageSet = PackageSet.RUNNING) 
 def ensure(
     checkout: Path, state: Path, environ: Mapping[str, str], needs: PackageSet = PackageSet.RUNNING
 ) -> Environment:
-    """The environment of `checkout` with what `needs` names, made first when it is not there or no longer fits.
-
-    Two starts at once: the second says that it waits, and then finds the work done. Packages are added to those of
-    running, which stay as they are meanwhile, so that `up` goes on. Those of voices come back when it is made again.
+    """The environment of `checkout` with what `needs` names, made first when it is missing or outdated. Of two
+    concurrent starts the second reports that it waits, and then finds the work done. Packages are added without
+    changing those needed to run, so that `up` can keep running. Those of voices are installed again when the
+    environment is made again.
 
     Raises:
         BootstrapError: it cannot be made; the text says what to do.
@@ -130,7 +127,7 @@ def ensure(
 
 @dataclass(frozen=True, kw_only=True)
 class _Setup:
-    """One set-up, while its lock is held."""
+    """One set-up, while it holds the lock."""
 
     folder: Path
     checkout: Path
@@ -143,7 +140,7 @@ class _Setup:
         return self.folder / "bin" / "python"
 
     def make(self) -> Environment:
-        """The environment from nothing, with what running needs."""
+        """Make the environment from scratch, with the packages needed to run."""
         started = time.monotonic()
         log = fresh_log(self.state / "logs", "setup.log")
         say(f"setting up {self.folder} (first start or new packages; half a minute or so)")
@@ -165,7 +162,7 @@ class _Setup:
         return self._stamped(libraries, started)
 
     def add(self, more: PackageSet, environment: Environment) -> Environment:
-        """The environment with more packages beside those of running."""
+        """Add more packages to the environment."""
         started = time.monotonic()
         log = fresh_log(self.state / "logs", f"setup-{more.name.lower()}.log")
         what = "voices" if more is PackageSet.VOICE else "tests, benches and fuzzing"
@@ -188,7 +185,7 @@ class _Setup:
         return job
 
     def _compile(self, job: packages.Installation, *more: list[str]) -> None:
-        """Compile the packages, and beside them what `more` commands compile. A failure costs time later, no more."""
+        """Compile the packages, and run the commands `more` concurrently. A failure only costs time later."""
         commands = [[str(self.python), "-m", "compileall", "-q", "-j", "0", str(self.folder / "lib")], *more]
         with ThreadPoolExecutor(len(commands)) as threads:
             list(threads.map(lambda command: job.run("compiling", command), commands))
@@ -209,7 +206,8 @@ class _Setup:
 
 
 def _own_environ(environ: Mapping[str, str], state: Path) -> Mapping[str, str]:
-    """The environment of the set-up's steps: no other Python's, and uv's cache in the state folder without a home."""
+    """The environment of the set-up's steps: without another Python's variables, and with uv's cache in the state
+    folder if there is no home."""
     own = {name: value for name, value in environ.items() if name not in {"PYTHONHOME", "VIRTUAL_ENV"}}
     if "UV_CACHE_DIR" not in own and not _home_is_ours(own):
         own["UV_CACHE_DIR"] = str(state / "cache" / "uv")
@@ -217,7 +215,7 @@ def _own_environ(environ: Mapping[str, str], state: Path) -> Mapping[str, str]:
 
 
 def _that_hold(packages: PackageSet) -> list[PackageSet]:
-    """The sets that hold this one, itself among them, the fullest first.
+    """The sets that contain this one, itself included, the largest first.
 
     >>> [one.name for one in _that_hold(PackageSet.VOICE)]
     ['DEVELOPMENT', 'VOICE']
@@ -226,7 +224,7 @@ def _that_hold(packages: PackageSet) -> list[PackageSet]:
 
 
 def _had_voice(folder: Path) -> bool:
-    """True when the environment that is made again had the packages of voices, by themselves or within a fuller set."""
+    """True when the environment to be made again had the packages of voices, alone or in a larger set."""
     try:
         stamp = json.loads((folder / STAMP).read_text(encoding="utf-8"))
         return PackageSet(stamp["made"]["package_set"]) in _that_hold(PackageSet.VOICE)
@@ -283,7 +281,7 @@ def _home_is_ours(environ: Mapping[str, str]) -> bool:
 
 
 def _clear(folder: Path) -> None:
-    """Empty `folder`, the stamp first and but for the lock that we hold."""
+    """Empty `folder`, the stamp first, except for the lock that we hold."""
     (folder / STAMP).unlink(missing_ok=True)
     for entry in folder.iterdir():
         if entry.name == LOCK:
@@ -295,11 +293,11 @@ def _clear(folder: Path) -> None:
 
 
 def _name_the_checkout(folder: Path, checkout: Path) -> None:
-    """Make the checkout importable wherever the caller stands, and give it its commands: ours, and Dagster's own with
-    the project's storage and code (`cli.passthrough`).
+    """Make the checkout importable from any folder, and install its commands: ours, and Dagster's own with the
+    project's storage and code (`cli.passthrough`).
 
-    The .pth line is code with an escaped string and not a path, since Python 3.11 reads .pth files in the
-    locale's encoding. The command goes through `__main__` again, which knows where Pango lies.
+    The .pth line is code with an escaped string and not a path, since Python 3.11 reads .pth files in the locale's
+    encoding. The command goes through `__main__` again, which knows the place of Pango.
     """
     for packages_folder in folder.glob("lib/python3*/site-packages"):
         line = f"import sys; sys.path.append({str(checkout)!a})\n"

@@ -1,4 +1,4 @@
-"""The version of the code that runs."""
+"""The version of the running code."""
 
 from __future__ import annotations
 
@@ -14,10 +14,8 @@ NAME = "kordant-jobs"
 
 @lru_cache
 def version_of(checkout: Path = CHECKOUT) -> str:
-    """The version of the code that runs: that of the checkout it lies in, else of the installed package.
-
-    A checkout comes first, since its environment holds it by path, without the metadata of a package.
-    """
+    """The version of the running code: that of its checkout, else of the installed package. The checkout comes first,
+    since its environment has it by path, without a package's metadata."""
     try:
         project = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     except (OSError, KeyError, tomllib.TOMLDecodeError):

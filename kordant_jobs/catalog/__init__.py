@@ -1,9 +1,9 @@
-"""The catalogue of jobs: a module a job, with its payload, its row and its schedules. The README's table is made from
-it.
+"""The catalogue of jobs: one module for each job, with its payload, its row and its schedules. The README's table is
+made from it.
 
-To add a job is to add its module; nothing is listed here. The queue reads from `CATALOG` how a job's requests are
-claimed, limited, coalesced and retried. `SCHEDULES` is the price list as it is at first; from then on the table
-`scheduler_config` counts, which people edit.
+To add a job, add its module; nothing is listed here. The queue reads from `CATALOG` how a job's requests are claimed,
+limited, coalesced and retried. `SCHEDULES` is the initial price list; after that the table `scheduler_config` counts,
+which people edit.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ LISTENERS: Mapping[str, tuple[tuple[JobRow, Start], ...]] = {
     )
     for topic in TOPICS
 }  # fmt: skip
-"""By topic of an event, the jobs that start by it: their modules name it in `TOPICS`."""
+"""The jobs that each topic of events starts, as their modules define in `TOPICS`."""
 
 enqueue = partial(engine.enqueue, catalog=BY_NAME)
 """Queue a request of one of these jobs, in the caller's transaction."""
@@ -55,10 +55,10 @@ job_row = partial(engine.job_row, catalog=BY_NAME)
 
 
 SCHEDULES: tuple[ScheduleRow, ...] = tuple(row for module in _MODULES for row in getattr(module, "SCHEDULES", ()))
-"""The price list, and what runs by the clock for everybody."""
+"""The price list, and schedules for everybody."""
 
 PARTIES: Mapping[str, PartyRate] = {}
-"""Outside parties that jobs share, by name, with the rate their terms allow."""
+"""Outside parties that several jobs use, by name, with the rate that their terms allow."""
 
 
 SOURCE_RATES: Mapping[Source, tuple[PartyRate, ...]] = {
@@ -70,14 +70,13 @@ SOURCE_RATES: Mapping[Source, tuple[PartyRate, ...]] = {
     ),
     Source.LEAKCHECK: (PartyRate(per_s=1, burst=1),),
 }
-"""Rate limits of outside sources, over all our processes: every bucket of a source must have a token.
-
-HIBP's is its smallest plan's, until `/subscription/status` reported the key's own. XposedOrNot allows 2 a second, 25 an
-hour and 100 a day; LeakCheck's public API one a second (Pro has terms of its own)."""
+"""Rate limits of outside sources, over all our processes: every bucket of a source must have a token. HIBP's is that of
+its smallest plan, until `/subscription/status` has reported the key's own. XposedOrNot allows 2 a second, 25 an hour
+and 100 a day; LeakCheck's public API one a second (Pro has its own terms)."""
 
 
 SYSTEM_CRITICAL = frozenset({"bank_sync", "cleanup", "subscription_changed", "notifications_send"})
-"""Jobs without which the system does not work: only an admin cancels their requests."""
+"""Jobs without which the system does not work: only an admin may cancel their requests."""
 
 
 def publish(
@@ -90,7 +89,8 @@ def publish(
     entity_key: str | None = None,
     allow: Callable[[Payload], object] = lambda _: None,
 ) -> list[UUID]:
-    """Queue what an event starts, in the caller's transaction. Returns the requests; `allow` may refuse a payload."""
+    """Queue the requests that an event starts, in the caller's transaction. Returns their ids; `allow` may refuse a
+    payload."""
     made: list[UUID] = []
     for row, start in LISTENERS[topic]:
         payload = row.payload.checked(start.payload(event))
@@ -103,13 +103,13 @@ def publish(
 
 
 def reach_of(payload: Payload) -> frozenset[str] | None:
-    """The entities that a request with this payload touches, by id; None: everybody, or it does not say."""
+    """The ids of the entities that a request with this payload concerns; None: all, or unknown."""
     ids = getattr(payload, "subscription_ids", None) or getattr(payload, "entity_ids", None)
     return frozenset(map(str, ids)) if ids else None
 
 
 def markdown_table() -> str:
-    """The catalogue as the README shows it."""
+    """The catalogue as a table for the README."""
     head = "| job | also called | what it does | started by |\n| --- | --- | --- | --- |\n"
     rows = []
     for row in CATALOG:

@@ -1,4 +1,4 @@
-"""Events by topic: what each carries. Which jobs a topic starts is said by the jobs' modules, in `TOPICS`."""
+"""Events by topic, and their content. The jobs' modules define in `TOPICS` which jobs a topic starts."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class BreachPublished(Event):
 
 
 class WorkflowTriggered(Event):
-    """An approved workflow of an agent is to be carried out."""
+    """An approved workflow of an agent should be executed."""
 
     workflow_id: UUID = Field(description="The approved version.")
     inputs: dict[str, Any] = Field(default_factory=dict, description="Its inputs, by name.")
@@ -52,12 +52,12 @@ TOPICS: Mapping[str, type[Event]] = {
     "sync.completed": OfEntity,
     "transaction.created": OfEntity,
 }
-"""Every topic, with what its events carry."""
+"""Every topic, with the model of its events."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """The start of a job by an event: its payload, and the waiting request with which it becomes one."""
+    """The start of a job by an event: its payload, and how it merges with a waiting request."""
 
     payload: Callable[[Any], Mapping[str, Any]]
     merge: Callable[[Any], Merge] | None = None

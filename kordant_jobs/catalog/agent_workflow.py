@@ -1,4 +1,4 @@
-"""agent_workflow in the catalogue: what a request carries, and its limits. It runs by no clock."""
+"""agent_workflow in the catalogue: its payload and limits. It has no schedule."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kordant_jobs.engine import JobRow, Payload, Priority
 
 
 class AgentWorkflow(Payload):
-    """Take one execution of an agent's workflow on, as far as it goes without waiting."""
+    """Continue one execution of an agent's workflow, until it has to wait or ends."""
 
     job: ClassVar[str] = "agent_workflow"
     op: ClassVar[str] = "advance"

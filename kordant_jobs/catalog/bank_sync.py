@@ -1,4 +1,4 @@
-"""bank_sync in the catalogue: what a request carries, its limits, and when it runs."""
+"""bank_sync in the catalogue: its payload, its limits, and its schedule."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ EVERY_S = 900
 
 
 class BankSync(Payload):
-    """Read bank connections that are due, or named ones. A webhook makes its connection due and asks for a run."""
+    """Read bank connections that are due, or those with these ids. A webhook makes its connection due and requests a
+    run."""
 
     job: ClassVar[str] = "bank_sync"
     merging: ClassVar[Mapping[str, MergeRule]] = {

@@ -1,4 +1,4 @@
-"""cleanup in the catalogue: what a request carries, its limits, and when it runs."""
+"""cleanup in the catalogue: its payload, its limits, and its schedule."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kordant_jobs.engine import JobRow, Payload, Priority
 
 
 class Cleanup(Payload):
-    """Delete what has served its time, by the retention policies."""
+    """Delete data whose retention term is over."""
 
     job: ClassVar[str] = "cleanup"
 

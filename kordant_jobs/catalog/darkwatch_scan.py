@@ -1,4 +1,4 @@
-"""darkwatch_scan in the catalogue: what a request carries, its limits, and which tiers it serves how often."""
+"""darkwatch_scan in the catalogue: its payload, its limits, and how often it serves each tier."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from kordant_jobs.engine import JobRow, Merge, Payload
 
 
 class DarkwatchScan(Payload):
-    """The watchlists to scan, and the data that counts as new. All left out: every active subscription, and all that is
-    new since each one's last scan."""
+    """The watchlists to scan, and the data that counts as new. Without any fields: every active subscription, and all
+    data since its last scan."""
 
     job: ClassVar[str] = "darkwatch_scan"
 
@@ -64,4 +64,5 @@ TOPICS = {
         merge=lambda _: Merge(key="breach.published", debounce_s=5, at_most_s=30),
     )
 }
-"""Events that start it: premium at once, and one scan for several breaches; other tiers see a breach at their next."""
+"""Events that start it: for premium at once, with one scan for several breaches; other tiers see a breach in their next
+scan."""

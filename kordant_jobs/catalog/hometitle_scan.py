@@ -1,4 +1,4 @@
-"""hometitle_scan in the catalogue: what a request carries, its limits, and which tiers it serves how often."""
+"""hometitle_scan in the catalogue: its payload, its limits, and how often it serves each tier."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from kordant_jobs.engine import JobRow, Payload
 
 
 class HometitleScan(Payload):
-    """The watched parcels to scan; all left out: every active subscription's. Each scan reports what is new since the
-    last."""
+    """The watched parcels to scan. Without any fields: those of every active subscription. Each scan reports what is
+    new since the last one."""
 
     job: ClassVar[str] = "hometitle_scan"
 

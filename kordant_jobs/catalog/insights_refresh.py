@@ -1,4 +1,4 @@
-"""insights_refresh in the catalogue: what a request carries, its limits, and when it runs."""
+"""insights_refresh in the catalogue: its payload, its limits, and its schedule."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kordant_jobs.engine import JobRow, Merge, MergeRule, Payload
 
 
 def all_or_some(values: Sequence[Sequence[Any]]) -> tuple[Any, ...]:
-    """None named means all, whatever others name.
+    """The union of the values; an empty value means all, whatever the others are.
 
     >>> all_or_some([("b",), ("a", "b")]), all_or_some([("a",), ()])
     (('a', 'b'), ())
@@ -24,7 +24,7 @@ def all_or_some(values: Sequence[Sequence[Any]]) -> tuple[Any, ...]:
 
 
 class InsightsRefresh(Payload):
-    """Bring the insights of entities up to date with their data and with today."""
+    """Refresh the insights of entities from their data as of today."""
 
     job: ClassVar[str] = "insights_refresh"
     merging: ClassVar[Mapping[str, MergeRule]] = {"entity_ids": all_or_some, "force": max}

@@ -1,4 +1,4 @@
-"""notifications_send in the catalogue: what a request carries, its limits, and its safety net."""
+"""notifications_send in the catalogue: its payload, its limits, and its fallback schedule."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kordant_jobs.engine import JobRow, MergeRule, Payload, Priority
 
 
 class NotificationsSend(Payload):
-    """Send what is due in the outbox. Many nudges are one emptying of it, with the largest limits asked for."""
+    """Send the due notifications of the outbox. Many requests become one run, with the largest limits requested."""
 
     job: ClassVar[str] = "notifications_send"
     op: ClassVar[str] = "send"
@@ -40,4 +40,4 @@ ROW = JobRow(
 )
 
 SCHEDULES = (ScheduleRow(job=ROW.name, cron="*/15 * * * *", fold=Fold.TWICE, overlap=Overlap.SKIP),)
-"""A safety net under the sensor."""
+"""A fallback for the sensor."""

@@ -1,4 +1,4 @@
-"""removebrokers_process in the catalogue: what a request carries, its limits, and when it runs."""
+"""removebrokers_process in the catalogue: its payload, its limits, and its schedule."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kordant_jobs.engine import JobRow, MergeRule, Payload, Priority
 
 
 class RemovebrokersProcess(Payload):
-    """Take every removal request that is due a step further. Many nudges are one run."""
+    """Take the next step of every due removal request. Many requests become one run."""
 
     job: ClassVar[str] = "removebrokers_process"
     merging: ClassVar[Mapping[str, MergeRule]] = {"read_replies": max}
@@ -37,4 +37,4 @@ ROW = JobRow(
 )
 
 SCHEDULES = (ScheduleRow(job=ROW.name, cron="15 * * * *", fold=Fold.TWICE, overlap=Overlap.SKIP),)
-"""Hourly, so that a deadline is acted on within the day."""
+"""Hourly, so that a deadline is handled within the day."""

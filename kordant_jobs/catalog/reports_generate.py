@@ -1,4 +1,4 @@
-"""reports_generate in the catalogue: what a request carries, its limits, and which tiers it serves how often."""
+"""reports_generate in the catalogue: its payload, its limits, and how often it serves each tier."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kordant_jobs.engine import JobRow, Payload, Priority
 
 
 class ReportsGenerate(Payload):
-    """Make the reports of one kind and period. No days given: of the week or month that ended last, as of today."""
+    """Make the reports of one kind and period. Without days: of the last complete week or month."""
 
     job: ClassVar[str] = "reports_generate"
 
@@ -76,7 +76,7 @@ ROW = JobRow(
 )
 
 MONTHS_BACK_S = 63 * 86_400
-"""Months for which missed reports are made: two months of any length."""
+"""The time for which missed reports are made up for: two months of any length."""
 
 SCHEDULES = tuple(
     ScheduleRow(
@@ -92,4 +92,4 @@ SCHEDULES = tuple(
     )
     for tier, cadence in ((Tier.PLUS, Cadence.MONTHLY), (Tier.PREMIUM, Cadence.WEEKLY))
 )
-"""Of whole calendar weeks and months, so that a partition is the same report; none is left out."""
+"""Schedules of whole calendar weeks and months, so that a partition is the same report; none is skipped."""

@@ -1,4 +1,4 @@
-"""subscription_changed in the catalogue: what a request carries, and its limits. Events start it, no schedule does."""
+"""subscription_changed in the catalogue: its payload and limits. Events start it; it has no schedule."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kordant_jobs.engine import JobRow, MergeRule, Payload, Priority, union
 
 
 class SubscriptionChanged(Payload):
-    """Subscriptions that began, changed their tier, were paused, resumed or cancelled: see who is served when. The
+    """Update the schedules of subscriptions that began, changed their tier, were paused, resumed or cancelled. The
     event names one, as `subscription_id`."""
 
     job: ClassVar[str] = "subscription_changed"

@@ -1,4 +1,4 @@
-"""voiceprint_batch in the catalogue: what a request carries, its limits, and when it runs."""
+"""voiceprint_batch in the catalogue: its payload, its limits, and its schedule."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kordant_jobs.engine import JobRow, Payload
 
 
 class VoiceprintBatch(Payload):
-    """The clips to analyse; left out: all that wait."""
+    """The clips to analyse; empty: all that wait."""
 
     job: ClassVar[str] = "voiceprint_batch"
 
@@ -37,8 +37,7 @@ ROW = JobRow(
 )
 
 REALTIME = (Tier.PREMIUM,)
-"""Tiers whose clips are analysed as they come. No row of the price list says it: a clip is no slot of a
-subscription's."""
+"""Tiers whose clips are analysed as they arrive. The price list has no row for it, since clips have no slots."""
 
 SCHEDULES = (ScheduleRow(job=ROW.name, cron="*/30 * * * *", fold=Fold.TWICE, overlap=Overlap.SKIP),)
-"""Half-hourly for the tiers without real time, and as a net below it."""
+"""Half-hourly for the tiers without real time, and as a fallback for the others."""

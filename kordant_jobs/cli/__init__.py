@@ -1,1 +1,1 @@
-"""The command line: what a person at a terminal can ask for, and the processes that `up` runs."""
+"""The command line: the commands for a person at a terminal, and the processes that `up` runs."""

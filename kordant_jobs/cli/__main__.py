@@ -1,4 +1,4 @@
-"""python -m kordant_jobs.cli: where kordant_jobs.__main__ hands over to."""
+"""`python -m kordant_jobs.cli`: the program that kordant_jobs.__main__ runs in the environment."""
 
 from kordant_jobs.cli.main import main
 

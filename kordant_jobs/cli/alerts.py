@@ -98,7 +98,7 @@ def alerts_set(
     severity: Annotated[str | None, typer.Option("--severity", help="page or ticket.")] = None,
     on: Annotated[bool | None, typer.Option("--on/--off", help="Whether it is evaluated.")] = None,
 ) -> None:
-    """Change a rule; a version of it is kept. It holds from the next evaluation on."""
+    """Change a rule; every version is kept. The change applies from the next evaluation on."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.cli.words import one_of
     from kordant_jobs.domain.operators.alert_rules import Severity
@@ -124,7 +124,7 @@ def alerts_set(
 
 @alerts_app.command("ack")
 def alerts_ack(alert: Annotated[str, typer.Argument(help="The alert, by id.")]) -> None:
-    """Acknowledge an alert: no more notices until it has ended."""
+    """Acknowledge an alert: no more notices until it ends."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.operators import alerts
     from kordant_jobs.store.operators.tables import operator_alerts
@@ -145,7 +145,7 @@ def alerts_silence(
         str | None, typer.Option("--of", help="Only of this job, source, channel, part or agent.")
     ] = None,
 ) -> None:
-    """Send no notices of a rule for some time. Alerts go on being kept, and `alerts list` shows them."""
+    """Send no notices of a rule for some time. Its alerts are still recorded, and `alerts list` shows them."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.operators import alerts
 
@@ -157,7 +157,7 @@ def alerts_silence(
 
 @alerts_app.command("check")
 def alerts_check(as_json: AsJson = False) -> None:
-    """Evaluate the rules now, as the sensor does every half minute, and tell whom it concerns."""
+    """Evaluate the rules now, as the sensor does every half minute, and notify the operators."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.observability.alerting import evaluate, open_operators
 
@@ -168,7 +168,8 @@ def alerts_check(as_json: AsJson = False) -> None:
 
 @alerts_app.command("test")
 def alerts_test() -> None:
-    """Send a test notice to every address of KORDANT_ALERT_URLS, and say which took it. Exit code 1: one did not."""
+    """Send a test notice to every address of KORDANT_ALERT_URLS, and show which accepted it. Exit code 1: one did
+    not."""
     from kordant_jobs.observability.alerting import open_operators
     from kordant_jobs.settings import load_settings
 

@@ -44,7 +44,7 @@ def serve(
 
 
 def _openid(settings: Settings) -> OpenId | None:
-    """The provider of the settings.
+    """The OpenID provider of the settings.
 
     Raises:
         SettingsError: some of them are missing.
@@ -71,7 +71,7 @@ def _openid(settings: Settings) -> OpenId | None:
 
 @api_app.command()
 def openapi() -> None:
-    """The OpenAPI file of /api/jobs, as JSON."""
+    """Print the OpenAPI file of /api/jobs, as JSON."""
     from kordant_jobs.api.app import Backend, application
     from kordant_jobs.cli.output import print_json
     from kordant_jobs.cli.session import open_session
@@ -84,7 +84,7 @@ def openapi() -> None:
 def mcp(
     url: Annotated[str, typer.Option("--url", help="Where the API is.")] = "http://127.0.0.1:3090",
 ) -> None:
-    """The agents' tools over standard input and output, with the token in KORDANT_TOKEN; it opens no database."""
+    """Serve the agents' tools over standard input and output, with the token in KORDANT_TOKEN. It opens no database."""
     from kordant_jobs.api.tools import stdio_tools
     from kordant_jobs.settings import load_settings
 

@@ -18,10 +18,8 @@ AnchorFile = Annotated[Path | None, typer.Option("--anchor", help="A file of anc
 
 @audit_app.command()
 def verify(anchor: AnchorFile = None, as_json: AsJson = False) -> None:
-    """Check every row's hash and code; exit code 1 names the first row that is wrong, and how.
-
-    Without --anchor, rows cut off at the end, or a log written again with the master key, do not show.
-    """
+    """Verify every row's hash and signature; exit code 1 shows the first faulty row and its fault. Without --anchor,
+    rows removed from the end, or a log rewritten with the master key, are not detected."""
     from kordant_jobs.cli.session import open_session
 
     with open_session() as session, session.db.connect() as connection:
@@ -45,7 +43,7 @@ def list_entries(
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most so many, the newest first.")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """Entries, the newest first."""
+    """List entries, the newest first."""
     from kordant_jobs.cli.session import open_session
 
     with open_session() as session, session.db.connect() as connection:
@@ -65,7 +63,7 @@ def list_entries(
 
 @audit_app.command()
 def export(to: Annotated[Path, typer.Argument(help="The file to write, JSON lines.")]) -> None:
-    """Every row with its hashes, so that another program can verify the chain."""
+    """Write every row with its hashes to a file, so that another program can verify the chain."""
     import json
 
     from kordant_jobs.cli.session import open_session
@@ -83,7 +81,7 @@ def export(to: Annotated[Path, typer.Argument(help="The file to write, JSON line
 def anchor(
     to: Annotated[Path, typer.Option("--to", help="The file to append to, on another machine's storage.")],
 ) -> None:
-    """Append the log's head, signed, to a file outside the database: what `verify --anchor` compares with."""
+    """Append the log's signed head to a file outside the database; `verify --anchor` compares with it."""
     from kordant_jobs.cli.session import open_session
 
     with open_session() as session, session.db.connect() as connection:

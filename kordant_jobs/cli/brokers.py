@@ -61,9 +61,9 @@ def import_list(
     every: Annotated[bool, typer.Option("--all", help="Show every change.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take a list of brokers, in place of the one of the same kind before it. Its form is seen from its header or
-    structure: eraser, justvanish, datenanfragen, DuckDuckGo's recipes, joins, the California registry (8 or 77
-    columns) and its tried links, or our own. Imported again, it changes nothing."""
+    """Import a list of brokers; it replaces the former list of the same kind. The format is recognised by its header or
+    structure: eraser, justvanish, datenanfragen, DuckDuckGo's recipes, joins, the California registry (8 or 77 columns)
+    and its tested links, or our own. Importing it again changes nothing."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.removals import catalogue
 
@@ -103,7 +103,7 @@ def diff(
     every: Annotated[bool, typer.Option("--all", help="Show every change.")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Show the differences between two lists, by broker. Nothing is imported. Exit code 1 when something does."""
+    """Show the differences between two lists, by broker. Nothing is imported. Exit code 1 when they differ."""
     from kordant_jobs.domain.removals import brokers as nouns
 
     def facts_of(path: str) -> Mapping[str, Mapping[str, Any]]:
@@ -125,7 +125,7 @@ def diff(
 def list_brokers(
     category: Annotated[str | None, typer.Option(help="Only of this category.")] = None, as_json: AsJson = False
 ) -> None:
-    """The brokers of the catalogue: how each is asked, and who handles whom."""
+    """List the brokers of the catalogue: the channel for each, and which broker handles which."""
     from kordant_jobs.cli.session import open_session
 
     query = """
@@ -159,7 +159,7 @@ def _found(connection: sa.Connection, text: str) -> Any:
 def show(
     broker: Annotated[str, typer.Argument(help="Its key, a domain of it, or its name.")], as_json: AsJson = False
 ) -> None:
-    """Everything that is known of a broker: facts, faults of its contacts, and the rows that say so."""
+    """Show everything known about a broker: facts, faults of its contacts, and the rows that they come from."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.removals import catalogue
     from kordant_jobs.store.removals.tables import broker_rows
@@ -185,7 +185,7 @@ def show(
 
 @brokers_app.command()
 def confirm(broker: Annotated[str, typer.Argument(help="Its key, a domain of it, or its name.")]) -> None:
-    """Say that a broker's contacts work after all: requests that wait for a contact are taken up by the next run."""
+    """Confirm that a broker's contacts work: the next run continues requests that wait for a contact."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.removals import catalogue
 
@@ -201,7 +201,8 @@ def confirm(broker: Annotated[str, typer.Argument(help="Its key, a domain of it,
 
 @brokers_app.command()
 def directory(path: Annotated[Path, typer.Argument(help="Businesses of the Data Rights Protocol, as JSON.")]) -> None:
-    """Take the directory document of the Data Rights Protocol: its businesses can then be asked over the protocol."""
+    """Import the directory document of the Data Rights Protocol: its businesses can then get requests over the
+    protocol."""
     from kordant_jobs.adapters.brokers.drp import read_businesses
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.removals import rights

@@ -1,4 +1,4 @@
-"""Command on capacity: kordant-jobs capacity."""
+"""Command for capacity: kordant-jobs capacity."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def capacity(
     coefficients: Annotated[bool, typer.Option("--coefficients", help="The coefficients, and their sources.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")] = False,
 ) -> None:
-    """Show the needs of so many subscribers: hosts, connections, bytes; and what does not fit into the catalogue's
-    limits."""
+    """Show what a number of subscribers needs: hosts, connections, bytes; and which of the catalogue's limits it
+    exceeds."""
     given = _given(change)
     if coefficients:
         rows = [{"name": name, **asdict(one)} for name, one in COEFFICIENTS.items()]

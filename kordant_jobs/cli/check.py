@@ -34,14 +34,14 @@ def _command(step: str, pytest_arguments: Sequence[str]) -> list[str]:
 
 
 def _run(command: Sequence[str]) -> int:
-    """The command's exit code. However we end, its servers and test workers end with us."""
+    """The command's exit code. However this process ends, the command's servers and test workers end with it."""
     kept = [sys.executable, "-I", "-S", die_with_parent.__file__, str(GRACE_S), *command]
     with subprocess.Popen(kept, cwd=CHECKOUT, stdin=subprocess.PIPE) as process:
         return process.wait()
 
 
 def check(*, only: str | None, pytest_arguments: Sequence[str]) -> int:
-    """Run all steps, or one, in the checkout; goes on after a failed step. Returns 0 when all passed.
+    """Run all steps, or one, in the checkout; a failed step does not stop the others. Returns 0 when all passed.
 
     Raises:
         SettingsError: there is no such step.

@@ -40,10 +40,8 @@ def _day(moment: str | None) -> str | None:
 
 @cleanup_app.command("plan")
 def cleanup_plan(kinds: Kinds = None, as_json: AsJson = False) -> None:
-    """Count what a clean-up would delete now, and keep that as a plan. Nothing is deleted.
-
-    The plan can be carried out for a day: `cleanup run --plan ID`.
-    """
+    """Count what a clean-up would delete now, and save that as a plan. Nothing is deleted. The plan is valid for a day:
+    `cleanup run --plan ID`."""
     from kordant_jobs.adapters.banks.registry import open_banks
     from kordant_jobs.adapters.corpus import open_corpus
     from kordant_jobs.adapters.report_storage import open_report_storage
@@ -89,11 +87,8 @@ def cleanup_run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count, and keep that as a report.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Queue a clean-up; `up` carries it out at once.
-
-    Without a plan it stops at kinds whose figures are unlikely (more than the usual share of a table, or three times
-    the usual rows): check `cleanup plan`, and carry that out.
-    """
+    """Queue a clean-up; `up` executes it at once. Without a plan it skips kinds with unlikely figures (more than the
+    usual share of a table, or three times the usual rows): check `cleanup plan`, and execute that."""
     from kordant_jobs.catalog import enqueue_named
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.retention.tables import cleanup_plans
@@ -113,7 +108,7 @@ def cleanup_run(
 def cleanup_history(
     limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest first.")] = 20, as_json: AsJson = False
 ) -> None:
-    """List what clean-ups deleted, a line each."""
+    """List what clean-ups deleted, one line for each."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.retention import records
 
@@ -155,7 +150,7 @@ def cleanup_report(
     report: Annotated[str | None, typer.Argument(help="The report, by id; the newest when none is given.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what one clean-up deleted, by kind, with its plan's digest and its clock."""
+    """Show what one clean-up deleted, by kind, with its plan's digest and its time."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.retention import records
     from kordant_jobs.store.retention.tables import cleanup_reports
@@ -194,7 +189,7 @@ def hold_place(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Keep what all given options describe, from now on. It also keeps a subscriber from being forgotten."""
+    """Place a hold on the rows that match all given options. Their owner cannot be forgotten meanwhile."""
     from uuid_utils.compat import uuid7
 
     from kordant_jobs.cli.session import open_session
@@ -226,7 +221,7 @@ def hold_place(
 def hold_list(
     all_of_them: Annotated[bool, typer.Option("--all", help="Also those that ended.")] = False, as_json: AsJson = False
 ) -> None:
-    """Every hold that stands."""
+    """List active holds."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.retention import holds
 
@@ -241,7 +236,7 @@ def hold_list(
 
 @hold_app.command("release")
 def hold_release(hold: Annotated[str, typer.Argument(help="The hold, by id.")]) -> None:
-    """End a hold; the next clean-up deletes what has served its time."""
+    """Release a hold; the next clean-up deletes the rows whose term is over."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.retention import holds
     from kordant_jobs.store.retention.tables import legal_holds
@@ -255,7 +250,7 @@ def hold_release(hold: Annotated[str, typer.Argument(help="The hold, by id.")]) 
 
 @policy_app.command("list")
 def policy_list(as_json: AsJson = False) -> None:
-    """List how long each kind is kept, on what ground, and who set it."""
+    """List how long each kind is kept, on which legal ground, and who set that."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.retention import policies
 
@@ -290,7 +285,7 @@ def policy_set(
     note: Annotated[str, typer.Option("--note", help="What the term counts from, or why.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Set another term. A shorter term needs another operator's approval, and its first clean-up only counts."""
+    """Set the term of a kind. A shorter term needs another operator's approval, and its first clean-up only counts."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.domain.retention.policies import Action
     from kordant_jobs.store.retention import policies

@@ -36,8 +36,8 @@ def add(
     institution: Annotated[str, typer.Argument(help="The bank: the provider's id of it, or its CNPJ.")],
     as_json: AsJson = False,
 ) -> None:
-    """Add a connection that its owner agreed to. The provider's id is asked for or read from standard input: an item, a
-    link, or (ofb) JSON with consent and refresh_token."""
+    """Add a connection that its owner agreed to. The provider's id is typed at a prompt or read from standard input: an
+    item, a link, or (ofb) JSON with consent and refresh_token."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.finance import connections
 
@@ -72,7 +72,7 @@ def list_connections(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 100,
     as_json: AsJson = False,
 ) -> None:
-    """Connections, those that are due first, with what became of the last read."""
+    """List connections, those due first at the top, with the result of the last read."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.finance import reading
 
@@ -86,7 +86,7 @@ def list_connections(
 
 @connections_app.command()
 def show(connection: ConnectionId, as_json: AsJson = False) -> None:
-    """A connection: its state, its consent, and what became of its last reads."""
+    """Show a connection: its state, its consent, and the results of its last reads."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.jobs.bank_sync.files import refused_files
     from kordant_jobs.store.finance import reading
@@ -119,7 +119,7 @@ def sync(
     connections: Annotated[list[str] | None, typer.Argument(help="Which; none: those that are due.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask for a sync; `up` starts it at once."""
+    """Request a sync; `up` starts it at once."""
     from kordant_jobs.catalog import enqueue
     from kordant_jobs.catalog.bank_sync import BankSync
     from kordant_jobs.cli.session import open_session
@@ -146,13 +146,13 @@ def _move(text: str, status: ConnectionStatus, as_json: bool) -> None:
 
 @connections_app.command()
 def pause(connection: ConnectionId, as_json: AsJson = False) -> None:
-    """Ask nothing of a connection until it is resumed."""
+    """Stop reading a connection until it is resumed."""
     _move(connection, ConnectionStatus.PAUSED, as_json)
 
 
 @connections_app.command()
 def resume(connection: ConnectionId, as_json: AsJson = False) -> None:
-    """Read a connection again: it was paused, or its owner has acted."""
+    """Resume a connection that was paused, or whose owner has acted."""
     _move(connection, ConnectionStatus.ACTIVE, as_json)
 
 
@@ -162,7 +162,7 @@ def end(
     yes: Annotated[bool, typer.Option("--yes", help="Without asking.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """End a connection for good, at its owner's wish and at its provider, too: a new consent makes a new one."""
+    """End a connection for good at its owner's wish, also at its provider. A new consent makes a new connection."""
     from kordant_jobs.adapters.banks.registry import open_banks
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.privacy.providers import end_at_provider
@@ -180,7 +180,7 @@ def end(
 def runs(
     limit: Annotated[int, typer.Option(min=1, max=1_000, help="At most so many.")] = 20, as_json: AsJson = False
 ) -> None:
-    """The last runs of bank_sync: {successful, failed, total}, what was deferred, and files that were refused."""
+    """List the last runs of bank_sync: {successful, failed, total}, deferred connections, and refused files."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.jobs.bank_sync.files import refused_files
     from kordant_jobs.store.finance import reading

@@ -1,4 +1,4 @@
-"""`kordant-jobs corpus`: the ingested dumps that are kept, ingesting those that wait, and looking up one identifier."""
+"""Commands for the corpus: kordant-jobs corpus status | ingest | lookup."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of
 
 @corpus_app.command("status")
 def corpus_status(as_json: AsJson = False) -> None:
-    """Show the size of the corpus, and of what was begun in it and not ended."""
+    """Show the size of the corpus, and of unfinished drafts."""
     from kordant_jobs.adapters.corpus import open_corpus
     from kordant_jobs.settings import load_settings
 
@@ -34,8 +34,8 @@ def corpus_status(as_json: AsJson = False) -> None:
 
 @corpus_app.command("ingest")
 def corpus_ingest(as_json: AsJson = False) -> None:
-    """Bring every dump that waits in the drop folder into the corpus now, without a scan. May be stopped at any time:
-    it goes on where it was."""
+    """Ingest every dump that waits in the drop folder now, without a scan. It may be stopped at any time and continues
+    later."""
     from rich.progress import Progress as Bar
 
     from kordant_jobs.adapters.corpus import open_corpus
@@ -97,8 +97,8 @@ def corpus_lookup(
     kind: Annotated[str, typer.Argument(help="email, phone, username or another kind that is watched.")],
     as_json: AsJson = False,
 ) -> None:
-    """In which dumps an identifier stands, and on which line. It is asked for, or read from standard input, so that it
-    stands in no shell's history; it is never printed."""
+    """Find the dumps that contain an identifier, and the line. It is typed at a prompt, or read from standard input, so
+    that it is in no shell's history; it is never printed."""
     import polars as pl
 
     from kordant_jobs.adapters.corpus import Items, open_corpus

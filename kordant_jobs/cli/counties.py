@@ -17,7 +17,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of 
 
 @counties_app.command("list")
 def list_counties(as_json: AsJson = False) -> None:
-    """Every county that is described: how fresh it is, what its records cover, what was not understood. Sends no
+    """List every described county: its freshness, what its records cover, what was not understood. Sends no
     requests."""
     from kordant_jobs.adapters.counties import open_counties
     from kordant_jobs.cli.session import open_session
@@ -73,8 +73,8 @@ def check(
     rows: Annotated[int, typer.Option(min=1, max=1000, help="How many rows to try.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Try a county's file against its source: the first rows, as they would be understood. Names are not shown; nothing
-    is kept."""
+    """Try a county's file against its source: shows how the first rows are understood. Names are not shown; nothing is
+    stored."""
     from kordant_jobs.adapters.counties import open_counties
     from kordant_jobs.adapters.counties.description import read_file
     from kordant_jobs.domain.property.addresses import AT

@@ -1,4 +1,4 @@
-"""Dagster's home in the state folder, and its tables: there before any process of Dagster starts."""
+"""Dagster's home in the state folder, and its tables, prepared before any Dagster process starts."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from kordant_jobs.engine import System
 from kordant_jobs.errors import PermanentError
 
 _TABLES = {"alembic_version", "runs", "event_logs", "job_ticks", "kvs", "daemon_heartbeats"}
-"""One or more of each of Dagster's storages (run, event log, schedule)."""
+"""At least one table of each of Dagster's storages (run, event log, schedule)."""
 
 
 WORKSPACE = "workspace.yaml"
-"""In DAGSTER_HOME: where the webserver and the daemon of `up` find the code."""
+"""The file in DAGSTER_HOME that tells the webserver and the daemon of `up` where the code is."""
 _CODE_SERVER = b"""\
 load_from:
   - grpc_server:
@@ -37,7 +37,8 @@ load_from:
 
 
 def prepare_dagster_home(checkout: Path, state_dir: Path, system: System = SYSTEM) -> Path:
-    """DAGSTER_HOME of this state folder, with today's dagster.yaml of the checkout, for the classes of `system`."""
+    """Prepare DAGSTER_HOME of this state folder, with the checkout's current dagster.yaml, for the classes of `system`.
+    Returns its path."""
     home = state_dir / "dagster"
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     instance = (
@@ -53,10 +54,10 @@ def prepare_dagster_home(checkout: Path, state_dir: Path, system: System = SYSTE
 
 
 def prepare_storage(home: Path, environ: Mapping[str, str], log: Path) -> None:
-    """Make Dagster's tables, or bring them up to this version of Dagster. In milliseconds when they are.
+    """Create Dagster's tables, or migrate them to this version of Dagster; takes milliseconds when they are current.
 
-    Not left to the processes of the stack: started at once on an empty storage, they make the tables at the
-    same time, and were seen to stamp them twice ('more than one head').
+    This is not left to the processes of the stack: started together on an empty storage, they create the tables at the
+    same time, and have stamped them twice ('more than one head').
 
     Raises:
         PermanentError: they cannot be made; the text has the log's path.
@@ -84,7 +85,7 @@ def prepare_storage(home: Path, environ: Mapping[str, str], log: Path) -> None:
 
 
 def _has_tables(url: str) -> bool:
-    """True when Dagster's tables are there: the same URL may be another database today."""
+    """True when Dagster's tables exist: the same URL may lead to another database today."""
     engine = create_engine(url, poolclass=NullPool)
     try:
         return set(inspect(engine).get_table_names()) >= _TABLES

@@ -1,4 +1,4 @@
-"""Commands on what is kept: kordant-jobs db | dumps | catalogue | subscribers."""
+"""Commands for stored data: kordant-jobs db | dumps | catalogue | subscribers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _dump_id(connection: sa.Connection, text: str) -> UUID:
 
 @db_app.command("url")
 def db_url() -> None:
-    """Print the database's URL, as psql and pg_dump take it, without a password."""
+    """Print the database's URL for psql and pg_dump, without a password."""
     from kordant_jobs.cli.session import open_session
 
     with open_session() as session:
@@ -52,7 +52,7 @@ def db_url() -> None:
 
 @db_app.command("upgrade")
 def db_upgrade(to: Annotated[str, typer.Option(help="The migration to come to.")] = "head") -> None:
-    """Bring the database to the newest migration (every start does this too)."""
+    """Migrate the database to the newest migration (every start does this too)."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store import migrate
 
@@ -66,7 +66,7 @@ def db_downgrade(
     to: Annotated[str, typer.Argument(help="The migration to go back to; `base` drops everything.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Take the database back. What later migrations added is lost."""
+    """Migrate the database back. Data of later migrations is lost."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store import migrate
 
@@ -81,7 +81,8 @@ def db_downgrade(
 
 @db_app.command("migration")
 def db_migration(what: Annotated[str, typer.Argument(help="What it does, as 'counties are watched'.")]) -> None:
-    """For developers: write a migration from the database as it is to what `store/<area>/tables.py` say."""
+    """For developers: write a migration from the database's current state to the definitions in
+    `store/<area>/tables.py`."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store import migrate
 
@@ -134,7 +135,7 @@ def db_harden() -> None:
 def dumps_list(
     status: Annotated[str | None, typer.Option(help="Only dumps in this state.")] = None, as_json: AsJson = False
 ) -> None:
-    """Every dump with its state, shape and figures; a quarantined one with the reason."""
+    """List every dump with its state, shape and figures; a quarantined one with the reason."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.domain.darkwatch.exposures import DumpStatus
     from kordant_jobs.store.darkwatch.tables import breach_dumps
@@ -180,7 +181,7 @@ def dumps_add(
         datetime | None, typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="When it became known (UTC).")
     ] = None,
 ) -> None:
-    """Put a dump into the drop folder and register it, with what cannot be seen from the file itself."""
+    """Copy a dump to the drop folder and register it, with options that cannot be detected from the file."""
     from kordant_jobs.adapters.drop_folder import DroppedFile
     from kordant_jobs.cli.explain import reader_options
     from kordant_jobs.cli.session import open_session
@@ -219,7 +220,7 @@ def _breach_must_be_known(db: sa.Engine, name: str | None) -> None:
 
 @dumps_app.command("show")
 def dumps_show(dump: DumpId, as_json: AsJson = False) -> None:
-    """One dump: what of it was read how, and what was not understood."""
+    """Show one dump: which reader read which part, and what was not understood."""
     from kordant_jobs.adapters.drop_folder import dropped_files
     from kordant_jobs.adapters.dumps import Ledger
     from kordant_jobs.cli.session import open_session
@@ -253,10 +254,8 @@ def dumps_explain(
     region: RegionOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show how a file is understood: by which readers, which columns are what, who would be found. Nothing is kept.
-
-    A map of columns names them by place or by header: `delimiter: ";"` and `columns: {1: email, Kennwort: password}`.
-    """
+    """Show how a file is understood: its readers, the roles of its columns, the persons found. Nothing is stored. A map
+    of columns gives roles by place or header: `delimiter: ";"` and `columns: {1: email, Kennwort: password}`."""
     from kordant_jobs.cli.explain import explain, reader_options
     from kordant_jobs.settings import load_settings
 
@@ -277,7 +276,7 @@ def dumps_explain(
 
 
 def show_ledger(ledger: Ledger) -> None:
-    """Shares by reader, segments, and what was not understood."""
+    """Print shares by reader, segments, and what was not understood."""
     shares = ", ".join(f"{share:.1%} as {name}" for name, share in ledger.shares().items())
     out.print(
         f"{ledger.understood_share:.1%} understood ({shares}); {ledger.only_swept:,} of {ledger.records:,} identifiers "
@@ -307,10 +306,7 @@ def show_ledger(ledger: Ledger) -> None:
 def dumps_retry(
     dump: DumpId, shape: ShapeOption = None, columns: ColumnsOption = None, region: RegionOption = None
 ) -> None:
-    """Have a quarantined or partly read dump read again by the next scan.
-
-    Options given now replace those given before.
-    """
+    """Let the next scan read a quarantined or partly read dump again. Options given now replace earlier ones."""
     from kordant_jobs.cli.explain import reader_options
     from kordant_jobs.domain.darkwatch.exposures import DumpStatus
 
@@ -320,7 +316,7 @@ def dumps_retry(
 
 @dumps_app.command("accept")
 def dumps_accept(dump: DumpId) -> None:
-    """Decide that a partly read dump was read well enough; it no longer makes verdicts unknown, and its file goes."""
+    """Accept a partly read dump as read; it no longer makes verdicts unknown, and its file is deleted."""
     from kordant_jobs.domain.darkwatch.exposures import DumpStatus
 
     _move(dump, DumpStatus.INGESTED, "it counts as read", None)
@@ -328,7 +324,7 @@ def dumps_accept(dump: DumpId) -> None:
 
 @dumps_app.command("dismiss")
 def dumps_dismiss(dump: DumpId) -> None:
-    """Decide that a quarantined or partly read dump does not count; it no longer makes verdicts unknown."""
+    """Dismiss a quarantined or partly read dump; it no longer makes verdicts unknown."""
     from kordant_jobs.domain.darkwatch.exposures import DumpStatus
 
     _move(dump, DumpStatus.DISMISSED, "it counts no more", None)
@@ -353,7 +349,7 @@ def _move(dump: str, to: str, words: str, options: str | None) -> None:
 def catalogue_import(
     where: Annotated[str, typer.Argument(help="A file in HIBP's model, or its address.")], as_json: AsJson = False
 ) -> None:
-    """Import a breach catalogue now. A file that is no catalogue changes nothing."""
+    """Import a breach catalogue now. A file of another kind changes nothing."""
     from kordant_jobs.adapters.breach_catalogue import open_catalogue, parse_catalogue
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.darkwatch import breaches
@@ -370,7 +366,7 @@ def catalogue_import(
 
 @catalogue_app.command("list")
 def catalogue_list(as_json: AsJson = False) -> None:
-    """Every known breach."""
+    """List every known breach."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.darkwatch.tables import breaches
 
@@ -390,8 +386,8 @@ def subscribers_forget(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Delete all that is kept of a subscriber, for good: identifiers, exposures, alerts, mails, reports, keys; their
-    bank connections at the providers, too."""
+    """Delete all data of a subscriber for good: identifiers, exposures, alerts, mails, reports, keys; also their bank
+    connections at the providers."""
     from kordant_jobs.adapters.banks.registry import open_banks
     from kordant_jobs.adapters.report_storage import open_report_storage
     from kordant_jobs.cli.session import open_session

@@ -1,4 +1,4 @@
-"""kordant-jobs doctor: what is wrong, how that is known, and the command that mends it."""
+"""kordant-jobs doctor: finds known problems, with their evidence and the command that repairs them."""
 
 from __future__ import annotations
 
@@ -28,10 +28,8 @@ def doctor(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")] = False,
 ) -> None:
-    """Look for what is known to go wrong. Nothing is changed, not even the database's migration.
-
-    Exit code 0: all is well; 1: a warning; 2: something fails.
-    """
+    """Check for known problems. Nothing is changed, not even the database's migration. Exit code 0: no problem; 1: a
+    warning; 2: a failure."""
     from kordant_jobs.errors import SettingsError
     from kordant_jobs.observability.checks import CHECKS
     from kordant_jobs.observability.doctor import exit_code
@@ -48,7 +46,7 @@ def doctor(
 
 
 def run_checks(settings: Settings, only: Collection[str] | None = None, *, send: bool = False) -> Sequence[Result]:
-    """Run the checks and return their findings, all of them unless `only` names some."""
+    """The findings of all checks, or of those in `only`."""
     from kordant_jobs.cli.stack import running
     from kordant_jobs.observability.checks import CHECKS
     from kordant_jobs.observability.doctor import Patient, examine
@@ -66,7 +64,7 @@ def run_checks(settings: Settings, only: Collection[str] | None = None, *, send:
 
 
 def show(results: Sequence[Result], console: Console) -> None:
-    """Print what was found."""
+    """Print the findings."""
     from kordant_jobs.observability.doctor import State
 
     styles = {State.OK: "green", State.WARN: "yellow", State.FAIL: "bold red", State.SKIPPED: "dim"}
@@ -79,7 +77,7 @@ def show(results: Sequence[Result], console: Console) -> None:
 
 
 def show_findings(settings: Settings, console: Console) -> None:
-    """Print what is wrong, if something is: for a command that has failed."""
+    """Print the problems, if there are any: for a command that has failed."""
     found = [one for one in run_checks(settings) if one.findings]
     if found:
         console.print("what the doctor finds:")

@@ -24,7 +24,7 @@ LIST = "`kordant-jobs entities list`"
 
 
 def entity_id_of(connection: Connection, text: str) -> UUID:
-    """The entity that was typed.
+    """The id of the entity that was typed.
 
     Raises:
         SettingsError: there is none.
@@ -40,7 +40,8 @@ def create(
     subscription: Annotated[str | None, typer.Option(help="The subscription that gets its alerts.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make an entity. Lines `name: …` and `document: …` (CPF or CNPJ) are asked for, or read from standard input."""
+    """Create an entity. Lines `name: …` and `document: …` (CPF or CNPJ) are typed at a prompt, or read from standard
+    input."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.finance import entities
     from kordant_jobs.store.people.tables import subscriptions
@@ -71,7 +72,7 @@ def create(
 def list_entities(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 100, as_json: AsJson = False
 ) -> None:
-    """Entities, with how much is kept of each and whether their insights are older than their data."""
+    """List entities, with the size of their data and whether their insights are older than it."""
     from dataclasses import asdict
 
     from kordant_jobs.cli.session import open_session
@@ -94,7 +95,7 @@ def list_entities(
 
 @entities_app.command()
 def show(entity: EntityId, as_json: AsJson = False) -> None:
-    """An entity: its accounts with balances, what of them is not explained, and its connections."""
+    """Show an entity: its accounts with balances and their unexplained part, and its connections."""
     from dataclasses import asdict
 
     from kordant_jobs.cli.session import open_session
@@ -119,7 +120,7 @@ def show(entity: EntityId, as_json: AsJson = False) -> None:
 
 @entities_app.command()
 def export(entity: EntityId) -> None:
-    """Everything that is held of an entity, opened, as JSON: with purposes and sources."""
+    """Print all data of an entity, decrypted, as JSON: with purposes and sources."""
     from dataclasses import asdict
 
     from kordant_jobs.cli.session import open_session
@@ -141,7 +142,7 @@ def forget(
     yes: Annotated[bool, typer.Option("--yes", help="Without asking.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Delete an entity for good: its connections at their providers, its key, and every row of it."""
+    """Delete an entity for good: its connections at their providers, its key, and all its rows."""
     from kordant_jobs.adapters.banks.registry import open_banks
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.privacy.forget import forget_entity

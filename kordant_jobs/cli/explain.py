@@ -30,7 +30,7 @@ class Explained:
     records: list[tuple[int, str, str, str]]
 
     def facts(self) -> dict[str, Any]:
-        """All but the records and the ledger."""
+        """Everything except the records and the ledger."""
         columns = ", ".join(f"{column.name or place}: {column.role}" for place, column in enumerate(self.columns))
         return {
             "shape": self.shape,
@@ -44,12 +44,12 @@ class Explained:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """Everything."""
+        """The whole result as JSON values."""
         return {**self.facts(), "ledger": self.ledger.to_json(), "records": self.records}
 
 
 def explain(file: Path, *, shape: DumpShape | None, columns: ColumnMap | None, lines: int, region: str) -> Explained:
-    """Read a file as a scan would, and keep the first `lines` records.
+    """Read a file as a scan does, and keep the first `lines` records.
 
     Raises:
         SettingsError: it cannot be read at all.
@@ -83,7 +83,7 @@ def explain(file: Path, *, shape: DumpShape | None, columns: ColumnMap | None, l
 
 
 def _name(text: str) -> str:
-    """A header is shown unless it looks like a person's data."""
+    """A column's header, hidden if it looks like personal data."""
     return "…" if "@" in text or sum(one.isdigit() for one in text) > 4 else text[:40]
 
 
@@ -101,7 +101,7 @@ def reader_options(shape: str | None, columns: Path | None, region: str | None) 
 
 
 def shape_named(name: str | None) -> DumpShape | None:
-    """The shape of this name.
+    """The shape with this name.
 
     Raises:
         SettingsError: there is none.
@@ -114,4 +114,4 @@ def shape_named(name: str | None) -> DumpShape | None:
 
 
 ROLES = ", ".join(Role)
-"""The roles that a map of columns may name."""
+"""The roles for a map of columns."""

@@ -62,7 +62,7 @@ def simulate_rows(
     down: Down = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what will run when, for how many, by the rules that then decide; with the load per hour of the day."""
+    """Show what will run when, and for how many subscriptions, by the real rules; with the load per hour of the day."""
     now = datetime.now(UTC)
     outages = _outages(down)
     named = job_row(job).name if job else None

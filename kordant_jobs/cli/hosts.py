@@ -28,11 +28,9 @@ CHECK_EVERY_S = 0.5
 
 
 def host() -> None:
-    """Run a host of workers until Ctrl-C: it takes runs from the broker and forks them from a warm process.
-
-    It needs KORDANT_LAUNCHER=celery, KORDANT_BROKER_URL and the KORDANT_DATABASE_URL of the system whose runs it takes;
-    the runs are those of its own version of the code. Ends by itself once it was drained.
-    """
+    """Run a host of workers until Ctrl-C: it takes runs from the broker and forks them from a warm process. It needs
+    KORDANT_LAUNCHER=celery, KORDANT_BROKER_URL and the KORDANT_DATABASE_URL of the system that it works for; it takes
+    runs of its own code version only. Ends by itself after it was drained."""
     from kordant_jobs.cli import preflight
     from kordant_jobs.cli.parts import StackConfig
     from kordant_jobs.cli.session import open_session
@@ -73,7 +71,7 @@ def _listed(session: Session) -> list[host_rows.Host]:
 
 @hosts_app.command("list")
 def hosts_list(as_json: AsJson = False) -> None:
-    """Every host with its version of the code, its runs, and whether it lives, drains or is silent."""
+    """List every host with its code version, its runs, and whether it is alive, draining or silent."""
     from kordant_jobs.cli.session import open_session
 
     with open_session() as session:
@@ -107,7 +105,7 @@ def hosts_drain(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it runs.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Have a host take no more runs, and end once those that it has have ended."""
+    """Drain a host: it takes no more runs, and ends after its runs have ended."""
     from kordant_jobs.cli.session import open_session
 
     with open_session() as session:

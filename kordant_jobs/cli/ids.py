@@ -1,4 +1,4 @@
-"""Ids as people type them: whole, or their first characters where those are enough to tell which is meant."""
+"""Ids as people type them: complete, or the first characters where these are unique."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PREFIX = re.compile(r"[0-9a-f]{4,32}")
 
 
 def as_uuid(text: str) -> UUID:
-    """A whole id.
+    """A complete id.
 
     Raises:
         SettingsError: it is none.
@@ -28,7 +28,7 @@ def as_uuid(text: str) -> UUID:
 
 
 def id_of(connection: Connection, column: sa.Column[Any], text: str, what: str, hint: str = "") -> UUID:
-    """The id that was typed, of a row whose id is in `column`; a whole one is not looked for.
+    """The typed id of a row with its id in `column`. A complete id is not checked against the table.
 
     Raises:
         SettingsError: it is none, nothing begins so, or several do.

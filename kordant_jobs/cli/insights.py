@@ -1,4 +1,4 @@
-"""Commands on what accounts say: kordant-jobs insights list | show | seen | dismiss | restore."""
+"""Commands for insights: kordant-jobs insights list | show | seen | dismiss | restore."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def list_insights(
 
 @insights_app.command()
 def show(insight: InsightId, locale: Language = "en", as_json: AsJson = False) -> None:
-    """One insight with its facts, its evidence and how fresh it is."""
+    """Show one insight with its facts, its evidence and its age."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.insights import reading
 
@@ -117,7 +117,7 @@ def seen(insight: InsightId) -> None:
 
 @insights_app.command()
 def dismiss(insight: InsightId) -> None:
-    """Do not show an insight until it changes materially."""
+    """Hide an insight until it changes materially."""
     _decide(insight, Status.DISMISSED)
 
 

@@ -21,7 +21,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of 
 
 @jobs_app.command("list")
 def jobs_list(as_json: AsJson = False) -> None:
-    """Every job with its limits, and whether it is paused."""
+    """List every job with its limits, and whether it is paused."""
     from kordant_jobs.cli.session import open_session
 
     with open_session() as session, session.db.connect() as connection:
@@ -52,7 +52,7 @@ def jobs_history(
     job: Annotated[str | None, typer.Option("--job", help="Only this job, by name or alias.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Attempts by job and week: how many ended well, how long they took, what they cost. Kept for 400 days."""
+    """List attempts by job and week: successes, durations, costs. Kept for 400 days."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.observability import history
 
@@ -72,7 +72,7 @@ def jobs_trends(
     by: Annotated[Literal["slow", "failing"], typer.Option(help="What comes first.")] = "slow",
     as_json: AsJson = False,
 ) -> None:
-    """The slowest or most failing jobs of this week, each beside its own week before."""
+    """List the slowest or most failing jobs of this week, compared with the week before."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.observability import history
 
@@ -102,7 +102,7 @@ def jobs_cost(
     weeks: Annotated[int, typer.Option(min=1, max=520, help="So many weeks, this one included.")] = 4,
     as_json: AsJson = False,
 ) -> None:
-    """CPU seconds by week, job and tier, and a subscription's share. Up to date to the hour; kept for good."""
+    """List CPU seconds by week, job and tier, and per subscription. Accurate to the hour; kept for good."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.observability import history
 
@@ -128,10 +128,8 @@ def jobs_pause(
     reason: Annotated[str, typer.Option("--reason", help="Why; `jobs list` shows it.")],
     as_json: AsJson = False,
 ) -> None:
-    """Start no run of a job, by whichever way it is asked for; requests wait, and what runs goes on.
-
-    `dagster job execute` alone runs at once, in its own process.
-    """
+    """Start no runs of a job, however they are requested; requests wait, and running ones continue. Only `dagster job
+    execute` still runs at once, in its own process."""
     from kordant_jobs.cli.session import open_session
 
     name, who = job_row(job).name, f"cli:{getpass.getuser()}"
@@ -142,7 +140,7 @@ def jobs_pause(
 
 @jobs_app.command("resume")
 def jobs_resume(job: Job, as_json: AsJson = False) -> None:
-    """Start a job's requests again, those that waited included."""
+    """Start a job's requests again, including those that waited."""
     from kordant_jobs.cli.session import open_session
 
     name = job_row(job).name

@@ -1,4 +1,4 @@
-"""`keys`: which master key is in use, and its rotation."""
+"""Commands for the master key: kordant-jobs keys show | rotate."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of
 
 @keys_app.command()
 def show(as_json: AsJson = False) -> None:
-    """The id of the master key in use, and how many subscribers are still under another one."""
+    """Show the id of the master key in use, and the number of subscribers still under another one."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.privacy.rotation import remaining
 
@@ -33,12 +33,10 @@ def show(as_json: AsJson = False) -> None:
 
 @keys_app.command()
 def rotate(as_json: AsJson = False) -> None:
-    """Move everything that is encrypted under a new master key. Stop `up` first; one that was killed goes on.
-
-    Every subscriber gets a new data key, and their data is encrypted again. With the key file, a new key is made, and
-    the old one is deleted at the end. With KORDANT_MASTER_KEY or a command, give the new key, a blank and the old one;
-    once this is done, the new one alone.
-    """
+    """Encrypt everything under a new master key. Stop `up` first; after a kill, call it again to continue. Every
+    subscriber gets a new data key, and their data is encrypted again. With the key file, a new key is created, and the
+    old one is deleted at the end. With KORDANT_MASTER_KEY or a command, give the new key, a blank and the old one;
+    afterwards only the new one."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.cli.stack import running
     from kordant_jobs.privacy import rotation
@@ -90,7 +88,7 @@ def keyring_keys(settings: Settings) -> tuple[bytes, ...]:
 
 
 def _add_new_key(settings: Settings) -> None:
-    """Put a new key before the old one in the key file, unless a rotation that was killed has done so."""
+    """Write a new key before the old one to the key file, unless an interrupted rotation has done so."""
     from kordant_jobs.store.people.keyring import KEY_BYTES
     from kordant_jobs.store.people.master_key import write_key_file
 

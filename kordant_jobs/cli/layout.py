@@ -1,5 +1,5 @@
-"""Tables for people, laid out for a width: whole where they fit, one long column folded, else a block of lines a row.
-Pure."""
+"""Tables for people, laid out for a width: in full where they fit, or with one long column folded, or as a block of
+lines for each row. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.cells import cell_len, chop_cells
 
 GAP = "  "
 FOLDED_AT_LEAST = 24
-"""Cells: a narrower column of sentences is worse to read than a row in lines of its own."""
+"""The least width of a folded column: a narrower column of sentences is harder to read than a row in separate lines."""
 INDENT = "    "
 
 
@@ -18,7 +18,7 @@ _COLOURS = re.compile("\x1b\\[[0-9;]*m")
 
 
 def printable(text: str) -> str:
-    """`text` on one line without anything that moves a terminal's cursor or changes its colours.
+    """`text` on one line without sequences that move a terminal's cursor or change its colours.
 
     >>> printable("a\\x1b[31mb\\nc\\x1b[2J")
     'ab c\ufffd[2J'
@@ -28,7 +28,7 @@ def printable(text: str) -> str:
 
 
 def table_lines(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
-    """The lines of a table, heads first, none wider than `width` cells (None: as wide as it gets) and nothing cut."""
+    """The lines of a table, heads first, at most `width` cells wide (None: no limit). Nothing is cut off."""
     widths = [max(map(cell_len, column)) for column in zip(columns, *rows, strict=True)]
     if width is None or _total(widths) <= width:
         return [_line(cells, widths) for cells in (columns, *rows)]
@@ -75,7 +75,7 @@ def _indented(line: str, inner: int, width: int) -> Iterator[str]:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """`text` in lines of at most `width` cells: broken between words, and within those that are longer."""
+    """`text` in lines of at most `width` cells, broken between words, or within longer words."""
     lines: list[str] = []
     for word in text.split():
         if lines and cell_len(lines[-1]) + 1 + cell_len(word) <= width:

@@ -1,4 +1,4 @@
-"""Commands whose module is imported when one of them is called: a start pays for what it does, and for no more."""
+"""Commands whose module is imported only when they are called, which keeps other commands fast."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typer.core import TyperCommand, TyperGroup
 
 @dataclass(frozen=True, kw_only=True)
 class Lazy:
-    """A command, or a group of them: `where` it is (`module:name`, a Typer or a function) and its line in the help."""
+    """A command, or a group of commands: its place (`module:name`, a Typer or a function) and its line in the help."""
 
     where: str
     help: str
 
     def load(self, name: str) -> Any:
-        """Import it, as Typer's own kind of command (Typer has Click inside, without a public name for its types)."""
+        """Import the command, as Typer's own type (Typer includes Click, without a public name for its types)."""
         module, _, attribute = self.where.partition(":")
         target: Any = getattr(import_module(module), attribute)
         parent = typer.Typer(add_completion=False)
@@ -30,7 +30,7 @@ class Lazy:
 
 
 class LazyGroup(TyperGroup):
-    """A group that has lazy commands beside its own; a list of them all imports none."""
+    """A group with lazy commands beside its own; listing them imports none."""
 
     lazy: dict[str, Lazy]
     _listing = False
@@ -40,7 +40,7 @@ class LazyGroup(TyperGroup):
         self.commands.update({name: TyperCommand(name, help=one.help) for name, one in self.lazy.items()})
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command; while the help is written just its line."""
+        """The command; while the help is written, only its line."""
         lazy = None if self._listing else self.lazy.get(cmd_name)
         return lazy.load(cmd_name) if lazy else super().get_command(ctx, cmd_name)
 

@@ -1,4 +1,4 @@
-"""kordant-jobs logs: what the processes of `up` wrote."""
+"""kordant-jobs logs: the output of the processes of `up`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def logs(
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="The last so many.")] = 40,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="And what comes, until Ctrl-C.")] = False,
 ) -> None:
-    """The last lines of a process's log."""
+    """Show the last lines of a process's log."""
     from kordant_jobs.settings import load_settings
 
     folder = load_settings().state_dir / "logs"
@@ -50,7 +50,7 @@ def _written(path: Path) -> str:
 
 
 def _more(path: Path, at: int) -> int:
-    """Print what came after the place `at`; where the log ends now. One that is shorter was begun again."""
+    """Print the content after the place `at`. Returns the new end of the log. A shorter log was started again."""
     size = path.stat().st_size
     if size < at:
         at = 0

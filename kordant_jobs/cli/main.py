@@ -1,4 +1,5 @@
-"""The commands of kordant-jobs. Each module beside this one holds a group; what is heavy is imported when called."""
+"""The commands of kordant-jobs. Each other module here has a group; slow modules are imported when a command is
+called."""
 
 from __future__ import annotations
 
@@ -102,7 +103,7 @@ GROUPS = {
         help="Notifications: what waits, went out and did not; what subscribers chose.",
     ),
 }
-"""Command groups with a module of their own; the commands below are at most a few lines."""
+"""Command groups with their own module; the commands below have at most a few lines each."""
 
 LAB_GROUPS = {
     "demo": Lazy(
@@ -159,7 +160,7 @@ LAB_GROUPS = {
         help="Strike a system of its own with kills, pauses, restarts and cuts; count effects in an outside ledger.",
     ),
 }
-"""Commands of the package `kordant_jobs.lab`, of which an installed wheel has what needs no developer's packages."""
+"""Commands of the package `kordant_jobs.lab`; an installed wheel has those that need no development packages."""
 
 
 def _is_installed(command: Lazy) -> bool:
@@ -209,10 +210,8 @@ def up(
         bool, typer.Option("--read-only", help="Dagster's UI shows everything and changes nothing.")
     ] = False,
 ) -> None:
-    """Serve the whole system until Ctrl-C: Postgres, code server, daemon, Dagster's UI.
-
-    With KORDANT_PUBLIC_URL set also `notifications serve`, where links in mails lead.
-    """
+    """Serve the whole system until Ctrl-C: Postgres, code server, daemon, Dagster's UI. With KORDANT_PUBLIC_URL set
+    also `notifications serve`, for the links in mails."""
     from kordant_jobs.cli.serve import serve
 
     serve(port=port, demo=demo, ui_read_only=read_only)
@@ -223,7 +222,7 @@ def run_checks(
     context: typer.Context,
     only: Annotated[str | None, typer.Option(help="Just this step: format, lint, types, imports or tests.")] = None,
 ) -> None:
-    """Run every check: format, lint, types, import contracts and tests. What follows goes to pytest."""
+    """Run every check: format, lint, types, import contracts and tests. Further arguments are passed to pytest."""
     from kordant_jobs.cli.check import check
 
     raise SystemExit(check(only=only, pytest_arguments=context.args))
@@ -242,7 +241,7 @@ def dagster(context: typer.Context) -> None:
 
 @app.command()
 def settings(as_json: AsJson = False) -> None:
-    """Every setting: its variable, its value (secrets hidden), and what it is for."""
+    """List every setting: its variable, its value (secrets hidden), and its purpose."""
     from kordant_jobs.settings import Settings, load_settings, unknown_settings
 
     loaded = load_settings()
@@ -269,7 +268,7 @@ def settings(as_json: AsJson = False) -> None:
 
 @app.command()
 def status(as_json: AsJson = False) -> None:
-    """Show whether `up` runs, what waits, what needs a person, and what is kept, in numbers."""
+    """Show whether `up` runs, what waits, what needs a person, and the amount of stored data."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.cli.stack import running
     from kordant_jobs.store.figures import attention, figures
@@ -291,10 +290,8 @@ def status(as_json: AsJson = False) -> None:
 
 
 def main() -> None:
-    """Run the command line. An error of ours is one line and exit code 1; a wrong word is exit code 2.
-
-    What it and its child processes make, sockets included, is for this user alone, whatever the shell's umask is.
-    """
+    """Run the command line. Our own errors give one line and exit code 1; a usage error exit code 2. Files that it and
+    its child processes create, sockets included, are private to this user, whatever the shell's umask."""
     os.umask(0o077)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
@@ -305,7 +302,7 @@ def main() -> None:
 
 
 def _refuse_half_characters(words: Sequence[str]) -> None:
-    """Words that are not UTF-8 may only name files: nothing else of ours can hold them.
+    """Refuse words that are not UTF-8, unless they name files: nothing else of ours can store them.
 
     Raises:
         SettingsError: there is such a word.

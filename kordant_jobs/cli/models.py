@@ -32,7 +32,7 @@ def pull(
 
 @models_app.command("list")
 def list_models(as_json: AsJson = False) -> None:
-    """The models that are used, their thresholds, and what is known of how well they do."""
+    """List the models in use, their thresholds, and their known accuracy."""
     from dataclasses import asdict
 
     from kordant_jobs.adapters.voice.models.files import damaged, open_models

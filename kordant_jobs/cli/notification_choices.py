@@ -68,7 +68,7 @@ def suppress(
     reason: Annotated[str, typer.Option(help="Why; never a name or an address.")] = "asked for by an operator",
     as_json: AsJson = False,
 ) -> None:
-    """Send no more messages to an address, of whichever subscriber. Only a keyed hash of it is kept."""
+    """Send no more messages to an address, for any subscriber. Only a keyed hash of it is stored."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.notifications import choices as notification_choices
 
@@ -86,7 +86,7 @@ def unsuppress(
     channel: Annotated[str, typer.Option(help="email or sms.")] = Channel.EMAIL.value,
     as_json: AsJson = False,
 ) -> None:
-    """Let an address have messages again. What was suppressed meanwhile is not sent after all."""
+    """Allow messages to an address again. Those suppressed meanwhile are not sent."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.notifications import choices as notification_choices
 
@@ -124,7 +124,7 @@ def preferences(
     digest_on: Annotated[str | None, typer.Option(help="The weekday of the weekly one.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a subscriber chose, or set it. Times are theirs: the zone of the subscription counts."""
+    """Show a subscriber's choices, or set one. Times are in the zone of their subscription."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.notifications import choices as notification_choices
 
@@ -190,7 +190,8 @@ def addresses(
     remove: Annotated[str | None, typer.Option(help="Use this one no more, by id.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """A subscriber's push tokens, numbers and further addresses: shown by id, never in clear; added, removed."""
+    """List, add or remove a subscriber's push tokens, numbers and further addresses. They are shown by id, never in
+    clear."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.notifications import choices as notification_choices
 

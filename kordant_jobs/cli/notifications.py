@@ -1,6 +1,6 @@
-"""Commands on notifications: kordant-jobs notifications list | show | retry | give-up | channels | preview | …
+"""Commands for notifications: kordant-jobs notifications list | show | retry | give-up | channels | preview | …
 
-Those on what subscribers chose are `notification_choices`'.
+`notification_choices` has those for subscribers' choices.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def list_notifications(
     limit: Limit = 50,
     as_json: AsJson = False,
 ) -> None:
-    """Notifications with their state, the newest first; and how many stand where."""
+    """List notifications with their state, the newest first, and the number in each state."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.notifications import listing as notifications
     from kordant_jobs.store.people.tables import subscriptions
@@ -75,7 +75,7 @@ def list_notifications(
 def show(
     notification: Annotated[str, typer.Argument(help="Its id, or its message's.")], as_json: AsJson = False
 ) -> None:
-    """Everything about a notification, or about all that one message carried. No address is shown."""
+    """Show everything about a notification, or about all notifications of one message. No address is shown."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.notifications import listing as notifications
 
@@ -111,7 +111,7 @@ def _move(ids: Sequence[str], to: OutboxStatus, reason: str | None, *, as_json: 
 
 @notifications_app.command()
 def retry(ids: Ids, as_json: AsJson = False) -> None:
-    """Queue failed or dead notifications again. Where it may have arrived, this may make a second copy."""
+    """Queue failed or dead notifications again. One that may have arrived may then arrive twice."""
     _move(ids, OutboxStatus.QUEUED, None, as_json=as_json)
 
 
@@ -119,13 +119,13 @@ def retry(ids: Ids, as_json: AsJson = False) -> None:
 def give_up(
     ids: Ids, reason: Annotated[str, typer.Option(help="Why.")] = "given up by an operator", as_json: AsJson = False
 ) -> None:
-    """Give failed notifications up."""
+    """Give up failed notifications."""
     _move(ids, OutboxStatus.DEAD, reason, as_json=as_json)
 
 
 @notifications_app.command()
 def channels(as_json: AsJson = False) -> None:
-    """List the channels: which are on, which setting turns on the others, and which are paused since they cannot
+    """List the channels: which are configured, which setting enables the others, and which are paused since they cannot
     work."""
     from kordant_jobs.adapters.messengers import NEEDED, channels_on
     from kordant_jobs.cli.session import open_session
@@ -160,7 +160,7 @@ def _pause_words(pause: Pause | None) -> str:
 
 @notifications_app.command()
 def resume(channel: Annotated[str, typer.Argument(help="email, fcm, apns, web_push or sms.")]) -> None:
-    """End the pause of a channel, once its set-up is corrected; else it is tried again by itself, at most hourly."""
+    """End the pause of a channel after its set-up was corrected. Without this it is tried again at least hourly."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.notifications import pauses
 
@@ -192,7 +192,8 @@ def preview(
 
 @notifications_app.command()
 def bounce() -> None:
-    """Take a bounce (RFC 3464) from standard input: what a mail server's alias calls. Exit code 1: none of ours."""
+    """Read a bounce (RFC 3464) from standard input, for an alias of a mail server. Exit code 1: it is for none of our
+    mails."""
     from email.utils import parseaddr
 
     from kordant_jobs.cli.session import open_session
@@ -220,10 +221,8 @@ def serve(
         ),
     ] = None,
 ) -> None:
-    """Serve reports, the unsubscribe page, the callbacks of Twilio, bounces and webhooks, and /health.
-
-    KORDANT_PUBLIC_URL must be set; `up` starts this beside the rest then.
-    """
+    """Serve reports, the unsubscribe page, callbacks of Twilio, bounces and webhooks, and /health. KORDANT_PUBLIC_URL
+    must be set; `up` then starts this too."""
     from email.utils import parseaddr
 
     from kordant_jobs.adapters.report_storage import open_report_storage

@@ -1,7 +1,7 @@
-"""The output of commands: tables and words for people, one JSON object with --json; errors in one line, exit code 1.
+"""The output of commands: tables and text for people, one JSON object with --json; errors on one line, exit code 1.
 
-Nothing that is printed is read as markup, and nothing of it reaches a terminal's controls: titles of breaches, reasons
-and errors are what others wrote.
+Nothing printed is interpreted as markup or as terminal controls: titles of breaches, reasons and errors are text from
+others.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from kordant_jobs.cli.layout import printable, table_lines
 from kordant_jobs.errors import KordantError
 
 EXIT_FAILED = 1
-"""It was tried and did not succeed. Wrong words on the command line are 2, as everywhere."""
+"""The exit code of a command that was tried and failed. Usage errors are 2, as everywhere."""
 
 out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 class _StatusLines(Status):
-    """The progress of a long command, as a line every few seconds: for logs and pipes, which show no bars."""
+    """The progress of a long command, as a line every few seconds, for logs and pipes without bars."""
 
     def start(self) -> None:
-        """Say it once."""
+        """Print it once."""
         self._began = self._said_at = time.monotonic()
         self.console.print(f"  {self.status}")
 
     def stop(self) -> None:
-        """Say nothing more."""
+        """Print no more lines."""
 
     def update(self, status: RenderableType | None = None, **_: Any) -> None:
-        """Say it again when the last line is long enough ago."""
+        """Print it again when the last line is old enough."""
         now = time.monotonic()
         if now - self._said_at >= LINE_EVERY_S:
             self._said_at = now
@@ -47,7 +47,7 @@ class _StatusLines(Status):
 
 
 class _Errors(Console):
-    """Standard error. What a long command is at is said on every kind of it."""
+    """Standard error. A long command's progress is shown on every kind of it."""
 
     def status(self, status: RenderableType, **options: Any) -> Status:
         """See `Console.status`."""
@@ -55,23 +55,23 @@ class _Errors(Console):
 
 
 LINE_EVERY_S = 5.0
-"""Seconds between two lines of progress, where there is no terminal for a bar."""
+"""Seconds between two lines of progress where there is no terminal for a bar."""
 err = _Errors(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 def bold(words: str, rest: str = "", *, style: str = "bold") -> Text:
-    """`words` in bold (or another style), and what follows them."""
+    """`words` in bold (or another style), followed by `rest`."""
     return Text.assemble((words, style), rest)
 
 
 def print_json(value: Any) -> None:
-    """One JSON value on standard output; moments and ids become text."""
+    """Print one JSON value on standard output; times and ids become text."""
     print(json.dumps(value, default=str, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))  # noqa: T201 - as it is
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title: str | None = None) -> None:
-    """A table for people, nothing of it cut: as wide as it gets for a file or another program, else laid out for the
-    terminal."""
+    """Print a table for people, without cutting anything: at full width for a file or another program, else laid out
+    for the terminal."""
     cells = [["" if cell is None else printable(str(cell)) for cell in row] for row in rows]
     lines = table_lines(columns, cells, out.width if out.is_terminal else None)
     if title:
@@ -82,7 +82,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, title:
 
 
 def print_facts(facts: Mapping[str, Any]) -> None:
-    """Names and values, a line each; counts by name in one line."""
+    """Print names and values, one on each line; counts by name in one line."""
     width = max(map(len, facts), default=0)
     for name, value in facts.items():
         counts = isinstance(value, Mapping)
@@ -92,8 +92,8 @@ def print_facts(facts: Mapping[str, Any]) -> None:
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turn an error of ours, or of the file system, into one line on standard error and exit code 1; others keep their
-    traceback."""
+    """Turn an error of ours, or of the file system, into one line on standard error and exit code 1; other errors keep
+    their traceback."""
     try:
         yield
     except KordantError as error:

@@ -1,4 +1,4 @@
-"""The parts of a stack, and the command of each."""
+"""The parts of a stack, and the command of each part."""
 
 from __future__ import annotations
 
@@ -16,11 +16,9 @@ from kordant_jobs.settings import load_settings
 
 @dataclass(frozen=True, kw_only=True)
 class StackConfig:
-    """The parts to run, and their environment: KORDANT_DAGSTER_URL and all of ours must be in `environ`.
-
-    `web_port` is the wanted one; the next free one is taken when it is not. `public_port` is that of the pages behind
-    KORDANT_PUBLIC_URL; a proxy leads to it, so no other is taken. None: they are not served.
-    """
+    """The parts to run, and their environment: KORDANT_DAGSTER_URL and all our variables must be in `environ`.
+    `web_port` is the preferred port; if it is taken, the next free one is used. `public_port` is that of the pages
+    behind KORDANT_PUBLIC_URL; a proxy uses it, so no other one is used. None: they are not served."""
 
     checkout: Path
     state_dir: Path
@@ -30,7 +28,7 @@ class StackConfig:
     daemon: bool = True
     public_port: int | None = None
     api_port: int | None = None
-    """Port of /api/jobs; None: it is not served."""
+    """The port of /api/jobs; None: it is not served."""
     api_workers: int = 1
     ui_sign_in: bool = False
     """True: Dagster's webserver answers only the API, which checks the sign-in."""
@@ -41,7 +39,7 @@ class StackConfig:
     """The address that gets a request once a minute while the daemon is alive."""
 
     host: bool = False
-    """True when this is a host of workers: a warm process and what takes runs from the broker, and nothing else."""
+    """True for a host of workers: it has only a warm process and the process that takes runs from the broker."""
 
     @property
     def launcher(self) -> str:
@@ -50,7 +48,7 @@ class StackConfig:
 
     @property
     def has_ui_proxy(self) -> bool:
-        """True when the API serves Dagster's UI behind its sign-in: both of them run."""
+        """True when the API serves Dagster's UI behind its sign-in: both are running."""
         return self.ui_sign_in and self.webserver and self.api_port is not None
 
     @property
@@ -58,13 +56,13 @@ class StackConfig:
         return str(self.state_dir / "dagster" / WORKSPACE)
 
     def code_server(self, socket: Path | None) -> list[str]:
-        """Python's arguments for the code server. `code-server start`, not `api grpc`: it reloads the code."""
+        """Python's arguments for the code server: `code-server start`, not `api grpc`, since it can reload the code."""
         serve = ["-m", self.system.app, "code-server", "code-server", "start"]
         place = ["--location-name", "kordant_jobs", "--use-python-environment-entry-point"]
         return [*serve, "--socket", str(socket), "-m", self.system.definitions, *place]
 
     def daemon_command(self) -> list[str]:
-        """Python's arguments for the daemon: ours, or without our queue Dagster's."""
+        """Python's arguments for the daemon: ours, or Dagster's without our queue."""
         if self.launcher != "stock":
             return ["-m", self.system.app, "daemon", self._workspace]
         return ["-m", "dagster._daemon", "run", "-w", self._workspace]

@@ -20,19 +20,19 @@ TAKES_CODE = frozenset({"asset", "definitions", "dev", "job", "schedule", "senso
 """Commands that load the project's code, by -m (in their own process) or -w (from a code server)."""
 
 IN_ITS_OWN_PROCESS = (["job", "execute"], ["job", "print"], ["job", "scaffold_config"], ["asset", "materialize"])
-"""Of those, commands that take no workspace."""
+"""Commands among these that accept no workspace."""
 
 OWN_CODE = frozenset({"definitions", "dev"})
-"""Commands that always load the code again."""
+"""Commands that always load the code themselves."""
 
 WHERE_GIVEN = frozenset({"-m", "--module-name", "-f", "--python-file", "-w", "--workspace", "--help", "-h"})
 
 
 def with_code(arguments: Sequence[str], workspace: str | None) -> list[str]:
-    """The command with the project's code in it, unless it says where from or takes none.
+    """The command with the project's code added, unless it names code itself or needs none.
 
-    What a daemon is to run (a backfill, a launch) must come from the code server that the daemon knows, when there
-    is one: it would not find the code of this process.
+    A command for a daemon (a backfill, a launch) must use the daemon's code server, when there is one: the daemon could
+    not find the code of this process.
 
     >>> with_code(["job", "execute", "-j", "x"], None)
     ['job', 'execute', '-m', 'kordant_jobs.definitions', '-j', 'x']
@@ -53,7 +53,7 @@ def with_code(arguments: Sequence[str], workspace: str | None) -> list[str]:
 
 
 def run_dagster(arguments: Sequence[str]) -> int:
-    """Run it and give its exit code.
+    """Run the command and return its exit code.
 
     Raises:
         KordantError: the database or the master key is not to be had.
@@ -77,7 +77,7 @@ def run_dagster(arguments: Sequence[str]) -> int:
 
 
 def _run(command: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Run it until it ends. A terminal's Ctrl-C reaches it by itself; a SIGTERM that we get is passed on."""
+    """Run it until it ends. A terminal's Ctrl-C reaches it directly; a SIGTERM to this process is passed on."""
     stop = threading.Event()
     before = {
         signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),

@@ -1,4 +1,4 @@
-"""Checks that every setting can work, as far as that shows without a connection, before `up` starts."""
+"""Checks all settings before `up` starts, as far as possible without a connection."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _heartbeat(settings: Settings) -> None:
 
 
 _FILES = ("voice_detector", "counties_dir", "breach_catalogue")
-"""Settings that name a file or folder which must be there; those of keys are read by their openers."""
+"""Settings with a file or folder that must exist; the openers check those with keys."""
 _TOGETHER = (
     ("pluggy_client_id", "pluggy_client_secret"),
     ("belvo_secret_id", "belvo_secret_password"),
@@ -58,7 +58,7 @@ _ON_SEVERAL_HOSTS = ("database_url", "smtp_url", "corpus_url", "reports_url")
 
 
 def _several_hosts(settings: Settings) -> None:
-    """Check that with runs on several machines no file that they make or need lies on the disk of one."""
+    """Check that with runs on several machines no file that they write or need is on the disk of one machine."""
     if settings.launcher not in {"celery", "k8s"}:
         return
     needed = (*_ON_SEVERAL_HOSTS, *(("broker_url",) if settings.launcher == "celery" else ("k8s_launcher",)))
@@ -86,11 +86,11 @@ OPENERS: Mapping[str, Callable[[Settings], object]] = {
     "voices": lambda settings: open_ears(settings.models, settings.voice_detector),
     "banks": open_banks,
 }
-"""By what they open; none connects to anything."""
+"""The functions that open each part without connecting to anything."""
 
 
 def check(settings: Settings) -> None:
-    """Nothing when every setting can work.
+    """Check that every setting can work.
 
     Raises:
         SettingsError: one cannot, or several: a line each.

@@ -19,7 +19,7 @@ Id = Annotated[str, typer.Argument(help="Its id.")]
 
 
 def _given(prompt: str) -> list[str]:
-    """The lines of standard input; at a terminal one, asked for."""
+    """The lines of standard input; at a terminal one line, typed at a prompt."""
     if sys.stdin.isatty():
         return [typer.prompt(prompt)]
     return [line.strip() for line in sys.stdin if line.strip()]
@@ -29,8 +29,8 @@ def _given(prompt: str) -> list[str]:
 def resolve(
     county: Annotated[str, typer.Argument(help="The county, as `counties list` names it.")], as_json: AsJson = False
 ) -> None:
-    """Parcels that addresses may mean, by the county's own address data: an address a line of standard input. Let the
-    subscriber confirm one, then give its number to `properties add`."""
+    """List the parcels that addresses may mean, by the county's address data: one address on each line of standard
+    input. Let the subscriber confirm one, then pass its number to `properties add`."""
     from kordant_jobs.adapters.counties import open_counties
     from kordant_jobs.domain.property.addresses import address_query
     from kordant_jobs.settings import load_settings
@@ -63,8 +63,8 @@ def add(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say whether it could be watched.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Watch parcels, one a line of standard input: a number, then perhaps a tab and the owners' names, divided by ';'.
-    With --owner each line is a name."""
+    """Watch parcels, one on each line of standard input: a number, optionally a tab and the owners' names, separated by
+    ';'. With --owner each line is a name."""
     from kordant_jobs.adapters.counties import open_counties
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.domain.property.parcels import PARCELS, has_words
@@ -109,7 +109,7 @@ def add(
 def list_properties(
     subscription: Annotated[str, typer.Argument(help="The subscription, by id.")], as_json: AsJson = False
 ) -> None:
-    """List what a subscription watches, parcel numbers masked, and how many findings raised an alert."""
+    """List a subscription's watches, with parcel numbers masked, and the number of findings that raised an alert."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.domain.property.parcels import masked_parcel
     from kordant_jobs.store.property import watches
@@ -150,7 +150,7 @@ def list_properties(
 
 @properties_app.command()
 def remove(watch: Id) -> None:
-    """Watch a parcel or owner no more."""
+    """Stop watching a parcel or owner."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.property import watches
 
@@ -162,8 +162,8 @@ def remove(watch: Id) -> None:
 
 @properties_app.command()
 def show(watch: Id, as_json: AsJson = False) -> None:
-    """The evidence on a watched parcel: every document and change of the owner roll, what it does, how urgent it is and
-    why, and which mortgages and liens are still open. Names are not shown."""
+    """Show the evidence on a watched parcel: every document and change of the owner roll, its effect, its severity and
+    reasons, and open mortgages and liens. Names are not shown."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.domain.property.instruments import recorder_page
     from kordant_jobs.store.property import reporting, rolls
@@ -219,7 +219,7 @@ def show(watch: Id, as_json: AsJson = False) -> None:
 
 @properties_app.command("not-me")
 def not_me(finding: Id) -> None:
-    """Record that a finding is not about the subscriber: no more alerts of it, nor of anything on that parcel by
+    """Record that a finding is not about the subscriber: no more alerts for it, nor for anything on that parcel by
     name."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.property import matching

@@ -72,7 +72,7 @@ def _filter(
     older_than_days: float | None = None,
     everything: bool = True,
 ) -> Filter:
-    """The requests meant.
+    """The filter for the selected requests.
 
     Raises:
         SettingsError: a word is none of its set, or nothing narrows what must be narrowed.
@@ -133,7 +133,7 @@ def _act(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Do it to the requests meant; those named by id that are not among them are said, with exit code 1."""
+    """Apply an action to the selected requests. Ids that are not among them are listed, with exit code 1."""
     from kordant_jobs.cli.session import open_session
 
     with open_session() as session, session.db.begin() as connection:
@@ -195,7 +195,7 @@ def enqueue(
 def requests_list(
     job: Job = None, status: Status = None, entity: Entity = None, limit: Limit = 50, as_json: AsJson = False
 ) -> None:
-    """Requests, the newest first."""
+    """List requests, the newest first."""
     from kordant_jobs.cli.session import open_session
 
     where = _filter(job=job, status=status, entity=entity)
@@ -206,7 +206,7 @@ def requests_list(
 
 @requests_app.command("show")
 def requests_show(request: Annotated[str, typer.Argument(help="The request's id.")], as_json: AsJson = False) -> None:
-    """One request with its payload, progress, result and every attempt."""
+    """Show one request with its payload, progress, result and every attempt."""
     from kordant_jobs.cli.session import open_session
 
     with open_session() as session, session.db.connect() as connection:
@@ -225,7 +225,7 @@ def requests_cancel(
     ids: Ids = None, job: Job = None, entity: Entity = None, everything: All = False, dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Cancel what waits; what runs is asked to stop, and stopped after the grace time."""
+    """Cancel waiting requests; running ones are asked to stop, and stopped after the grace time."""
     where = _filter(ids, job=job, entity=entity, everything=everything)
     now = datetime.now(UTC)
     _act(
@@ -264,7 +264,7 @@ def dead_list(
     unseen: Annotated[bool, typer.Option("--unseen", help="Only those that are not acknowledged.")] = False,
     limit: Limit = 50, as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Dead requests, the newest first."""
+    """List dead requests, the newest first."""
     from kordant_jobs.cli.session import open_session
 
     where = _filter(job=job, cause=cause, error=error, older_than_days=older_than_days, status="dead")
@@ -275,7 +275,7 @@ def dead_list(
 
 @dead_app.command("show")
 def dead_show(request: Annotated[str, typer.Argument(help="The request's id.")], as_json: AsJson = False) -> None:
-    """One dead request: its error, attempts and runs."""
+    """Show one dead request: its error, attempts and runs."""
     requests_show(request, as_json)
 
 
@@ -284,7 +284,7 @@ def dead_replay(
     ids: Ids = None, job: Job = None, cause: CauseName = None, error: ErrorWords = None,
     older_than_days: OlderThan = None, everything: All = False, dry_run: DryRun = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Queue dead requests again, with all their retries before them."""
+    """Queue dead requests again, with all their retries."""
     where = _filter(ids, job=job, cause=cause, error=error, older_than_days=older_than_days, everything=everything)
     now = datetime.now(UTC)
     _act(
@@ -320,7 +320,7 @@ def dead_expire(
     ids: Ids = None, job: Job = None, cause: CauseName = None, error: ErrorWords = None,
     older_than_days: OlderThan = None, everything: All = False, dry_run: DryRun = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Give dead requests up for good."""
+    """Give up dead requests for good."""
     where = _filter(ids, job=job, cause=cause, error=error, older_than_days=older_than_days, everything=everything)
     _act(
         "expired",

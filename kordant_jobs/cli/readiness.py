@@ -1,4 +1,4 @@
-"""Checks that what a stack started answers: its sockets, Dagster's webserver with our code behind it, the daemon."""
+"""Checks that the parts of a stack are ready: its sockets, Dagster's webserver with our code behind it, the daemon."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ _STATE_QUERY = """{
 def awaited_of_dagster(
     http: httpx.Client, dagster: Dagster, code_socket: Path | None, *, daemon_since: float | None, log: Path
 ) -> str:
-    """The part of Dagster that is still to come, in words; empty when the webserver answers, has loaded the code behind
-    `code_socket`, and every daemon has a heartbeat later than `daemon_since` (None: no daemon is waited for).
+    """The part of Dagster that is not ready, as text; empty when the webserver answers, has loaded the code behind
+    `code_socket`, and every daemon has a heartbeat later than `daemon_since` (None: no daemon is needed).
 
     Raises:
         PermanentError: the definitions cannot be loaded; the text names `log`.
@@ -75,13 +75,13 @@ def api_answers(http: httpx.Client, port: int) -> bool:
 
 
 def _deepest(error: Mapping[str, Any]) -> str:
-    """The first line of the error that caused all the others."""
+    """The first line of the error that caused the others."""
     causes = error["causes"] or [error]
     return str(causes[-1]["message"]).strip().splitlines()[0][:200]
 
 
 def free_port(wanted: int) -> int:
-    """The wanted port of the loopback address, or the next free one.
+    """The preferred port of the loopback address, or the next free one.
 
     Raises:
         PermanentError: none of the next 50 is free.
@@ -93,7 +93,7 @@ def free_port(wanted: int) -> int:
 
 
 def is_free(port: int) -> bool:
-    """True when a server could take this port now."""
+    """True when a server could use this port now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as uvicorn does: TIME_WAIT is no hindrance
         try:
@@ -104,6 +104,6 @@ def is_free(port: int) -> bool:
 
 
 def accepts(path: Path | None) -> bool:
-    """True when a process listens on that socket; the code server does once it has tried to load the code."""
+    """True when a process listens on that socket; the code server does so after it has tried to load the code."""
     with socket.socket(socket.AF_UNIX) as probe:
         return probe.connect_ex(str(path)) == 0

@@ -31,7 +31,7 @@ def list_receipts(
     to: Annotated[Path | None, typer.Option("--to", help="Write the signed lines there, the first first.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """The receipts of a subscription, each naming the one before; --to writes them as `verify` reads them."""
+    """List the receipts of a subscription, each with the one before it; --to writes them for `verify`."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.people.tables import subscriptions
     from kordant_jobs.store.reports.receipts import of_subscription
@@ -73,8 +73,8 @@ def verify(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Verify receipts: that each was signed with one of the keys and not changed since, and that none is missing
-    between the first and the last. With --keys it needs no database and no network. Exit code 1: refused, and why."""
+    """Verify receipts: that each was signed with one of the keys and is unchanged, and that none is missing between the
+    first and the last. With --keys it needs no database and no network. Exit code 1: refused, with the reason."""
     lines = [line for file in files for line in _read(file).splitlines() if line.strip()]
     public = _given_keys(keys) if keys else _own_keys()
     try:
@@ -106,7 +106,7 @@ def verify(
 
 @receipt_app.command()
 def key() -> None:
-    """The public key as a JWK set, to be published: with it anybody verifies receipts without us."""
+    """Print the public key as a JWK set, for publication: with it anyone can verify receipts without us."""
     from kordant_jobs.cli.session import open_session
 
     with open_session() as session:

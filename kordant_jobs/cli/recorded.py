@@ -1,8 +1,8 @@
-"""Lists the commands that the audit log records, and makes the entry: a user of the shell here is named like the holder
-of a token.
+"""Lists the commands that the audit log records, and makes their entries. The user of the shell is named like the
+holder of a token.
 
-The entry is committed before the command does anything: what cannot be recorded is not done. It holds the command's
-words and ids; no path, no value and nothing that was typed on standard input.
+The entry is committed before the command acts: an action that cannot be recorded is not done. It has the command's
+words and ids; no path, no value, and nothing typed on standard input.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ READS = frozenset(
     .strip("| ")
     .split("|")
 )
-"""Commands that show personal data, or who did what."""
+"""Commands that show personal data, or the actions of others."""
 _ID = re.compile(r"[0-9a-f]{4,8}(?:-?[0-9a-f]{1,12}){0,4}")
 _DEPTH = 3
 
 
 def command_of(words: Sequence[str]) -> str | None:
-    """The recorded command that a command line calls; None: another.
+    """The recorded command in a command line; None: it is not recorded.
 
     >>> command_of(["dead", "replay", "--job", "cleanup"]), command_of(["--version"]), command_of(["dead", "list"])
     ('dead replay', None, None)
@@ -86,7 +86,7 @@ def entry_of(words: Sequence[str], command: str) -> Entry:
 
 
 def record(db: Engine, keyring: Keyring, words: Sequence[str]) -> None:
-    """Record a command line, if its command is one of those."""
+    """Record a command line, if its command is a recorded one."""
     command = command_of(words)
     if command is not None:
         with db.begin() as connection:

@@ -40,11 +40,9 @@ def permit(
     country: Annotated[str, typer.Option(help="Where the subscriber lives, as ISO 3166: US, BR, DE.")],
     state: Annotated[str | None, typer.Option(help="In the US the state, as CA.")] = None,
 ) -> None:
-    """Write what a subscriber gives for requests, with their permission to act for them as a signed PDF.
-
-    Details come from standard input, a line each as `field: value` (city, state, phone, street, postal_code,
-    birth_year, birth_date); the name and e-mail address are those of the subscriber unless given.
-    """
+    """Store a subscriber's details for requests, with their permission to act for them as a signed PDF. Details come
+    from standard input, one on each line as `field: value` (city, state, phone, street, postal_code, birth_year,
+    birth_date); name and e-mail address are the subscriber's own unless given."""
     from kordant_jobs.cli.session import open_session
 
     details = {}
@@ -60,8 +58,7 @@ def permit(
 
 
 def _place(country: str, state: str | None) -> tuple[str, str | None]:
-    """The place where a subscriber lives, as the laws name it: a typing error would quietly leave them without a
-    law."""
+    """A subscriber's place of residence, checked: a typing error would leave them without a law unnoticed."""
     from holidays import country_holidays, list_supported_countries
 
     where = country.strip().upper(), state.strip().upper() if state else None
@@ -122,8 +119,8 @@ def request(
     ask: Annotated[Ask, typer.Option(help="What to ask for.")] = Ask.DELETION,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how many requests it would be.")] = False,
 ) -> None:
-    """Ask brokers to delete a subscriber's data. A person has one request a broker, and one that another handles is
-    asked there. The next run of removebrokers_process takes it up."""
+    """Request that brokers delete a subscriber's data. A person has one request for each broker; a broker that another
+    one handles is asked there. The next run of removebrokers_process continues it."""
     from kordant_jobs.cli.brokers import _found
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.removals import requests
@@ -151,7 +148,7 @@ def list_requests(
     state: Annotated[list[RemovalState] | None, typer.Option(help="Only in this state; may be repeated.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Requests: state, clock, whose turn, and beside each other what the broker says and what our own check says."""
+    """List requests: state, deadline, whose turn it is, the broker's answer and the result of our own check."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.removals import requests
 
@@ -176,7 +173,7 @@ def list_requests(
 
 @removals_app.command()
 def show(request: Request, as_json: AsJson = False) -> None:
-    """One request with all that happened, each move with its evidence; the sentences that decided are opened."""
+    """Show one request with its history, each move with its evidence; the deciding sentences are decrypted."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.removals import links, replies, requests
 
@@ -239,7 +236,7 @@ def _move(request: str, to: RemovalState, reason: str, **more: Any) -> None:
 
 @removals_app.command()
 def done(request: Request) -> None:
-    """The subscriber has filled in the broker's form (or done what it asked): its legal clock begins now."""
+    """Record that the subscriber has filled in the broker's form (or done what it asked): its legal term begins now."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.jobs.removebrokers_process import asking
 
@@ -252,7 +249,7 @@ def done(request: Request) -> None:
 def deny(
     request: Request, reason: Annotated[Denial, typer.Option(help="The reason that the broker gave.")] = Denial.OTHER
 ) -> None:
-    """The broker refused, in a way that no reply tells us (by phone, say)."""
+    """Record a broker's refusal that came in another way than a reply (by phone, for example)."""
     _move(request, RemovalState.DENIED, reason.value, action="tell_user", broker_says=ReplyClass.REJECTED.value)
 
 
@@ -281,7 +278,8 @@ def disclosures(subscription: Subscription, as_json: AsJson = False) -> None:
 
 @removals_app.command()
 def replies(as_json: AsJson = False) -> None:
-    """Replies that no rule understood, opened: a person reads them, then `removals answer` says what they are."""
+    """List replies that no rule understood, decrypted: a person reads them and classifies them with `removals
+    answer`."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.removals import replies as store
 
@@ -301,7 +299,7 @@ def answer(
     reply: Annotated[str, typer.Argument(help="The reply, by id.")],
     meaning: Annotated[ReplyClass, typer.Argument(help="What it says.")],
 ) -> None:
-    """Say what a reply means that no rule understood; its request moves accordingly."""
+    """Classify a reply that no rule understood; its request moves accordingly."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.jobs.removebrokers_process import asking
 
@@ -316,7 +314,8 @@ def drp_agent(
         str | None, typer.Option("--identity-assurance", help="The page that says how we know who asks.")
     ] = None,
 ) -> None:
-    """Our entry for the Data Rights Protocol's directory of agents, as JSON: businesses verify our requests by it."""
+    """Print our entry for the Data Rights Protocol's directory of agents, as JSON: businesses verify our requests with
+    it."""
     from kordant_jobs.adapters.brokers.drp import agent_document
     from kordant_jobs.jobs.removebrokers_process.opening import agent_of, open_key
     from kordant_jobs.settings import load_settings
@@ -340,7 +339,7 @@ def drp_agent(
 
 @removals_app.command()
 def letter(request: Request) -> None:
-    """The request in the subscriber's own name, to send to a broker that takes none from an agent."""
+    """Print the request in the subscriber's own name, to send to a broker that accepts none from an agent."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.jobs.removebrokers_process import asking
 
@@ -351,7 +350,7 @@ def letter(request: Request) -> None:
 
 @removals_app.command()
 def complaint(request: Request) -> None:
-    """The drafted complaint to the regulator, with what happened in order, for the subscriber to send."""
+    """Print the drafted complaint to the regulator, with the events in order, for the subscriber to send."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.jobs.removebrokers_process import asking
 

@@ -26,7 +26,7 @@ def reports_list(
     limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest first.")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """Reports that are kept, the newest first."""
+    """List stored reports, the newest first."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.people.tables import subscriptions
     from kordant_jobs.store.reports.tables import reports
@@ -51,7 +51,7 @@ def reports_open(
     report: Annotated[str, typer.Argument(help="The report, by id.")],
     to: Annotated[Path | None, typer.Option("--to", help="Write it there, mode 0600.")] = None,
 ) -> None:
-    """Show a report: write it where --to says, else open it, or say where it lies."""
+    """Show a report: write it to the file of --to, else open it, or print where it is."""
     from kordant_jobs.adapters.report_storage import open_report_storage
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.reports.tables import reports

@@ -31,7 +31,7 @@ SubscriberId = Annotated[str, typer.Argument(help="The subscriber's id.")]
 
 
 def known_subscriber(connection: Connection, text: str) -> UUID:
-    """The id that was typed, of a subscriber who was not forgotten."""
+    """The typed id of a subscriber who was not forgotten."""
     from kordant_jobs.store.people.tables import subscribers
 
     column = subscribers.c
@@ -47,7 +47,7 @@ def export(
     subscriber: SubscriberId,
     to: Annotated[Path | None, typer.Option("--to", help="A file to make, mode 0600; else standard output.")] = None,
 ) -> None:
-    """Everything that is held of a subscriber, opened, as JSON: with purposes, sources, and what else there is."""
+    """Print all data of a subscriber, decrypted, as JSON: with purposes, sources, and other places with their data."""
     from dataclasses import asdict
 
     from kordant_jobs.cli.session import open_session
@@ -78,7 +78,7 @@ def export(
 
 @subscribers_app.command()
 def correct(subscriber: SubscriberId, as_json: AsJson = False) -> None:
-    """Correct what is held of a subscriber: lines `contact: …`, `name: …`, asked for or read from standard input."""
+    """Correct a subscriber's data: lines `contact: …`, `name: …`, typed at a prompt or read from standard input."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.people import subscribers
 
@@ -111,7 +111,7 @@ def consent(
     how: Annotated[str | None, typer.Option("--how", help="How they agreed, as 'the form of 2026-11'.")] = None,
     withdraw: Annotated[bool, typer.Option("--withdraw", help="They agree no longer.")] = False,
 ) -> None:
-    """Record that a subscriber agreed to something, or does no longer. `subscribers export` shows the record."""
+    """Record that a subscriber has agreed to something, or withdrawn that. `subscribers export` shows the record."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.people import consents
 

@@ -1,4 +1,4 @@
-"""Launching runs through Dagster's own GraphQL, and following them with a progress bar."""
+"""Launches runs through Dagster's own GraphQL, and follows them with a progress bar."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ FINAL = {"SUCCESS", "FAILURE", "CANCELED"}
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """A run that ended well."""
+    """A run that ended successfully."""
 
     run_id: str
     seconds: float
 
 
 def progress_bar() -> Progress:
-    """A bar on standard error; nothing where that is no terminal (see `ProgressLines`)."""
+    """A bar on standard error; nothing where that is not a terminal (see `ProgressLines`)."""
     return Progress(
         TextColumn("{task.description:<22}"),
         BarColumn(bar_width=32),
@@ -50,7 +50,7 @@ class ProgressLines:
         self._began = self._said_at = time.monotonic()
 
     def update(self, done: int, total: int, note: str) -> None:
-        """Say how far it is, when the last line is long enough ago."""
+        """Print the progress, when the last line is old enough."""
         if err.is_terminal or time.monotonic() - self._said_at < LINE_EVERY_S:
             return
         self._said_at = time.monotonic()
@@ -58,7 +58,7 @@ class ProgressLines:
         err.print(f"  {self._title}: {share}{note}, {self._said_at - self._began:.0f} s")
 
     def end(self) -> None:
-        """Say that it has ended."""
+        """Print that it has ended."""
         if not err.is_terminal:
             err.print(f"  {self._title}: done after {time.monotonic() - self._began:.1f} s")
 
@@ -72,7 +72,7 @@ def run_job(
     config: Mapping[str, Any] | None = None,
     each: Callable[[], None] | None = None,
 ) -> Finished:
-    """Launch a job and wait for its end, showing how far it is. `each` is called between two checks.
+    """Launch a job and wait for its end, showing its progress. `each` is called between two checks.
 
     Raises:
         KordantError: Dagster did not take it, or the run failed; says where to look.

@@ -36,7 +36,7 @@ Zone = Annotated[str, typer.Option("--tz", help="The time zone to show times in.
 
 @contextmanager
 def opened() -> Iterator[Connection]:
-    """A transaction on a database that has its price list."""
+    """A transaction on a database that has a price list."""
     from kordant_jobs.cli.session import open_session
 
     with open_session() as session, session.db.begin() as connection:
@@ -45,7 +45,7 @@ def opened() -> Iterator[Connection]:
 
 
 def moment_of(text: str, option: str) -> datetime:
-    """A moment that was typed; UTC when it names no zone.
+    """A typed time; UTC when it has no zone.
 
     Raises:
         SettingsError: it is none.
@@ -58,7 +58,7 @@ def moment_of(text: str, option: str) -> datetime:
 
 
 def changes_of(words: Sequence[str]) -> dict[str, Any]:
-    """`name=value` words as values; true, false and numbers as what they are."""
+    """The values in words `name=value`; true, false and numbers are converted."""
     found: dict[str, Any] = {}
     for word in words:
         name, equals, value = word.partition("=")
@@ -76,7 +76,7 @@ def _state(stored: StoredRow, now: datetime) -> str:
 
 @schedules_app.command("list")
 def list_rows(tz: Zone = "UTC", as_json: AsJson = False) -> None:
-    """Every row: what runs for whom, when next, and how many subscriptions it serves."""
+    """List every row: what runs for which tier, the next time, and the number of subscriptions it serves."""
     zone, now = ZoneInfo(checked_zone(tz)), datetime.now(UTC)
     with opened() as connection:
         loaded = scheduler_config.load(connection)
@@ -125,7 +125,7 @@ def set_row(
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
-    """Change a row. It is checked first, live within seconds, and kept in the history."""
+    """Change a row. It is checked first, applied within seconds, and kept in the history."""
     wanted = changes_of(changes)
     with opened() as connection:
         key = price_list.key_of(job, tier)
@@ -143,7 +143,7 @@ def set_row(
 
 
 def what_changed(before: ScheduleRow, after: ScheduleRow) -> dict[str, tuple[Any, Any]]:
-    """The differences, by name: old and new."""
+    """The differences between two rows: old and new value by name."""
     old, new = before.to_json(), after.to_json()
     return {name: (old[name], new[name]) for name in old if old[name] != new[name]}
 
@@ -156,7 +156,7 @@ def pause(
     until: Annotated[str | None, typer.Option("--until", help="When it goes on by itself (UTC).")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Have a row rest. What would have run meanwhile is not made up for."""
+    """Pause a row. Runs of that time are not made up for."""
     with opened() as connection:
         end = moment_of(until, "--until") if until else None
         key = price_list.key_of(job, tier)
@@ -166,7 +166,7 @@ def pause(
 
 @schedules_app.command()
 def resume(job: Job, tier: Tier = None, as_json: AsJson = False) -> None:
-    """Have a row go on, from now."""
+    """Resume a paused row from now on."""
     with opened() as connection:
         stored = price_list.resume(connection, price_list.key_of(job, tier), by=getpass.getuser())
     _say(stored, as_json=as_json)
@@ -187,7 +187,7 @@ def history(
     limit: Annotated[int, typer.Option(min=1)] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """List who changed what when, the newest first."""
+    """List changes with author and time, the newest first."""
     with opened() as connection:
         key = price_list.current(connection, price_list.key_of(job, tier)).row.key if job else None
         changes = scheduler_config.history(connection, key, limit=10_000)

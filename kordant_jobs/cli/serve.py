@@ -29,7 +29,7 @@ LOCAL_OPERATOR = "user:local"
 
 
 def serve(*, port: int | None, demo: bool, ui_read_only: bool = False) -> None:
-    """Run every part until stopped by a signal; return when no process is left.
+    """Run every part until a signal stops it; return when no process is left.
 
     Raises:
         SettingsError: settings that cannot work, all of them named.
@@ -81,7 +81,7 @@ def stack_of(session: Session, port: int | None = None, *, ui_read_only: bool = 
 
 
 def keep_local_token(session: Session) -> None:
-    """Have a token of an operator of this machine in a file of the state folder, mode 0600, that works for a week."""
+    """Keep a token for an operator of this machine in a file of the state folder, mode 0600, valid for a week."""
     path, now = session.settings.operator_token, datetime.now(UTC)
     with suppress(FileNotFoundError):
         known = read_token(path.read_text(encoding="ascii").strip())
@@ -100,7 +100,7 @@ def keep_local_token(session: Session) -> None:
 
 
 def say_key_was_made(session: Session) -> None:
-    """Report that a master key was made, and what it means to lose it."""
+    """Report that a master key was created, and what losing it means."""
     if session.key_made:
         err.print(
             bold(
@@ -135,7 +135,7 @@ def _say_where(session: Session, stack: Stack, *, took_s: float) -> None:
 
 
 def _database_files(session: Session) -> dict[str, str]:
-    """The place of the embedded server's files, and the other users who may read them."""
+    """The place of the embedded server's files, and the other users who can read them."""
     where = EmbeddedPostgres(session.settings.state_dir).status().data_dir if session.server.embedded else None
     if where is None:
         return {}

@@ -23,7 +23,7 @@ from kordant_jobs.store.server import Server, open_server, prepare
 
 @dataclass(frozen=True, kw_only=True)
 class Session:
-    """An opened project: its database is migrated and its master key proved."""
+    """An opened project: its database is migrated and its master key verified."""
 
     settings: Settings
     server: Server
@@ -33,7 +33,7 @@ class Session:
 
     @property
     def environ(self) -> Mapping[str, str]:
-        """The environment in which Dagster's processes find the same database, state and settings."""
+        """The environment in which Dagster's processes use the same database, state and settings."""
         return {
             **os.environ,
             "KORDANT_STATE_DIR": str(self.settings.state_dir),
@@ -48,8 +48,8 @@ class Session:
 
 @contextmanager
 def open_session(settings: Settings | None = None) -> Iterator[Session]:
-    """Open the project for one command: start or reach Postgres, migrate it, prove the master key; and record the
-    command, if it is one that the audit log has.
+    """Open the project for one command: start or reach Postgres, migrate it, verify the master key; and record the
+    command, if the audit log records it.
 
     Raises:
         KordantError: one line that says what is missing.
@@ -65,7 +65,7 @@ def open_session(settings: Settings | None = None) -> Iterator[Session]:
 
 
 def use_demo_state() -> Path:
-    """Point this process's settings at the demo's own state folder, so that it never meets real data."""
+    """Use the demo's own state folder for this process's settings, so that it never touches real data."""
     folder = load_settings().state_dir
     demo = folder if folder.name == "demo" else folder / "demo"
     demo.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Commands on outside sources and what was found: kordant-jobs sources | exposures."""
+"""Commands for outside sources and exposures: kordant-jobs sources | exposures."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _facts(source: Source, off: str | None, db: Engine) -> dict[str, Any]:
 
 @sources_app.command("list")
 def list_sources(as_json: AsJson = False) -> None:
-    """List the sources: which are on, why the others are not, and what they answered. Sends no requests."""
+    """List the sources: which are enabled, why the others are not, and what they answered. Sends no requests."""
     from kordant_jobs.adapters.sources.registry import open_sources
     from kordant_jobs.cli.session import open_session
 
@@ -89,8 +89,8 @@ CHECKED_WITH = "account-exists@hibp-integration-tests.com"
 
 @sources_app.command()
 def check(as_json: AsJson = False) -> None:
-    """Ask every source that is on one question about an address without an owner, and let those that answer be asked
-    again at once."""
+    """Ask every enabled source one question about an address without an owner; close the circuit breaker of those that
+    answer."""
     from kordant_jobs.adapters.sources.registry import open_sources
     from kordant_jobs.cli.session import open_session
 
@@ -129,7 +129,7 @@ def _check(source: Source, adapter: ExposureSource, db: Engine) -> dict[str, Any
 
 @sources_app.command()
 def webhook(port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 3080) -> None:
-    """Take range notifications of Have I Been Pwned until Ctrl-C. Put a proxy with TLS before it."""
+    """Receive range notifications of Have I Been Pwned until Ctrl-C. Put a proxy with TLS before it."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.pages.connections import serve
     from kordant_jobs.pages.range_notifications import PATH, range_webhook
@@ -175,7 +175,7 @@ def list_exposures(
 def show_exposure(
     exposure: Annotated[str, typer.Argument(help="The exposure, by id.")], as_json: AsJson = False
 ) -> None:
-    """All evidence of an exposure: breach, dates, data, and where it was seen. Never what stood there."""
+    """Show all evidence of an exposure: breach, dates, data, and where it was found; never the data itself."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.darkwatch import evidence
 
@@ -195,7 +195,8 @@ def show_exposure(
 
 @exposures_app.command("not-me")
 def not_me(exposure: Annotated[str, typer.Argument(help="The exposure, by id.")]) -> None:
-    """The subscriber says that an exposure is not theirs: they never hear of that identifier in that breach again."""
+    """Record that an exposure is not the subscriber's: they are never alerted to that identifier in that breach
+    again."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.darkwatch import judging
 

@@ -1,8 +1,8 @@
-"""The processes of `up`: code server, warm process, daemon, Dagster's webserver and the pages that links in mails lead
-to, as children that never outlive us.
+"""The processes of `up` as children that never outlive it: code server, warm process, daemon, Dagster's webserver and
+the pages for links in mails.
 
-What they need of Postgres and of our settings is in the environment that the caller gives. How a child is
-kept from outliving us is in `bootstrap/kept.py`; each one writes to a log in the state folder.
+The caller's environment has their settings for Postgres and ours. `bootstrap/kept.py` ensures that no child outlives
+us; each writes to a log in the state folder.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ from kordant_jobs.triggers import reloader
 from kordant_jobs.triggers.reloader import Dagster
 
 START_TIMEOUT_S = 240.0
-"""Many times what a start takes on two cores: a slow disk and no bytecode make it a minute."""
+"""Many times the duration of a start on two cores: a slow disk without bytecode makes it a minute."""
 RESTART_DELAYS_S = (0, 1, 2, 5, 10, 30)
-"""Before the first, second, … restart in a row; the last one from then on."""
+"""Seconds before the first, second, … consecutive restart; the last one repeats."""
 STEADY_AFTER_S = 20.0
-"""A part that ran this long starts again with the first delay."""
+"""A part that ran this long is restarted with the first delay again."""
 
 LOGS_CHECKED_EVERY = 50
-"""Rounds of a tenth of a second."""
+"""The rounds, of a tenth of a second each, between two checks of the logs."""
 
 PAGES = "pages"
 """`notifications serve`."""
@@ -55,7 +55,8 @@ API = "api"
 """`api serve`."""
 
 STANDBYS = {"warm": "warm-standby", "daemon": "daemon-standby"}
-"""A start takes seconds of CPU, for the imports of Dagster and of all jobs; one that stands by has them behind it."""
+"""The standby of each part that has one. A start takes seconds of CPU to import Dagster and all jobs; a standby has
+imported them already."""
 HOST_PART = "host"
 """The part that takes runs from the broker."""
 STOPPED_IN_ORDER = (API, PAGES, "webserver", "daemon", HOST_PART, "warm", "code-server")
@@ -63,10 +64,10 @@ STOPPED_IN_ORDER = (API, PAGES, "webserver", "daemon", HOST_PART, "warm", "code-
 WITHOUT_SECRETS = ("webserver", "daemon", "daemon-standby")
 
 ENVIRON_OF = {name: {"OPENBLAS_NUM_THREADS": "1"} for name in ("warm", "warm-standby")}
-"""NumPy's OpenBLAS starts its threads at import; the warm process forks, and may have none."""
+"""NumPy's OpenBLAS starts its threads at import; the warm process forks, and must not have any."""
 
 _SOCKET_PATH = re.compile(r"[A-Za-z0-9/._-]{1,100}")
-"""A path that gRPC takes as it is (it reads others as a URI) and that fits sockaddr_un (107 bytes)."""
+"""A path that gRPC accepts unchanged (it parses others as a URI) and that fits into sockaddr_un (107 bytes)."""
 
 
 def _to_stderr(words: str) -> None:
@@ -75,10 +76,8 @@ def _to_stderr(words: str) -> None:
 
 @dataclass
 class Stack:
-    """Code server, daemon and Dagster webserver of one checkout, as children that never outlive it.
-
-    One a state folder: a second one says where the first runs. Safe to stop at any point, and more than once.
-    """
+    """Code server, daemon and Dagster webserver of one checkout, as children that never outlive it. There is one for
+    each state folder: a second one reports where the first runs. Safe to stop at any point, repeatedly."""
 
     config: StackConfig
     say: Callable[[str], None] = _to_stderr
@@ -125,7 +124,7 @@ class Stack:
 
     @property
     def environ(self) -> dict[str, str]:
-        """The environment of the parts, for others that talk to the same instance."""
+        """The environment of the parts, for other processes that use the same instance."""
         home = self.config.state_dir / "dagster"
         return {
             "DAGSTER_GRPC_SHUTDOWN_GRACE_PERIOD": "3",
@@ -137,11 +136,11 @@ class Stack:
         }
 
     def pids(self) -> dict[str, int]:
-        """The process of each part that runs: the leader of its session."""
+        """The pid of each running part, which is the leader of its session."""
         return {name: part.pid for name, part in dict(self._parts).items() if part.pid is not None}
 
     def start(self) -> None:
-        """Start the parts, all at once; back when every one of them answers.
+        """Start all parts at once; return when every one of them answers.
 
         Raises:
             PermanentError: another stack runs on this state folder, no port is free, a part ended, or Dagster
@@ -199,11 +198,8 @@ class Stack:
         self._launch(HOST_PART, self.config.host_command())
 
     def stop(self, grace_s: float = GRACE_S) -> None:
-        """End every part and all that it started: webserver, daemon, warm process, code server.
-
-        What stands by goes first, so that it takes nothing over. At most `grace_s` each, and a few seconds more where
-        something must be killed.
-        """
+        """End every part and its children: webserver, daemon, warm process, code server. Standbys end first, so that
+        they do not take over. At most `grace_s` for each, and a few seconds more where a process must be killed."""
         if self._pulse is not None:
             self._pulse.close()
             self._pulse = None
@@ -222,11 +218,9 @@ class Stack:
         self._claim.release()
 
     def wait(self, stop_event: threading.Event) -> int:
-        """Watch over the parts until `stop_event` is set: one that ends is started again, after a delay. Where what
-        a part does may not wait for that, a second one stands by.
-
-        Back with 0; the parts still run then, and `stop` ends them. Also once a host was drained.
-        """
+        """Supervise the parts until `stop_event` is set: one that ends is restarted after a delay. Parts whose work
+        cannot wait for that have a standby. Returns 0 while the parts still run, for `stop` to end them; also after a
+        host was drained."""
         for name, standby in STANDBYS.items():
             if name in self._parts and self.config.launcher != "stock":
                 self._launch(standby, self._parts[name].command[1:])
@@ -256,7 +250,7 @@ class Stack:
             self.say(f"the {part.name} ended with code {code}; starting it again in {delay_s} s (see {part.log})")
 
     def _socket_path(self) -> Path:
-        """A socket, and not a port: two servers can share a port without a word (SO_REUSEPORT)."""
+        """The path of a socket. It is not a port, since two servers could share a port unnoticed (SO_REUSEPORT)."""
         path = self.config.state_dir / "code-server.sock"
         if not _SOCKET_PATH.fullmatch(str(path)):
             self._scratch = tempfile.mkdtemp(prefix="kordant-")
@@ -316,7 +310,7 @@ class Stack:
         )
 
     def _check_for_ends(self) -> None:
-        """Raise for a part that ended; but a webserver whose port was taken meanwhile gets the next one."""
+        """Raise an error for a part that ended; a webserver whose port was taken in the meantime gets the next one."""
         for part in self._parts.values():
             if (code := part.ended()) is None:
                 continue
@@ -329,7 +323,7 @@ class Stack:
             raise PermanentError(f"the {part.name} ended with code {code} ({last_words(part.log)}): see {part.log}")
 
     def _not_ready_yet(self, http: httpx.Client, began: float) -> str:
-        """The parts that are still to come, in words; empty when all answer."""
+        """The parts that are not ready, as text; empty when all answer."""
         if "warm" in self._parts and not readiness.accepts(warm_socket(self.config.state_dir)):
             return "the warm process"
         if PAGES in self._parts and not readiness.pages_answer(http, self.config.public_port):

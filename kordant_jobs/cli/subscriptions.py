@@ -45,7 +45,7 @@ def _by() -> str:
 
 
 def served(connection: Connection, subscription_id: UUID) -> dict[str, Any]:
-    """A subscription, and when each job serves it next.
+    """A subscription, and its next service by each job.
 
     Raises:
         SettingsError: there is none of this id.
@@ -89,7 +89,7 @@ def _act(subscription: str, act: Callable[[Connection, UUID], object], *, as_jso
 
 
 def _kind_of(typed: str) -> tuple[IdentifierKind, str]:
-    """The identifier that was typed, and its kind: by the word before a colon, else by its look."""
+    """The typed identifier, and its kind: from the word before a colon, else from its form."""
     named, colon, rest = typed.partition(":")
     if colon and named in set(IdentifierKind):
         return IdentifierKind(named), rest
@@ -98,7 +98,7 @@ def _kind_of(typed: str) -> tuple[IdentifierKind, str]:
 
 
 ABOUT = ("contact", "name")
-"""Words before a colon that say something of the subscriber, and nothing to watch."""
+"""Words before a colon for facts about the subscriber, which are not watched."""
 
 
 def _person(lines: Sequence[str], *, tier: Tier, locale: Locale, time_zone: str, region: str) -> NewSubscriber:
@@ -147,12 +147,10 @@ def create(
     time_zone: Annotated[str, typer.Option(help="As America/New_York: for quiet hours and dates in mails.")] = "UTC",
     as_json: AsJson = False,
 ) -> None:
-    """Make a subscriber with a subscription; a first scan is queued at once.
-
-    What to watch is asked for, or read from standard input, one a line: e-mail addresses, +phones, user names; others
-    with their kind, as card:4111…. A line `contact: …` says where alerts go (else to the first address), `name: …` how
-    mails address them.
-    """
+    """Create a subscriber with a subscription; a first scan is queued at once. Identifiers to watch are typed at a
+    prompt, or read from standard input, one on each line: e-mail addresses, +phones, user names; others with their
+    kind, as card:4111…. A line `contact: …` is the address for alerts (else the first address), `name: …` the name in
+    mails."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.jobs.subscription_changed.service import schedule_for_subscription
     from kordant_jobs.store.people.subscribers import add
@@ -175,7 +173,7 @@ def create(
 
 @subscribers_app.command()
 def find(as_json: AsJson = False) -> None:
-    """The subscriptions that watch an identifier, which is asked for or read from standard input."""
+    """List the subscriptions that watch an identifier, which is typed at a prompt or read from standard input."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.people import subscriptions
 
@@ -205,7 +203,7 @@ def find(as_json: AsJson = False) -> None:
 
 @subscribers_app.command()
 def show(subscription: SubscriptionId, as_json: AsJson = False) -> None:
-    """A subscription, and when each job serves it next."""
+    """Show a subscription, and its next service by each job."""
     _act(subscription, lambda connection, subscription_id: None, as_json=as_json)
 
 
@@ -215,7 +213,7 @@ def change_tier(
     tier: Annotated[str, typer.Argument(help="basic, plus or premium.")],
     as_json: AsJson = False,
 ) -> None:
-    """Upgrade or downgrade; it counts at once, and what is new for it is scanned for."""
+    """Upgrade or downgrade a subscription; it takes effect at once, and a scan for the new tier is queued."""
     from kordant_jobs.jobs.subscription_changed.service import schedule_for_subscription
     from kordant_jobs.store.people import subscriptions
 
@@ -242,13 +240,13 @@ def _rest(subscription: str, to: SubscriptionStatus, *, as_json: bool) -> None:
 
 @subscribers_app.command()
 def pause(subscription: SubscriptionId, as_json: AsJson = False) -> None:
-    """Have nothing run for a subscription until it is resumed."""
+    """Pause a subscription: nothing runs for it until it is resumed."""
     _rest(subscription, SubscriptionStatus.PAUSED, as_json=as_json)
 
 
 @subscribers_app.command()
 def resume(subscription: SubscriptionId, as_json: AsJson = False) -> None:
-    """Serve a paused or cancelled subscription again; a scan is queued at once."""
+    """Resume a paused or cancelled subscription; a scan is queued at once."""
     from kordant_jobs.jobs.subscription_changed.service import schedule_for_subscription
     from kordant_jobs.store.people import subscriptions
 
@@ -261,5 +259,5 @@ def resume(subscription: SubscriptionId, as_json: AsJson = False) -> None:
 
 @subscribers_app.command()
 def cancel(subscription: SubscriptionId, as_json: AsJson = False) -> None:
-    """End a subscription: nothing runs for it any more, nothing waits; its alerts stay on record."""
+    """End a subscription: nothing runs or waits for it any more; its alerts stay on record."""
     _rest(subscription, SubscriptionStatus.CANCELLED, as_json=as_json)

@@ -1,4 +1,4 @@
-"""Commands on tokens: kordant-jobs tokens create | list | rotate | revoke, and kordant-jobs agents grant | …"""
+"""Commands for tokens: kordant-jobs tokens create | list | rotate | revoke, and kordant-jobs agents grant | …"""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ DEFAULT_SCOPES = {
         TokenScope.CHANGES_PROPOSE,
     ),
 }
-"""The uses of a token when the command names none."""
+"""The scopes of a token when the command names none."""
 
 
 def _me() -> str:
@@ -56,7 +56,7 @@ def create(
     ] = None,
     days: Annotated[float | None, typer.Option("--days", help="How long it lives; none: 30, or less.")] = None,
 ) -> None:
-    """Make a token and print it on standard output, this once."""
+    """Create a token and print it on standard output. It is shown only this once."""
     from kordant_jobs.cli.session import open_session
 
     if unknown := set(topic or ()) - set(TOPICS):
@@ -80,7 +80,7 @@ def create(
 
 @tokens_app.command("list")
 def list_tokens(as_json: AsJson = False) -> None:
-    """Every token: whose it is, what for, until when."""
+    """List every token: its holder, its scopes, its expiry."""
     from kordant_jobs.cli.session import open_session
 
     with open_session() as session, session.db.connect() as connection:
@@ -105,7 +105,7 @@ def rotate(
     token_id: Annotated[str, typer.Argument(help="The token's id: the 12 letters in its middle.")],
     overlap_hours: Annotated[float, typer.Option("--overlap-hours", help="How long the old one works on.")] = 24,
 ) -> None:
-    """Make a token in the place of one, and print it, this once."""
+    """Create a token that replaces another one, and print it. It is shown only this once."""
     from kordant_jobs.cli.session import open_session
 
     with open_session() as session, session.db.begin() as connection:
@@ -117,7 +117,7 @@ def rotate(
 
 @tokens_app.command()
 def revoke(token_id: Annotated[str, typer.Argument(help="The token's id: the 12 letters in its middle.")]) -> None:
-    """End a token; the API has forgotten it 5 s later at most."""
+    """Revoke a token; the API has noticed it after at most 5 s."""
     from kordant_jobs.cli.session import open_session
 
     with open_session() as session, session.db.begin() as connection:
@@ -127,7 +127,7 @@ def revoke(token_id: Annotated[str, typer.Argument(help="The token's id: the 12 
 
 @tokens_app.command()
 def disable(principal: Annotated[str, typer.Argument(help="Whom, as user:<id>.")]) -> None:
-    """End all tokens of a principal, and those of a person's agents."""
+    """End all tokens of a principal, and for a person those of their agents."""
     from kordant_jobs.cli.session import open_session
 
     with open_session() as session, session.db.begin() as connection:
@@ -152,7 +152,7 @@ def grant(
         typer.Option(help="Whether a person approves the first request. If not given: yes, of a new grant."),
     ] = None,
 ) -> None:
-    """Let an agent start a job within these bounds. A person approves its first request."""
+    """Allow an agent to start a job within these limits. A person approves its first request."""
     from kordant_jobs.cli.session import open_session
 
     highest = Priority[max_priority.upper()] if max_priority.upper() in Priority.__members__ else None
@@ -177,7 +177,7 @@ def grant(
 
 @agents_app.command()
 def ungrant(agent: AgentId, job: Annotated[str, typer.Argument(help="The job, by name or alias.")]) -> None:
-    """Take a grant back."""
+    """Revoke a grant."""
     from kordant_jobs.cli.session import open_session
 
     row = job_row(job)
@@ -188,7 +188,7 @@ def ungrant(agent: AgentId, job: Annotated[str, typer.Argument(help="The job, by
 
 @agents_app.command("show")
 def show_agent(agent: AgentId, as_json: AsJson = False) -> None:
-    """An agent's grants."""
+    """Show an agent's grants."""
     from kordant_jobs.cli.session import open_session
 
     with open_session() as session, session.db.connect() as connection:
@@ -212,7 +212,7 @@ def show_agent(agent: AgentId, as_json: AsJson = False) -> None:
 def list_workflows(
     agent: Annotated[str | None, typer.Option(help="Only of this agent.")] = None, as_json: AsJson = False
 ) -> None:
-    """Workflows that agents have proposed, with their state. A person approves one over the API."""
+    """List workflows that agents have proposed, with their state. A person approves one over the API."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.access import workflows
 

@@ -1,6 +1,6 @@
 """Reads personal data from a prompt or standard input.
 
-Words of a command line stand in the shell's history and, for every user of the machine, in the list of processes.
+Words of a command line are in the shell's history and, for every user of the machine, in the list of processes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ STDIN = "-"
 
 
 def refuse_words(words: Sequence[str], what: str) -> None:
-    """Nothing personal may be a word of the command line; `-` may, as the sign for standard input.
+    """Refuse personal data as a word of the command line; `-` is allowed, as the sign for standard input.
 
     Raises:
         SettingsError: there is one. The text does not repeat it.
@@ -29,7 +29,7 @@ def refuse_words(words: Sequence[str], what: str) -> None:
 
 
 def read_line(prompt: str, *, hidden: bool = False) -> str:
-    """One line: asked for on a terminal, else the first of standard input.
+    """One line: typed at a prompt on a terminal, else the first of standard input.
 
     Raises:
         SettingsError: it is not UTF-8, or there is none.
@@ -44,7 +44,7 @@ def read_line(prompt: str, *, hidden: bool = False) -> str:
 
 
 def read_lines(prompt: str) -> list[str]:
-    """Lines without blank ones: asked for until an empty one on a terminal, else all of standard input.
+    """Lines without blank ones: typed until an empty one on a terminal, else all of standard input.
 
     Raises:
         SettingsError: it is not UTF-8.

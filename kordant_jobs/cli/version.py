@@ -11,7 +11,7 @@ from kordant_jobs.bootstrap.version import version_of
 
 
 def described(checkout: Path = CHECKOUT) -> str:
-    """The version, with the commit where the code lies in a checkout of git; `+` when something was changed since."""
+    """The version, with the commit in a git checkout; `+` when there are uncommitted changes."""
     version, git = version_of(checkout), shutil.which("git")
     if git is None or not (checkout / ".git").exists():
         return version

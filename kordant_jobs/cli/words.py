@@ -1,4 +1,4 @@
-"""Words of closed sets as people type them."""
+"""Members of closed sets as people type them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
 """The nouns of identity protection. Pure: no clock, no network, no database, no file.
 
-What is decided about them for one job lives beside that job in its `rules.py`, not here.
+Rules that belong to one job are in that job's `rules.py`, not here.
 """

@@ -1,6 +1,7 @@
-"""A payload's model as a Dagster config schema: the launchpad shows its fields, types, defaults, words and choices.
+"""A payload's model as a Dagster config schema: the launchpad shows its fields, types, defaults, descriptions and
+choices.
 
-Dagster checks the shape when a run is launched; the values are checked by the model itself when the run begins.
+Dagster checks the shape when a run is launched. The model checks the values when the run begins.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Turns the error that ended a run into facts for the queue: its text, whether and when to retry.
+"""Turns the error that ended a run into facts for the queue: its text, whether to retry, and when.
 
-An op says so by the error that it raises: any `KordantError` that is permanent is recognised by its name; a
+An op decides this by the error that it raises: a permanent `KordantError` is recognised by its name, a
 `dagster.Failure` by the metadata `PERMANENT` (true) and `RETRY_AFTER` (seconds), which also show in Dagster's UI.
 """
 
@@ -21,7 +21,7 @@ _LONGEST = 500
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """The facts known of a failed step or run. `interrupted`: it had no error of its own, it was stopped."""
+    """The known facts of a failed step or run. `interrupted`: it was stopped and had no error of its own."""
 
     error: str
     permanent: bool = False
@@ -30,7 +30,7 @@ class Failure:
 
 
 def permanent_names() -> frozenset[str]:
-    """The names of PermanentError and of every error below it that is loaded."""
+    """The names of PermanentError and of all its loaded subclasses."""
     found, layer = {PermanentError}, [PermanentError]
     while layer:
         layer = [below for above in layer for below in above.__subclasses__()]
@@ -39,7 +39,7 @@ def permanent_names() -> frozenset[str]:
 
 
 def failure_of(event: DagsterEvent) -> Failure:
-    """The failure that a STEP_FAILURE event reports. The text is one line of the first cause: ops raise none with
+    """The failure that a STEP_FAILURE event reports. Its text is one line of the first cause; ops raise no errors with
     personal data."""
     step = event.step_failure_data
     error, names = _first_cause(step.error)
@@ -55,8 +55,8 @@ def failure_of(event: DagsterEvent) -> Failure:
 
 
 def failure_of_run(event: DagsterEvent, step: Failure | None) -> Failure:
-    """The failure that a RUN_FAILURE event reports beside `step`, the failure of its step: a resource that could not be
-    made, for example."""
+    """The failure that a RUN_FAILURE event reports, combined with `step`, the failure of its step. Without one, a
+    resource could not be created, for example."""
     data = event.job_failure_data
     interrupted = data.failure_reason is not None and data.failure_reason.value == "UNEXPECTED_TERMINATION"
     if step is not None:
@@ -67,7 +67,7 @@ def failure_of_run(event: DagsterEvent, step: Failure | None) -> Failure:
 
 
 def _first_cause(info: Any) -> tuple[str, set[str]]:
-    """The first line of the error that caused all the others, and the names of all of their classes."""
+    """The first line of the error that caused the others, and the names of the classes of all of them."""
     names = set()
     while info is not None:
         names.add(info.cls_name or "")

@@ -62,7 +62,8 @@ from kordant_jobs.engine.store.progress import Progress
 from kordant_jobs.errors import PermanentError
 
 CHUNKS_MAX = 16
-"""Chunks of one run: a mapped op costs 17 to 28 ms and 11 kB of event log, so a chunk is much work, not one item."""
+"""The most chunks of one run. A mapped op costs 17 to 28 ms and 11 kB of event log, so a chunk should be much work, not
+one item."""
 
 Step = Callable[..., Any]
 
@@ -72,18 +73,18 @@ class Plan(Protocol):
 
     @property
     def chunks(self) -> Sequence[Any]:
-        """The pieces of work, none empty."""
+        """The chunks of work; none is empty."""
         ...
 
     @property
     def total(self) -> int:
-        """The work in the job's own unit: what `report.progress` counts up to."""
+        """The total work in the job's own unit: `report.progress` counts up to it."""
         ...
 
 
 @dataclass(frozen=True)
 class Summary:
-    """The result of a run, in figures. `items_failed` above 0: a part of its work; its request is completed in part."""
+    """The result of a run, in figures. With `items_failed` above 0 its request ends as completed in part."""
 
     figures: Mapping[str, int]
     items_failed: int = 0
@@ -91,7 +92,8 @@ class Summary:
 
 @dataclass(frozen=True)
 class Partitions:
-    """A job beside the plain one, whose partitions are windows of time; `payload` is the work of one window."""
+    """A Dagster job with partitions, beside the plain one. Each partition is a window of time; `payload` makes the
+    payload of a window."""
 
     windows: dg.TimeWindowPartitionsDefinition
     payload: Callable[[dg.TimeWindow], Payload]
@@ -99,12 +101,12 @@ class Partitions:
     tags: Mapping[str, str] = field(default_factory=dict)
 
     def payload_of(self, key: str) -> Payload:
-        """The work of the partition `key`."""
+        """The payload of the partition `key`."""
         return self.payload(self.windows.time_window_for_partition_key(key))
 
 
 class Report:
-    """Progress that an op reports while it works. None of it names a person."""
+    """The reports that an op makes while it works. None of them names a person."""
 
     def __init__(self, context: dg.OpExecutionContext, progress: Progress, output: str) -> None:
         self.progress = progress
@@ -112,21 +114,21 @@ class Report:
         self._output = output
 
     def warn(self, text: str) -> None:
-        """Something that an operator should know of; the run goes on."""
+        """Log something that an operator should know; the run goes on."""
         self._context.log.warning(text)
 
     def info(self, text: str) -> None:
-        """Something that explains the run."""
+        """Log something that explains the run."""
         self._context.log.info(text)
 
     def show(self, figures: Mapping[str, Any]) -> None:
-        """Figures of this op, for Dagster's UI."""
+        """Show figures of this op in Dagster's UI."""
         self._context.add_output_metadata(figures, output_name=self._output)
 
 
 @dataclass(frozen=True)
 class Jobs:
-    """One row's jobs in Dagster."""
+    """The Dagster jobs of one row."""
 
     row: JobRow
     plain: dg.JobDefinition
@@ -134,7 +136,7 @@ class Jobs:
 
     @property
     def all(self) -> tuple[dg.JobDefinition, ...]:
-        """The plain one, and those with partitions."""
+        """The plain job, and those with partitions."""
         return (self.plain, *self.partitioned)
 
 
@@ -149,11 +151,9 @@ def sharded_job(
     record: Step | None = None,
     partitions: Mapping[str, Partitions] | None = None,
 ) -> Jobs:
-    """The jobs of `row`: `plan` returns a `Plan`, `work` handles one of its chunks, `finish` returns a `Summary`.
-
-    Those in `beside` run once, beside the chunks; `record` runs when all of them are done. `partitions` is by the
-    names in `row.partitions`. Ops are named after their functions.
-    """
+    """The jobs of `row`. `plan` returns a `Plan`, `work` handles one of its chunks, `finish` returns a `Summary`. Steps
+    in `beside` run once, in parallel to the chunks; `record` runs after all of them. `partitions` is keyed by the names
+    in `row.partitions`. Ops are named after their functions."""
     made = _Ops(row, partitions or {})
     first = made.first(plan, chunked=True)
     others = [(made.step(one, {"plan"}), one.__name__) for one in beside]
@@ -187,8 +187,8 @@ def one_op_job(row: JobRow, *, service: str, run: Step, partitions: Mapping[str,
 
 
 class _Ops:
-    """Makes the ops and jobs of one row. Op definitions carry the row's name, since Dagster wants theirs unique; in
-    the job they go by their functions' names."""
+    """Makes the ops and jobs of one row. Op definitions carry the row's name, since Dagster requires unique names; in
+    the job each op is named after its function."""
 
     def __init__(self, row: JobRow, partitions: Mapping[str, Partitions]) -> None:
         if set(partitions) != set(row.partitions):
@@ -224,7 +224,7 @@ class _Ops:
         return self._op(function, compute, given={"payload"}, ins={}, out=outs, config_schema=schema)
 
     def step(self, function: Step, given: set[str], *, last: bool = False) -> Any:
-        """An op after the first; it waits for all of `given`, and loads what its function takes."""
+        """An op after the first. It waits for all of `given`, and loads those that its function has as parameters."""
         taken = set(inspect.signature(function).parameters)
         if "chunk" in taken and "place" in given:
             taken |= {"plan", "place"}
@@ -251,7 +251,8 @@ class _Ops:
         return made.alias(function.__name__)
 
     def _check_partition(self, context: dg.OpExecutionContext, payload: Payload) -> None:
-        """Dagster's launchRun takes any partition key, and none: neither may do another window's work.
+        """Refuse a run with another partition key than its config says, since Dagster's launchRun accepts any key, or
+        none.
 
         Raises:
             PermanentError: the key is none of the job's, or the config is not its window.

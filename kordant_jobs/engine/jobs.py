@@ -1,4 +1,4 @@
-"""A job as the engine knows it: its names, its payload's type, and by which limits and retries it runs."""
+"""A job as the engine knows it: its names, its payload's type, its limits and retries."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kordant_jobs.engine.runs import HIDDEN
 
 
 class Backoff(StrEnum):
-    """The wait between failed attempts, and its growth."""
+    """The growth of the wait between failed attempts."""
 
     STEPS = "steps"
     EXPONENTIAL = "exponential"
@@ -21,11 +21,10 @@ class Backoff(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class RetryPolicy:
-    """After which failed attempt to wait how long; `engine.queue.retry_rules` turns it into delays.
+    """The waits after failed attempts; `engine.queue.retry_rules` turns them into delays.
 
-    STEPS waits `steps_s` one after the other. The others begin with `first_s` and stop growing at `most_s`.
-    `jitter` is the share by which a delay is moved up or down by chance, so that what failed together does not
-    come back together.
+    STEPS waits `steps_s` one after the other. The others start with `first_s` and grow up to `most_s`. `jitter` is the
+    share by which each delay is changed at random, so that requests that failed together do not return together.
     """
 
     backoff: Backoff = Backoff.STEPS
@@ -37,12 +36,13 @@ class RetryPolicy:
 
 
 DEFAULT_RETRIES = RetryPolicy()
-"""1, 5 and 15 minutes: the product's rule for every job that has no other."""
+"""1, 5 and 15 minutes: the product's rule for every job without its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PartyRate:
-    """The rate limit of an outside party over all our processes: a bucket of `burst` tokens refilled at `per_s`."""
+    """The rate limit of an outside party over all our processes: a token bucket of `burst` tokens, refilled at
+    `per_s`."""
 
     per_s: float
     burst: int
@@ -57,36 +57,36 @@ class JobRow:
     purpose: str
     started_by: str
     partitions: tuple[str, ...] = ()
-    """For each of these a job `<name>_<partitions>` in Dagster, whose partitions are days, weeks or months."""
+    """For each of these there is a Dagster job `<name>_<partitions>`, whose partitions are days, weeks or months."""
     payload: type[Payload]
     """The type of the payload that a request of this job carries."""
     priority: Priority = Priority.NORMAL
-    """Of a request that names none."""
+    """The priority of a request that names none."""
     timeout_s: float
-    """Wall time of one run, after which it is ended with the cause `timeout`."""
+    """The wall time of one run in seconds, after which it is ended with the cause `timeout`."""
     cpu_s: float
-    """CPU time of one run, over its whole process tree."""
+    """The CPU time of one run in seconds, over its whole process tree."""
     memory_mb: int
-    """Memory of one run, over its whole process tree."""
+    """The memory of one run in MB, over its whole process tree."""
     retries: RetryPolicy = DEFAULT_RETRIES
     concurrency: int
-    """Runs at once."""
+    """The most runs at once."""
     critical_extra: int = 0
-    """Runs more, which only critical requests may start: what takes long never holds them up."""
+    """Additional runs for critical requests only, so that long runs never block them."""
     key_concurrency: int | None = None
-    """Requests at once that name the same entity; None: any number."""
+    """The most requests at once that name the same entity; None: any number."""
     batch_size: int = 1
-    """Requests that may become one run."""
+    """The most requests that one run may serve."""
     batch_wait_s: float = 0.0
-    """Seconds that the first request of a run waits for others when there are fewer than `batch_size`."""
+    """Seconds that the first request of a run waits for others while there are fewer than `batch_size`."""
     sla_s: float | None = None
-    """Seconds after its due time by which a request should have ended; when it takes longer, operators are alerted.
-    None: nothing is promised."""
+    """Seconds after its due time by which a request should have ended; operators are alerted when it takes longer.
+    None: no promise."""
     party: str | None = None
-    """The outside party whose rate (`PARTIES`) each request takes a token of."""
+    """The outside party of whose rate (`PARTIES`) each request takes a token."""
     preload: tuple[str, ...] = ()
-    """Modules that its runs import late, since not every process needs them, and that take long: the warm process
-    imports them ahead, so that no run waits for it."""
+    """Slow modules that its runs import late, since not every process needs them. The warm process imports them ahead,
+    so that no run waits for them."""
 
     def __post_init__(self) -> None:
         if self.batch_size > 1 and (unsaid := set(self.payload.model_fields) - set(self.payload.merging)):
@@ -101,7 +101,7 @@ class JobRow:
 
 
 def rate_of_rpm(requests_per_minute: int, burst: int | None = None) -> PartyRate:
-    """A bucket that never lets more through within any minute than a plan allows.
+    """A bucket that lets through no more calls in any minute than a plan allows.
 
     >>> rate_of_rpm(100)
     PartyRate(per_s=1.5833333333333333, burst=5)
@@ -111,7 +111,7 @@ def rate_of_rpm(requests_per_minute: int, burst: int | None = None) -> PartyRate
 
 
 def limit_tags(row: JobRow) -> dict[str, str]:
-    """The tags that bound a run of this job, over its whole process tree."""
+    """The tags that limit a run of this job, over its whole process tree."""
     return {
         f"{HIDDEN}limit_wall_s": f"{row.timeout_s:g}",
         f"{HIDDEN}limit_cpu_s": f"{row.cpu_s:g}",

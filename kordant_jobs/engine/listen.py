@@ -1,4 +1,5 @@
-"""Wait without polling: until Postgres notifies, until another thread calls, or until a time is up. The one LISTEN."""
+"""Waits without polling: until Postgres notifies, another thread calls `wake`, or the time is up. The only place that
+LISTENs."""
 
 from __future__ import annotations
 
@@ -21,17 +22,17 @@ KEEPALIVE: dict[str, Any] = {
     "keepalives_count": 2,
     "tcp_user_timeout": 6_000,
 }
-"""A server that is cut off is noticed in six seconds, by both sides of a TCP connection; a local one at once."""
+"""TCP keepalive: a lost connection is noticed within six seconds on both sides; a local one at once."""
 
 
 def libpq(url: str | sa.URL) -> str:
-    """A SQLAlchemy URL as libpq takes it."""
+    """A SQLAlchemy URL in libpq's form."""
     return sa.make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 def connect(url: str | sa.URL, *, name: str | None = None) -> Any:
-    """A psycopg2 connection of our own, for a lock or a LISTEN; nothing pools it, a PgBouncer neither. `name` is what
-    the server lists it under.
+    """A direct psycopg2 connection, for a lock or a LISTEN: it goes through no pool and no PgBouncer. The server lists
+    it under `name`.
 
     Raises:
         psycopg2.Error: the database is away.
@@ -50,7 +51,8 @@ class Heard:
 
 
 class Listener:
-    """One connection that LISTENs, and a pipe for `wake`. Wakes at once when the connection breaks, and says so."""
+    """One connection that LISTENs, and a pipe for `wake`. A wait ends at once, with an error, when the connection
+    breaks."""
 
     def __init__(self, url: str | sa.URL, channels: Sequence[str]) -> None:
         self._url = url
@@ -62,7 +64,8 @@ class Listener:
         os.set_blocking(self._writer, False)
 
     def open(self, *, first: str | None = None) -> None:
-        """Connect and listen, after the statement `first`. What was notified before is not heard, so look once.
+        """Connect and listen, after running the statement `first`. Earlier notifications are missed, so check the state
+        once afterwards.
 
         Raises:
             sqlalchemy.exc.OperationalError: the database is away.
@@ -77,7 +80,7 @@ class Listener:
             self._lost(error)
 
     def wait(self, timeout_s: float) -> set[Heard]:
-        """The notifications received; none when the time is up or `wake` was called.
+        """The received notifications; empty when the time is up or `wake` was called.
 
         Raises:
             sqlalchemy.exc.OperationalError: the connection is gone; `open` again.
@@ -98,13 +101,13 @@ class Listener:
         return heard
 
     def wake(self) -> None:
-        """End a wait, from any thread; nothing once it is closed."""
+        """End a wait, from any thread. Does nothing once it is closed."""
         with self._closing, suppress(BlockingIOError):  # a full pipe is full of calls
             if not self._closed:
                 os.write(self._writer, b".")
 
     def close(self) -> None:
-        """Give the connection and the pipe back."""
+        """Close the connection and the pipe."""
         self._drop()
         with self._closing:
             self._closed = True

@@ -1,4 +1,4 @@
-"""The part of Dagster's ops that all jobs share: one body, so that errors and progress come out the same."""
+"""The body that the ops of all jobs share, so that errors and progress are reported the same way."""
 
 from __future__ import annotations
 
@@ -18,14 +18,12 @@ from kordant_jobs.postgres.database import saying_what_failed
 from kordant_jobs.redaction import redact_foreign
 
 ITEMS_FAILED = "kordant/items_failed"
-"""The metadata of a run's last op by which its request is completed in part."""
+"""The key of the metadata in a run's last op that makes its request completed in part."""
 
 
 def tell_figures(context: dg.OpExecutionContext, figures: Mapping[str, int], *, items_failed: int = 0) -> None:
-    """Say in figures what the run did, in its last op: Dagster's UI shows them, and its request's summary holds them.
-
-    `items_failed` above 0: the run did a part of its work, and its request is completed in part.
-    """
+    """Report in figures what the run did, in its last op: Dagster's UI shows them, and its request's summary stores
+    them. `items_failed` above 0: the run did a part of its work, and its request is completed in part."""
     context.add_output_metadata({**figures, **({ITEMS_FAILED: items_failed} if items_failed else {})})
 
 
@@ -36,11 +34,11 @@ def _traced(context: dg.OpExecutionContext) -> AbstractContextManager[object]:
 
 @contextmanager
 def op_body(context: dg.OpExecutionContext, db: Engine) -> Iterator[Progress]:
-    """The body of an op: gives it the run's progress, and lets no error out that could carry personal data.
+    """The body of an op: yields the run's progress, and lets no error pass that could carry personal data.
 
     Our own errors pass as they are, a permanent one as a `dagster.Failure` that is not retried. Any other error is
-    replaced by one that names its kind and place, since a library's message may quote what it choked on. A run that
-    was cancelled, and sees so when it reports progress, ends as canceled.
+    replaced by one that names its kind and place, since a library's message may quote personal data. A cancelled run
+    ends as canceled when it next reports progress.
     """
     try:
         with _traced(context), saying_what_failed(), Progress(db, context.run_id) as progress:

@@ -1,7 +1,7 @@
-"""The payload of a request: the base class of all payloads. The models themselves are the jobs'.
+"""The base class of all payloads of requests. The models themselves belong to the jobs.
 
 A payload is also the run config of the job's first op, so that a request, a launchpad, a backfill and `dagster job
-execute` say the same in the same words, and are refused with the same text.
+execute` use the same fields and get the same error texts.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ class MergeRule(Protocol):
     """The rule by which a run merges the values that many requests have for one field, as `max` or `union`."""
 
     def __call__(self, values: Sequence[Any], /) -> Any:
-        """One value for all."""
+        """One value for all of them."""
         ...
 
 
 def union(values: Sequence[Iterable[Any]]) -> tuple[Any, ...]:
-    """All that is in any of the values, sorted: a rule for `Payload.merging`.
+    """All elements of the values, sorted: a rule for `Payload.merging`.
 
     >>> union([(3, 1), (1, 2)])
     (1, 2, 3)
@@ -33,16 +33,16 @@ def union(values: Sequence[Iterable[Any]]) -> tuple[Any, ...]:
 
 
 class Payload(BaseModel):
-    """Root of all payloads. Frozen; an unknown field is refused."""
+    """The base class of payloads. Frozen; unknown fields are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     job: ClassVar[str]
     op: ClassVar[str] = "plan"
-    """The op whose config the payload is: the job's first."""
+    """The op whose config the payload is: the first of the job."""
     merging: ClassVar[Mapping[str, MergeRule]] = {}
-    """For a job of which many requests become one run: by field, what the run gets of all their values, as
-    `{"limit": max}`. What a rule gives must itself be valid."""
+    """The rule by field that merges the values of several requests into one run's, for example `{"limit": max}`. The
+    merged value must itself be valid."""
 
     @classmethod
     def checked(cls, values: Mapping[str, Any]) -> Self:
@@ -60,7 +60,8 @@ class Payload(BaseModel):
 
     @classmethod
     def merged(cls, batch: Sequence[Self]) -> Self:
-        """One payload that says what all of `batch` say. There is at least one, and more only where rules are."""
+        """One payload that covers all of `batch`, which is not empty. More than one payload needs rules in
+        `merging`."""
         if len(batch) == 1:
             return batch[0]
         return batch[0].model_copy(
@@ -69,7 +70,7 @@ class Payload(BaseModel):
 
     @classmethod
     def run_config(cls, batch: Sequence[Self]) -> dict[str, Any]:
-        """The Dagster run config of one run that serves all of `batch`; what is at its default is left out."""
+        """The Dagster run config of one run that serves all of `batch`, without values at their defaults."""
         return {"ops": {cls.op: {"config": cls.merged(batch).model_dump(mode="json", exclude_defaults=True)}}}
 
     @classmethod

@@ -15,7 +15,8 @@ USAGE = "give one of: daemon WORKSPACE.yaml | warm | host | code-server start â€
 
 
 def main(system: System, arguments: Sequence[str] | None = None) -> int:
-    """Run the process that the first word names. Its exit code; 1 and one line when it cannot work."""
+    """Run the process that the first argument names. Returns its exit code; 1, after one line of text, when it cannot
+    work."""
     word, *rest = list(sys.argv[1:] if arguments is None else arguments) or [""]
     try:
         match word:

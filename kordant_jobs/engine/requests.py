@@ -1,4 +1,4 @@
-"""The words of the queue: priorities, states of a request and its moves, outcomes and causes of an attempt."""
+"""The terms of the queue: priorities, states of a request and their moves, outcomes and causes of an attempt."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import IntEnum, StrEnum
 
 
 class Priority(IntEnum):
-    """The urgency of a request; the smaller number goes first. Aging is `engine.queue.claim_rules`'s."""
+    """The urgency of a request; the smaller number goes first. `engine.queue.claim_rules` handles aging."""
 
     CRITICAL = 0
     HIGH = 1
@@ -16,12 +16,12 @@ class Priority(IntEnum):
 
     @property
     def word(self) -> str:
-        """As it is written outside: `critical`, `high`, `normal` or `low`."""
+        """The name used outside: `critical`, `high`, `normal` or `low`."""
         return self.name.lower()
 
 
 class RequestStatus(StrEnum):
-    """The state of a request. A failed attempt leaves no state of its own: it leads to PENDING or to DEAD."""
+    """The state of a request. There is no state for a failed attempt: it leads to PENDING or to DEAD."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -41,11 +41,11 @@ REQUEST_MOVES: Mapping[RequestStatus, frozenset[RequestStatus]] = {
     RequestStatus.CANCELLED: frozenset(),
     RequestStatus.EXPIRED: frozenset(),
 }
-"""Every move there is. The database holds it too: a trigger refuses any other."""
+"""Every allowed move. A trigger in the database refuses any other."""
 
 
 class Outcome(StrEnum):
-    """The outcome of an attempt. PARTIAL is a success that counted items which failed."""
+    """The outcome of an attempt. PARTIAL is a success with some failed items."""
 
     SUCCESS = "success"
     PARTIAL = "partial"
@@ -53,11 +53,12 @@ class Outcome(StrEnum):
     CANCELED = "canceled"
     LOST = "lost"
     RETURNED = "returned"
-    """Given back to the queue through no fault of its own (a graceful stop, no run could start): it does not count."""
+    """Returned to the queue for no fault of its own (a graceful stop, or no run could start). It does not count as an
+    attempt."""
 
 
 class Cause(StrEnum):
-    """Why an attempt was no success."""
+    """The reason why an attempt did not succeed."""
 
     EXCEPTION = "exception"
     TIMEOUT = "timeout"
@@ -66,4 +67,4 @@ class Cause(StrEnum):
     KILLED = "killed"
     LOST = "lost"
     INVALID = "invalid"
-    """The payload is not what the job takes: it never ran."""
+    """The payload is invalid for the job, so it never ran."""

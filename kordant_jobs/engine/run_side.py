@@ -1,9 +1,10 @@
-"""A run's duties to the queue, whichever way it came: a request, a lease, fenced writes, and its end reported at once.
+"""The duties of a run to the queue, however it was started: a request, a lease, fenced writes, and its end reported at
+once.
 
-`database_of_run` is the one way by which a run's ops get our database. A run that was claimed adopts its lease; for one
-that passed no queue of ours (`dagster job execute`, or any with Dagster's own coordinator) a request is made. From then
-on every transaction on that engine proves that the lease is still held, so that a run which was declared lost can write
-nothing, and the run's last event is its request's end.
+Ops of a run get our database only through `database_of_run`. A run that was claimed from the queue adopts its lease; a
+run that bypassed our queue (`dagster job execute`, or Dagster's own coordinator) gets a new request. From then on every
+transaction on that engine proves that the lease is still held, so that a run that was declared lost cannot write, and
+the run's last event ends its request.
 """
 
 from __future__ import annotations
@@ -54,25 +55,24 @@ from kordant_jobs.redaction import storable
 log = logging.getLogger(__name__)
 
 SHOW_INTERRUPTIONS: ContextVar[bool] = ContextVar("SHOW_INTERRUPTIONS", default=False)
-"""In a warm child: who interrupts the run knows why, and tells the queue. Elsewhere the run itself does."""
+"""True in a warm child: the process that interrupts the run knows the reason and reports it to the queue. Elsewhere the
+run itself reports it."""
 
 LAST_EVENT_WITHIN_S = 60.0
-"""Between a run's last op and its last event: seconds at worst, when the database was away."""
+"""The longest time between a run's last op and its last event: seconds at worst, when the database was unavailable."""
 
 _OVER: set[str] = set()
-"""Runs that ended in this process: `dagster job execute` makes their resources again, to show the results."""
+"""Ids of runs that ended in this process: `dagster job execute` creates their resources again to show the results."""
 
 _UNFENCED = "kordant_unfenced"
 
 PARTIAL_TAG = "kordant/partial"
-"""On runs that ended well but for some items: Dagster shows them as any other that did."""
+"""The tag of runs that succeeded with some failed items; Dagster shows them as successful."""
 
 
 def database_resource(system: System) -> ResourceDefinition:
-    """The resource by which a job's ops get our Postgres: the process's own engine, fenced while a run has it.
-
-    A sensor's next tick, and a run in a warm process, find it connected.
-    """
+    """The resource that gives a job's ops our Postgres: the process's own engine, fenced during a run. A sensor's next
+    tick and a run in a warm process find it connected."""
 
     def resource(context: InitResourceContext) -> Iterator[Engine]:
         url = system.settings().database_url
@@ -91,7 +91,8 @@ def database_resource(system: System) -> ResourceDefinition:
 def database_of_run(
     system: System, db: Engine, run: DagsterRun | None, instance: DagsterInstance | None
 ) -> Iterator[Engine]:
-    """`db` as the ops of a run may use it. What is no run of a job of the catalogue (a sensor, say) gets it as it is.
+    """`db` as the ops of a run may use it. Where there is no run of a job in the catalogue (a sensor, for example),
+    `db` unchanged.
 
     Raises:
         LeaseLost: the run's work was given to another one; it must end without doing anything.
@@ -110,7 +111,7 @@ def database_of_run(
 
 
 class RunSide:
-    """One run in the process that executes it."""
+    """The queue's side of one run, in the process that executes it."""
 
     def __init__(self, db: Engine, run: DagsterRun, instance: DagsterInstance, row: JobRow, *, ttl_s: float) -> None:
         self._db = db
@@ -126,7 +127,7 @@ class RunSide:
         self._figures: dict[str, Any] = {}
 
     def begin(self) -> None:
-        """Adopt the run's lease, or make its request; from here on the engine is fenced and the lease kept alive.
+        """Adopt the run's lease, or create its request. From here on the engine is fenced and the lease is renewed.
 
         Raises:
             LeaseLost: the run came too late.
@@ -149,7 +150,7 @@ class RunSide:
         self._listening.append((event, hook))
 
     def ops_are_over(self) -> None:
-        """The run's last event is still to come; should it not, the lease runs out soon."""
+        """Stop fencing after the last op. The run's last event is still to come; without it the lease expires soon."""
         for event, hook in self._listening:
             sa.event.remove(self._db, event, hook)
         if self._heartbeat is not None:
@@ -193,7 +194,7 @@ class RunSide:
         return lease
 
     def _heard(self, entry: Any) -> None:
-        """Dagster's hook, called after each event of this run was stored. It must not raise."""
+        """Dagster's hook, called after each event of this run is stored. It must not raise."""
         event: DagsterEvent | None = entry.dagster_event
         if event is None:
             return
@@ -229,9 +230,8 @@ class RunSide:
         )
 
     def _ended(self, end: RunEnd, *, left: bool = False) -> None:
-        """Move its requests on. Should that fail, the dispatcher does it when it reaps the lease: nothing is lost.
-        `left`: it is left to who interrupted the run, if that one tells the queue.
-        """
+        """Move its requests on. If that fails, the dispatcher does it when it reaps the lease. `left`: the process that
+        interrupted the run reports to the queue."""
         _OVER.add(end.run_id)
         if self._heartbeat is not None:
             self._heartbeat.stop()
@@ -261,24 +261,25 @@ class RunSide:
 
 
 class ProcessFence:
-    """Ends this process, when the run that it executes lost its lease or cannot renew it."""
+    """Ends this process when its run lost its lease or cannot renew it."""
 
     def __init__(self, run_id: str) -> None:
         self._run_id = run_id
 
     def interrupt(self) -> None:
-        """As Ctrl-C, which ends a wait of the main thread, too."""
+        """Interrupt like Ctrl-C, which also ends a wait of the main thread."""
         log.warning("run %s cannot renew its lease: it is interrupted, and its process ends with it", self._run_id)
         os.kill(os.getpid(), signal.SIGINT)
 
     def end(self) -> None:
-        """End all that the run started, then this process, whatever it is doing. The exit code says why."""
+        """End all processes that the run started, then this one, at any point of its work. The exit code gives the
+        reason."""
         tree.kill_below(os.getpid())
         os._exit(FENCED)
 
 
 def _end_at_sigterm() -> None:
-    """Have SIGTERM end a run as Ctrl-C does, by which its request hears of it, where nothing else answers to it: in
+    """Make SIGTERM end a run as Ctrl-C does, so that its request is informed, where no other handler is set: in
     `dagster job execute`."""
     here = threading.current_thread() is threading.main_thread()
     if here and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
@@ -286,10 +287,9 @@ def _end_at_sigterm() -> None:
 
 
 def _fenced(lease: Lease, run_id: str) -> Callable[..., None]:
-    """Proves in a transaction, until it ends, that the lease is held (as `leases.fenced` does), and names its session
-    for as long: by that it is cut, should the run be lost in the middle of it. No name is left to whom a pooler gives
-    the session next. What is written in it belongs to the run's trace, if there is one.
-    """
+    """Returns a hook that proves in a transaction, until it ends, that the lease is held (as `leases.fenced` does). It
+    names the session for that time, so that the session can be cut if the run is lost in the middle of it; a pooler
+    passes the session on without the name. Writes belong to the run's trace, if there is one."""
     name = leases.session_name(run_id)
     held = (
         "SELECT set_config('application_name', %s, true) FROM kordant.job_leases WHERE id = %s AND fence = %s "

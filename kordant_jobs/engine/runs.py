@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 HIDDEN = ".dagster/kordant_"
-"""Prefix of tags that no person reads: Dagster's API and UI leave out tags that begin with `.dagster/`."""
+"""The prefix of hidden tags: Dagster's API and UI leave out tags that begin with `.dagster/`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunOrder:
-    """One run to start, under an id that was chosen when its requests were claimed. Config and tags carry ids, never
-    people. `is_there`: Dagster made the run, and it waits; config, partition and parents are then its own.
+    """One run to start, under an id chosen when its requests were claimed. Config and tags carry ids, never people.
 
-    Hidden tags bound the run's whole process tree; `kordant/limit_wall_s`, `kordant/limit_cpu_s` and
-    `kordant/limit_memory_mb`, which a person may set, go before them. A retry names its parent and root run, so that
-    Dagster's UI groups them.
+    `is_there`: Dagster made the run, and it waits; its own config, partition and parents count. Hidden tags limit the
+    run's whole process tree; `kordant/limit_wall_s`, `kordant/limit_cpu_s` and `kordant/limit_memory_mb`, which a
+    person may set, override them. A retry names its parent and root run, so that Dagster's UI groups them.
     """
 
     run_id: str
@@ -31,23 +30,23 @@ class RunOrder:
 
 
 CANCELED = "canceled"
-"""Stop it because a person or program asked for that: it ends as canceled."""
+"""Stop it because a person or program asked to; it ends as canceled."""
 LOST = "lost"
-"""Stop it because its lease ran out: whatever it still does, it may not write."""
+"""Stop it because its lease ran out; it may not write any more."""
 FENCED = 76
-"""Exit code of a run's process that ended itself because its lease was lost or could not be renewed (EX_PROTOCOL, which
-nothing else here uses)."""
+"""The exit code of a run's process that ended itself because its lease was lost or could not be renewed (EX_PROTOCOL,
+which nothing else here uses)."""
 RETURNING = "stopping"
-"""Stop it because the system goes down: its work returns to the queue, and the attempt does not count."""
+"""Stop it because the system shuts down: its work returns to the queue, and the attempt does not count."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunEnd:
-    """The end of a run. By then its process tree is gone and Dagster's storage says the same.
+    """The end of a run: its process tree is gone, and Dagster's storage shows the same outcome.
 
-    `outcome` is 'success', 'failure', 'canceled' or 'lost'; `cause` says why it was no success: 'exception',
-    'timeout', 'memory', 'cpu', 'killed', 'lost' or RETURNING. `retry_after_s` is what the error that ended the run
-    asked for.
+    `outcome` is 'success', 'failure', 'canceled' or 'lost'. `cause` is the reason when it was no success: 'exception',
+    'timeout', 'memory', 'cpu', 'killed', 'lost' or RETURNING. `retry_after_s` is the wait that the run's error asked
+    for.
     """
 
     run_id: str
@@ -75,18 +74,19 @@ def canceled_run(run_id: str) -> RunEnd:
 
 
 class RunIsOver(Exception):
-    """The run that waited to be started needs none any more."""
+    """The waiting run has ended or was deleted, so it must not be started."""
 
 
 class RunStarter(Protocol):
     """Starts and stops runs."""
 
     def ready(self) -> bool:
-        """True when runs can be started now; while not, requests stay in the queue. Cheap: called very often."""
+        """True when runs can be started now; until then requests stay in the queue. Must be cheap: it is called very
+        often."""
         ...
 
     def start(self, order: RunOrder) -> None:
-        """Give the run to a warm child; it is made first unless it is there. Safe to repeat.
+        """Give the run to a warm child, creating it first unless it exists. Safe to repeat.
 
         Raises:
             TransientError: no warm process answers; nothing was started.
@@ -109,12 +109,12 @@ class Intake(Protocol):
     """Keeps the runs that Dagster made and our requests together."""
 
     def check(self) -> int:
-        """Mend what came apart; how many runs that were."""
+        """Repair inconsistencies. Returns the number of runs repaired."""
         ...
 
 
 class RunHistory(Protocol):
-    """Remembers ends, for watchers that were away when they were reported."""
+    """Looks up ends of runs, for watchers that were away when the ends were reported."""
 
     def end_of(self, run_id: str) -> RunEnd | None:
         """The end of the run; None while it runs, or when there is no such run."""
@@ -122,8 +122,8 @@ class RunHistory(Protocol):
 
 
 class RunWatcher(Protocol):
-    """Tells of ends."""
+    """Reports ends of runs."""
 
     def ended(self) -> Iterator[RunEnd]:
-        """Ends since the last call. Never blocks, and never waits for more. The same end may come twice."""
+        """The ends since the last call. Never blocks. The same end may come twice."""
         ...

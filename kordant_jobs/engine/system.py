@@ -1,8 +1,7 @@
 """One system: the jobs that it runs, where their code is, and the settings of its processes.
 
-An application builds one value and hands it to every part of the engine; nothing is looked up by name. `app` is the
-module that its processes are started by (`python -m <app> daemon`), `instance` the one whose classes dagster.yaml
-names.
+An application builds one value and passes it to every part of the engine; there is no global registry. `app` is the
+module that starts its processes (`python -m <app> daemon`), `instance` the one whose classes dagster.yaml names.
 """
 
 from __future__ import annotations
@@ -19,19 +18,19 @@ from kordant_jobs.engine.jobs import JobRow, PartyRate
 from kordant_jobs.errors import PermanentError
 
 DAEMON_LOCK = "kordant_jobs.daemon"
-"""The advisory lock of the daemon process that leads; connections of daemons are listed under this name."""
+"""The advisory lock of the leading daemon process; connections of daemons are listed under this name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EngineSettings:
-    """The configuration of the engine's processes. Times in seconds, memory of history in days."""
+    """The configuration of the engine's processes. Times are in seconds, retention of history in days."""
 
     state_dir: Path
     database_url: str | None = field(repr=False)
-    """Postgres; may hold a password. None: this process was started without one."""
+    """The URL of Postgres; it may hold a password. None: this process was started without one."""
     launcher: Literal["warm", "celery", "k8s", "stock"] = "warm"
     broker_url: str | None = field(default=None, repr=False)
-    """Redis, where runs are on several hosts; may hold a password."""
+    """The URL of Redis, where runs are on several hosts; it may hold a password."""
     host_name: str = ""
     host_runs: int = 8
     code_version: str = ""
@@ -47,15 +46,13 @@ class EngineSettings:
     keep_tick_days: float = 2.0
     prune_every_s: float = 600.0
     watched_folders: tuple[Path, ...] = ()
-    """Files that settle in them wake the sensors."""
+    """The folders whose complete new files wake the sensors."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prunable:
-    """A table of the application that is pruned with the rest, after `keep.done_days`.
-
-    `count` says how many rows are older than a moment; `delete` takes at most so many of them, and says how many.
-    """
+    """A table of the application that is pruned with the engine's, after `keep.done_days`. `count` returns the number
+    of rows older than a time; `delete` deletes at most a given number of them and returns how many."""
 
     name: str
     count: Callable[[Connection, datetime], int]
@@ -64,7 +61,7 @@ class Prunable:
 
 @dataclass(frozen=True, kw_only=True)
 class System:
-    """The system that the engine serves."""
+    """The system that the engine runs."""
 
     app: str
     instance: str
@@ -78,11 +75,11 @@ class System:
     """Tables of the application that are pruned with the engine's own history."""
 
     def job_of(self, dagster_job: str) -> JobRow | None:
-        """The row that a job in Dagster belongs to; None for one that is not in the catalogue."""
+        """The row of a Dagster job; None for one that is not in the catalogue."""
         return next((row for row in self.rows.values() if dagster_job in row.dagster_jobs), None)
 
     def row_of(self, dagster_job: str) -> JobRow:
-        """As `job_of`.
+        """The row of a Dagster job, as `job_of`.
 
         Raises:
             PermanentError: it has no row, so nothing says by which limits it may run.

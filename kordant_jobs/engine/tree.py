@@ -1,4 +1,4 @@
-"""A run's process tree, read from /proc: what it uses, and how to end it. Linux only."""
+"""A run's process tree, read from /proc: its use of CPU and memory, and how to end it. Linux only."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ _libc = ctypes.CDLL(None)
 
 @dataclass(frozen=True, kw_only=True)
 class TreeUse:
-    """The use of a process and its descendants: CPU seconds so far, and resident memory now (shared pages divided)."""
+    """The CPU seconds used so far by a process and its descendants, and their resident memory now (shared pages
+    divided)."""
 
     cpu_s: float
     memory_mb: float
 
 
 def die_with_parent() -> None:
-    """SIGKILL to this process as soon as its parent is gone. Undone by fork, kept by exec."""
+    """Have the kernel send SIGKILL to this process as soon as its parent is gone. Cleared by fork, kept by exec."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
@@ -34,8 +35,8 @@ def adopt_orphans() -> None:
 
 
 def start_ticks(pid: int) -> int | None:
-    """The start of a process, in clock ticks since boot; with its number that identifies it for good. None: no such
-    one."""
+    """The start of a process, in clock ticks since boot; with the pid it identifies a process for good. None: there is
+    none."""
     fields = _stat(pid)
     return int(fields[19]) if fields and fields[0] not in "ZX" else None
 
@@ -70,8 +71,8 @@ def session(leader: int) -> list[int]:
 
 
 def use(pid: int, *, exact_above_mb: float) -> TreeUse:
-    """The use of a tree. Memory is the plain sum of resident sets, which counts shared pages more than once, until that
-    passes `exact_above_mb`; from there on the exact, dearer figure."""
+    """The use of a process tree. Memory is the sum of resident sets, which counts shared pages more than once, while
+    that is below `exact_above_mb`; above it, the exact figure, which costs more."""
     members = [pid, *descendants(pid)]
     cpu_s = sum(_cpu_s(member) for member in members)
     memory_mb = sum(resident_mb(member) for member in members)
@@ -81,15 +82,15 @@ def use(pid: int, *, exact_above_mb: float) -> TreeUse:
 
 
 def kill_tree(pid: int) -> None:
-    """SIGKILL to a process and its descendants. The root goes last, so that they stay findable through it; it is
-    stopped first, so that it does not go on, and end well, because a child of it is gone."""
+    """Send SIGKILL to a process and its descendants. The root is stopped first, so that it cannot end normally because
+    a child is gone; it is killed last, so that the others can be found through it."""
     signal_to(pid, signal.SIGSTOP)
     kill_below(pid)
     signal_to(pid, signal.SIGKILL)
 
 
 def kill_below(pid: int) -> None:
-    """SIGKILL to all descendants of a process."""
+    """Send SIGKILL to all descendants of a process."""
     for _ in range(100):  # what is forked while we kill is found in the next round
         below = [member for member in descendants(pid) if start_ticks(member) is not None]
         for member in below:
@@ -99,7 +100,7 @@ def kill_below(pid: int) -> None:
 
 
 def signal_to(pid: int, number: int) -> None:
-    """A signal to a process that may be gone already."""
+    """Send a signal to a process that may be gone already."""
     with suppress(ProcessLookupError):
         os.kill(pid, number)
 
@@ -113,7 +114,7 @@ def _stat(pid: int) -> list[str] | None:
 
 
 def _cpu_s(pid: int) -> float:
-    """Its own and its reaped children's time."""
+    """The CPU seconds of a process and its reaped children."""
     fields = _stat(pid)
     return sum(map(int, fields[11:15])) / _TICKS_PER_S if fields else 0.0
 

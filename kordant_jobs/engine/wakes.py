@@ -1,5 +1,5 @@
-"""The tag by which a sensor asks to be woken."""
+"""The tag of sensors that are evaluated on a notification."""
 
 WAKES = "kordant/wakes"
-"""A tag of sensors: with the value 'events', `NOTIFY kordant_events` has them evaluated at once; their minimum interval
+"""A tag of sensors. With the value 'events', `NOTIFY kordant_events` has them evaluated at once; their minimum interval
 then only covers changes without a notification."""

@@ -1,1 +1,2 @@
-"""The background jobs: a package a job, job.py → service.py → rules.py. Jobs meet only in Postgres."""
+"""The background jobs: one package for each job, job.py → service.py → rules.py. Jobs interact only through
+Postgres."""

@@ -1,1 +1,1 @@
-"""Postgres itself: the embedded server, connections, COPY, naming conventions. Knows no table of ours."""
+"""Postgres itself: the embedded server, connections, COPY, naming conventions. It knows no table of ours."""

@@ -1,4 +1,4 @@
-"""Rows in bulk between Polars frames and Postgres, by COPY. Nothing here knows a table of ours."""
+"""Bulk transfer between Polars frames and Postgres, by COPY. It knows no table of ours."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from sqlalchemy.sql import ClauseElement
 
 
 def read_frame(connection: Connection, query: ClauseElement, schema: Mapping[str, Any]) -> pl.DataFrame:
-    """The rows of `query` as a frame. `schema` gives the columns and their Polars types, in the query's order.
-
-    Binary columns arrive as bytes, moments as UTC microseconds. Bound values are written into the statement
-    by the dialect, since COPY takes no parameters.
-    """
+    """The rows of `query` as a frame. `schema` gives the columns and their Polars types, in the query's order. Binary
+    columns arrive as bytes, times as UTC microseconds. The dialect writes bound values into the statement, since COPY
+    accepts no parameters."""
     compiled = query.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
     raw = cast(Any, connection.connection.driver_connection)
     buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Reaching Postgres: URLs and engines. Which server it is (embedded or your own) is `store.server`'s."""
+"""Connections to Postgres: URLs and engines. `store.server` decides which server (embedded or your own)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:  # Alembic takes a quarter of a second to import, and only mig
     pass
 
 CONNECT_TIMEOUT_S = 10
-"""Longer than a Postgres restart's recovery of a small database, shorter than a person's patience."""
+"""The time-out of a connection attempt: longer than the recovery of a small database after a restart, shorter than a
+person's patience."""
 
 
 ALIVE: dict[str, int] = {
@@ -28,15 +29,14 @@ ALIVE: dict[str, int] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 15_000,
 }
-"""libpq's options of every TCP connection: seconds, and milliseconds for the last. A server that is cut off is noticed
-within 20 s whether we wait for it to speak (keepalives) or to take what we wrote; a cut shorter than the default lease
-(15 s) costs no connection. Without them Linux waits 2 hours and 15 minutes (tcp(7))."""
+"""libpq's options for every TCP connection, in seconds, and milliseconds for the last. An unreachable server is noticed
+within 20 s, both while waiting for its answer (keepalives) and while sending; an interruption shorter than the default
+lease (15 s) costs no connection. By default Linux waits 2 hours and 15 minutes (tcp(7))."""
 
 
 def normal_url(url: str, *, search_path: str | None = None) -> URL:
-    """`url` for SQLAlchemy 2.0 with psycopg2, whichever way it was written.
-
-    `search_path` is set by the libpq option, which is how Dagster's storage gets its schema.
+    """`url` for SQLAlchemy 2.0 with psycopg2, from any common form. `search_path` is set with the libpq option, which
+    gives Dagster's storage its schema.
 
     Raises:
         SettingsError: it is no Postgres URL. The text does not repeat it, since it may hold a password.
@@ -58,13 +58,13 @@ def normal_url(url: str, *, search_path: str | None = None) -> URL:
 
 
 DIRECT_VARIABLE = "KORDANT_DATABASE_DIRECT_URL"
-"""Names the server itself, where KORDANT_DATABASE_URL leads to a PgBouncer in transaction mode. Read here, since what
-connects must find it in every process, the engine's included."""
+"""The variable with the address of the server itself, where KORDANT_DATABASE_URL leads to a PgBouncer in transaction
+mode. It is read here, since every process needs it, the engine's included."""
 
 
 def direct(url: str | URL) -> URL:
-    """The address of the server of `url` without a pooler: for a LISTEN, a lock of a session, and Dagster's storage,
-    which sets its search path and how it commits by session. The same where there is no pooler."""
+    """The address of the server of `url` without a pooler: for a LISTEN, a session lock, and Dagster's storage, which
+    sets its search path and commit mode by session. Unchanged where there is no pooler."""
     given = make_url(url)
     named = os.environ.get(DIRECT_VARIABLE)
     if not named:
@@ -75,7 +75,7 @@ def direct(url: str | URL) -> URL:
 
 
 def direct_engine(db: Engine) -> Engine:
-    """An engine on the server of `db` itself; `db` where there is no pooler."""
+    """An engine on the server of `db` itself, without a pooler; `db` where there is none."""
     url = direct(db.url)
     return db if url == db.url else _engine_without_pool(url)
 
@@ -87,15 +87,15 @@ def _engine_without_pool(url: URL) -> Engine:
 
 
 def dagster_url(url: str) -> str:
-    """The URL of Dagster's own storage: the same database, the schema `dagster`, past a pooler."""
+    """The URL of Dagster's own storage: the same database, the schema `dagster`, without a pooler."""
     return normal_url(
         str(direct(url).render_as_string(hide_password=False)), search_path=DAGSTER_SCHEMA
     ).render_as_string(hide_password=False)
 
 
 def create_engine(url: str, *, pool_size: int = 4, for_reads: bool = False) -> Engine:
-    """An engine on our database. A connection that went stale in the pool is replaced, not used; one for reads asks
-    without a transaction, and finds out when it is used."""
+    """An engine on our database. A stale connection in the pool is replaced before use. With `for_reads` it uses no
+    transactions, and notices a stale connection only in use."""
     return sa.create_engine(
         normal_url(url),
         pool_size=pool_size,
@@ -109,16 +109,14 @@ def create_engine(url: str, *, pool_size: int = 4, for_reads: bool = False) -> E
 
 @lru_cache(maxsize=4)
 def shared_engine(url: str) -> Engine:
-    """The engine of this process on our database: what asks again gets the same connections. It is never disposed of.
-
-    A process that forks must call its `dispose` before.
-    """
+    """The engine of this process on our database; every call returns the same one. It is never disposed of. A process
+    that forks must call its `dispose` before."""
     return create_engine(url)
 
 
 @contextmanager
 def saying_what_failed() -> Iterator[None]:
-    """Turn a lost or absent database into one line that says what to do.
+    """Convert a lost or missing database to an error of one line with what to do.
 
     Raises:
         DatabaseUnavailable: in place of the driver's error.

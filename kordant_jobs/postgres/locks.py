@@ -1,4 +1,4 @@
-"""Locks of a session: they hold over transactions, and free themselves when their holder dies."""
+"""Session locks: they outlast transactions, and are released when their holder dies."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from kordant_jobs.postgres.database import direct_engine
 
 @contextmanager
 def session_lock(db: Engine, name: str, *, wait: bool) -> Iterator[bool]:
-    """Hold the lock of this name on a connection of its own, with no transaction open. With `wait` the call waits while
-    another session holds the lock; without, it is false then."""
+    """Hold the lock of this name on a separate connection, without an open transaction. Yields True. With `wait` it
+    waits while another session holds the lock; without, it then yields False."""
     given = {"name": name}
     with direct_engine(db).connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         if wait:

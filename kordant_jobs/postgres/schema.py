@@ -1,4 +1,4 @@
-"""The base of every table: the schema's name, names of constraints, and columns that come often."""
+"""The base of every table: the schema's name, names of constraints, and common columns."""
 
 from __future__ import annotations
 
@@ -25,24 +25,25 @@ metadata = MetaData(
 
 
 def one_of(column: str, values: Iterable[StrEnum]) -> CheckConstraint:
-    """The check that a column holds a member of a closed set."""
+    """The constraint that a column has a member of a closed set."""
     allowed = ", ".join(f"'{value.value}'" for value in values)
     return CheckConstraint(f"{column} IN ({allowed})", name=column)
 
 
 def moment(name: str, *, nullable: bool = False, default_now: bool = False) -> Column[Any]:
-    """A column of a moment."""
+    """A column for a time."""
     return Column(name, DateTime(timezone=True), nullable=nullable, server_default=func.now() if default_now else None)
 
 
 def belongs_to(name: str, table: str, key: str = "id", *, nullable: bool = False) -> Column[Any]:
-    """A foreign key that goes with its row."""
+    """A foreign key whose row is deleted with the referenced row."""
     kind: TypeEngine[Any] = Text() if key == "name" else Uuid()
     return Column(name, kind, ForeignKey(f"{SCHEMA}.{table}.{key}", ondelete="CASCADE"), nullable=nullable)
 
 
 def trace() -> Column[Any]:
-    """The trace that a row is part of: by default the one which `kordant.traceparent` names in its transaction."""
+    """The column of the trace that a row belongs to: by default the one that `kordant.traceparent` names in its
+    transaction."""
     default = text("kordant.traceparent()")
     return Column(
         "traceparent", Text, server_default=default, comment="the W3C context of the trace that it is part of"

@@ -1,1 +1,1 @@
-"""Rights of a person: to be forgotten, and to see what is kept. The keys themselves are `store.people`."""
+"""Rights of a person: to be forgotten, and to see their stored data. `store.people` has the keys."""

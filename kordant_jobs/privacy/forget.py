@@ -1,4 +1,5 @@
-"""Forgets a subscriber or an entity for good: rows, documents, mails, and the bytes that deleting leaves behind."""
+"""Forgets a subscriber or an entity for good: rows, documents, mails, and the bytes that deleted rows leave in
+files."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Forgotten:
-    """The data that is gone, and what could not be deleted yet: documents of a store that did not answer."""
+    """The counts of deleted data, and of documents that could not be deleted yet, in a store that did not answer."""
 
     erased: Erased
     mails: int
@@ -40,11 +41,12 @@ class Forgotten:
 def forget(
     subscriber_id: UUID, *, db: Engine, keyring: Keyring, banks: Banks, storage: ReportStorage, maildir: Path
 ) -> Forgotten | None:
-    """Delete everything that is kept of a subscriber: first their bank connections at their providers, so that nothing
-    more is gathered there. None when there is no such subscriber.
+    """Delete all data of a subscriber; their bank connections are first deleted at the providers, so that these gather
+    no more. None when there is no such subscriber.
 
-    The rows go in one transaction; from then on nothing of them can be read, also after a crash in what follows: a
-    second call has nothing to do, and documents go with the next reports. Mails that an SMTP server took are theirs.
+    The rows are deleted in one transaction; from then on none of their data can be read, even after a crash in the
+    later steps: a second call has nothing to do, and documents are deleted with the next reports. Mails that an SMTP
+    server accepted are out of our reach.
 
     Raises:
         PermanentError: something of them is on legal hold; nothing was deleted.
@@ -66,9 +68,9 @@ def forget_all(
     storage: ReportStorage,
     maildir: Path,
 ) -> Iterator[float]:
-    """Forget several, one after the other; for each that was there the seconds it took. The bytes that their keys leave
-    behind are scrubbed once, at the end. Left out, until the next time, are those who came on hold meanwhile and those
-    of whom a provider did not delete a connection."""
+    """Forget several, one after the other. Yields the seconds for each that existed. The bytes of deleted keys are
+    scrubbed once, at the end. Those put on hold in the meantime, and those with a connection that a provider did not
+    delete, are left for the next time."""
     scrubs = False
     for one in subscriber_ids:
         began = time.monotonic()
@@ -100,8 +102,8 @@ def _erase(
 
 
 def forget_entity(entity_id: UUID, *, db: Engine, keyring: Keyring, banks: Banks) -> dict[str, int] | None:
-    """Delete an entity: first its connections at their providers, then its key and rows. By table, how many rows went;
-    None when there is no such entity.
+    """Delete an entity: first its connections at their providers, then its key and rows. Returns the number of deleted
+    rows by table; None when there is no such entity.
 
     Raises:
         PermanentError: something of it is on legal hold; nothing was deleted.

@@ -1,7 +1,7 @@
-"""Everything that is held of a subscriber or an entity, for them: every row that hangs on theirs, opened, with why it
-is kept and where it came from.
+"""All stored data of a subscriber or an entity, for them: every row that belongs to theirs, decrypted, with its purpose
+and origin.
 
-Which tables those are is read from the foreign keys, as in `forget`: a table that comes later is part of it.
+The tables are found by the foreign keys, as in `forget`, so a new table is included.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NOT_SHOWN = frozenset(
     | {"row_index", "event_key", "content_hash", "extra_hash", "content_key"}
     | {"owners_hash", "mailing_hash", "waiting_hash"}
 )
-"""Keys, and keyed hashes of what is shown in clear beside them or is not kept."""
+"""Keys, and keyed hashes of values that are shown beside them or are not stored."""
 
 PURPOSES: Mapping[str, tuple[str, str]] = {
     "subscribers": ("to address you in mails and reports", "you"),
@@ -62,7 +62,7 @@ PURPOSES: Mapping[str, tuple[str, str]] = {
     "transactions": ("to show what you spend and receive", "your bank"),
     "card_bills": ("to show your card bills", "your bank"),
 }
-"""Of each table: why its rows are kept, and where they came from. Of others the comment of the table is shown."""
+"""The purpose and origin of each table's rows. For other tables the table's comment is shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,14 +76,14 @@ class Held:
 
 
 def _keys_of(table: sa.Table) -> Iterator[tuple[sa.Column[Any], sa.Column[Any]]]:
-    """The foreign keys of a table that go with the row they name: own column, named column."""
+    """The foreign keys of a table whose rows belong to the referenced row: own column, referenced column."""
     for key in table.foreign_keys:
         if key.ondelete == "CASCADE":
             yield key.parent, key.column
 
 
 def _owned(root: sa.Table) -> list[sa.Table]:
-    """The tables whose rows hang on a row of `root`, each after those that it hangs on."""
+    """The tables whose rows belong to a row of `root`, each after the tables that it refers to."""
     found = [root]
     grown = True
     while grown:
@@ -96,7 +96,7 @@ def _owned(root: sa.Table) -> list[sa.Table]:
 
 
 def held(connection: Connection, keyring: Keyring, owner_id: UUID, *, root: sa.Table = subscribers) -> list[Held]:
-    """The data held of a subscriber or, with `root=entities`, of an entity, by table. Nothing when there is none, or
+    """The stored data of a subscriber or, with `root=entities`, of an entity, by table. Empty when there is none, or
     they were forgotten."""
     keys = SubscriberKeys({})
     chosen: dict[sa.Table, sa.Subquery] = {}
@@ -119,7 +119,7 @@ def held(connection: Connection, keyring: Keyring, owner_id: UUID, *, root: sa.T
 
 
 def _opened(table: sa.Table, row: Any, keys: SubscriberKeys) -> dict[str, Any]:
-    """A row with its ciphertexts opened, under the column's name without `_encrypted`."""
+    """A row with its ciphertexts decrypted, under the column's name without `_encrypted`."""
     shown: dict[str, Any] = {}
     for column in table.columns:
         value = row[column.name]

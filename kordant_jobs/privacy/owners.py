@@ -1,4 +1,4 @@
-"""Maps each column to the owner whose key opens it: subscribers and entities each have a data key of their own."""
+"""Maps each column to the owner whose key decrypts it: subscribers and entities each have a data key of their own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KEY_TABLES = (subscriber_keys, entity_keys)
 
 @dataclass(frozen=True, kw_only=True)
 class SealedColumn:
-    """A column of ciphertexts, the column that says whose key opens them, and the table of such keys."""
+    """A column of ciphertexts, the column with the owner of its key, and the table of such keys."""
 
     column: sa.Column[Any]
     owner: sa.Column[Any]
@@ -27,7 +27,7 @@ class SealedColumn:
 
 
 def sealed_columns() -> Iterator[SealedColumn]:
-    """Every column of ours that holds ciphertexts: those whose names end so.
+    """Every encrypted column of ours: those whose names end in `_encrypted`.
 
     Raises:
         KeyError: a table has one and does not say whose it is.
@@ -40,12 +40,12 @@ def sealed_columns() -> Iterator[SealedColumn]:
 
 
 def keys_of(table: sa.Table) -> sa.Table:
-    """The table of the keys that open a table's ciphertexts."""
+    """The table of the keys that decrypt a table's ciphertexts."""
     return entity_keys if table is entities or "entity_id" in table.c else subscriber_keys
 
 
 def owner_of(table: sa.Table) -> sa.Column[Any]:
-    """The column that says whose key opens a table's ciphertexts.
+    """The owner column of a table with ciphertexts.
 
     Raises:
         KeyError: it does not say.

@@ -16,8 +16,8 @@ from kordant_jobs.store.people.keyring import Keyring
 
 
 def end_at_provider(owner_id: UUID, *, db: Engine, keyring: Keyring, banks: Banks) -> int:
-    """Have the live connections of a subscriber or an entity, or the one with this id, deleted at their providers.
-    Returns how many. Safe to repeat; our own rows stay as they are.
+    """Delete the live connections of a subscriber or an entity, or the one with this id, at their providers. Returns
+    their number. Safe to repeat; our own rows stay unchanged.
 
     Raises:
         TransientError: a provider did not delete one, or is off. Those before it are gone there; try again.

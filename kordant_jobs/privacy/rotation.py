@@ -1,7 +1,5 @@
-"""Rotation of the master key: every owner of data (subscriber or entity) gets a new data key under the new master
-key, and what is sealed for them is sealed again. In batches, a transaction each: a rotation that was killed goes on
-where it was.
-"""
+"""Rotation of the master key: every owner of data (subscriber or entity) gets a new data key under the new master key,
+and their data is encrypted again. In batches, a transaction each: after a kill it continues where it was."""
 
 from __future__ import annotations
 
@@ -23,7 +21,8 @@ BATCH = 500
 
 @dataclass(frozen=True, kw_only=True)
 class Rotated:
-    """The result of one rotation: subscribers and entities with a new key, and values that were sealed again."""
+    """The result of one rotation: the subscribers and entities with a new key, and the values that were encrypted
+    again."""
 
     subscribers: int
     values: int
@@ -31,7 +30,7 @@ class Rotated:
 
 
 def remaining(connection: Connection, keyring: Keyring) -> int:
-    """Subscribers and entities whose key is not under the current master key."""
+    """The number of subscribers and entities whose key is not under the current master key."""
     counts = [
         sa.select(sa.func.count()).where(table.c.master_key_id != keyring.master_key_id).scalar_subquery()
         for table in KEY_TABLES
@@ -41,7 +40,7 @@ def remaining(connection: Connection, keyring: Keyring) -> int:
 
 
 def rotate(db: Engine, keyring: Keyring, *, each: Callable[[Rotated], None] | None = None) -> Rotated:
-    """Move everything under the keyring's current master key. `each` hears of every batch, with the sum so far.
+    """Move everything under the keyring's current master key. `each` is called after every batch, with the sum so far.
 
     Raises:
         KeyringError: something is under a master key that the keyring does not have; what was moved before stays.
@@ -66,7 +65,7 @@ def rotate(db: Engine, keyring: Keyring, *, each: Callable[[Rotated], None] | No
 
 
 def _claim(connection: Connection, keyring: Keyring, table: sa.Table) -> list[UUID]:
-    """The next owners, locked: a writer who seals something for one of them waits, and gets the new key."""
+    """The next owners, locked: a writer that encrypts something for one of them waits, and gets the new key."""
     owner = owner_column(table)
     query = sa.select(owner).where(table.c.master_key_id != keyring.master_key_id)
     return list(connection.execute(query.order_by(owner).limit(BATCH).with_for_update()).scalars())

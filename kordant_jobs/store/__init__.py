@@ -1,1 +1,1 @@
-"""Postgres: the embedded server, tables, queries a noun, and migrations. No Dagster, no outside party."""
+"""Postgres: the embedded server, tables, queries by noun, and migrations. No Dagster, no outside services."""

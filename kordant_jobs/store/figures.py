@@ -1,4 +1,4 @@
-"""The database in numbers, for `kordant-jobs status` and the demo. Counts only."""
+"""Counts of the database's content, for `kordant-jobs status` and the demo."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _ATTENTION = {
 
 
 def attention(db: Engine) -> dict[str, dict[str, int]]:
-    """The numbers of requests that wait and run, that are dead, and that are paused."""
+    """The numbers of waiting and running requests, dead requests, and paused ones."""
     with saying_what_failed(), db.connect() as connection:
         return {
             name: {row[0]: int(row[1]) for row in connection.execute(sa.text(f"{query} ORDER BY 1"))}
@@ -48,7 +48,7 @@ def attention(db: Engine) -> dict[str, dict[str, int]]:
 
 
 def figures(db: Engine) -> dict[str, dict[str, int]]:
-    """Counts by kind of everything that the project keeps."""
+    """Counts by kind of everything that the project stores."""
     found: dict[str, dict[str, int]] = {}
     with saying_what_failed(), db.connect() as connection:
         for name, query in _QUERIES.items():

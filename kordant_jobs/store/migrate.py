@@ -26,7 +26,7 @@ def _alembic(connection: Connection) -> Config:
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
-    """Bring the database to `revision`. Two at once wait for each other; at the newest already, nothing happens.
+    """Migrate the database to `revision`. Concurrent calls wait for each other; at the newest revision nothing happens.
 
     Raises:
         SettingsError: there is no such revision, or the database is of a later version of the project.
@@ -44,7 +44,7 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
 
 
 def downgrade(engine: Engine, revision: str) -> None:
-    """Take the database back to `revision` (`base` drops everything of ours).
+    """Migrate the database back to `revision` (`base` drops all our tables).
 
     Raises:
         SettingsError: there is no such revision.
@@ -80,7 +80,8 @@ def _must_be_known(config: Config, revision: str) -> None:
 
 
 def draft(engine: Engine, what: str) -> Path:
-    """A new migration that brings the database from where it stands to what `tables` say; a person then reads it.
+    """Draft a new migration from the database's current state to the definitions in `tables`; a person has to review
+    it.
 
     Raises:
         SettingsError: the database is not at the newest migration yet, or there is nothing to do.
@@ -104,7 +105,7 @@ def draft(engine: Engine, what: str) -> Path:
 
 
 def newest() -> str:
-    """This version's newest migration."""
+    """The id of this version's newest migration."""
     from alembic.config import Config
     from alembic.script import ScriptDirectory
 
@@ -114,7 +115,7 @@ def newest() -> str:
 
 
 def revision(engine: Engine) -> str | None:
-    """The migration that the database stands at, None before the first."""
+    """The current migration of the database, None before the first."""
     from alembic.runtime.migration import MigrationContext
 
     with saying_what_failed(), engine.connect() as connection:

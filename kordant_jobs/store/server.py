@@ -1,4 +1,4 @@
-"""The Postgres server and the master key of this process: your own by setting, else the embedded one."""
+"""The Postgres server and the master key of this process: your own server by setting, else the embedded one."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ EMBEDDED_DATABASE = "kordant"
 
 @dataclass(frozen=True, kw_only=True)
 class Server:
-    """A reachable Postgres. `url` may hold a password: it goes into environments, never into texts."""
+    """A reachable Postgres. `url` may hold a password, so it is passed in environments only, never in texts."""
 
     url: str
     embedded: bool
 
     @property
     def shown(self) -> str:
-        """The URL for people, without its password."""
+        """The URL without its password, for people."""
         return database.normal_url(self.url).render_as_string(hide_password=True)
 
     @property
     def libpq(self) -> str:
-        """The URL as psql and pg_dump take it, without its password."""
+        """The URL in libpq's form, for psql and pg_dump, without its password."""
         return str(database.normal_url(self.url).set(drivername="postgresql", password=None).render_as_string())
 
 
 @contextmanager
 def open_server(settings: Settings) -> Iterator[Server]:
-    """The Postgres of `settings`, running for as long as this is held.
+    """The Postgres of `settings`; the embedded one runs as long as the context is open.
 
     Raises:
         DatabaseUnavailable: your own server does not answer.
@@ -91,10 +91,10 @@ def open_keyring(settings: Settings) -> Keyring:
 
 
 def prepare(server: Server, settings: Settings) -> tuple[Engine, Keyring, bool]:
-    """Migrate the database and prove the master key.
+    """Migrate the database and verify the master key.
 
-    An embedded server whose database holds no subscriber's key yet gets a new master key when there is none;
-    the third value says that one was made. A database with keys in it never does: a new key could not read them.
+    An embedded server whose database has no subscriber keys gets a new master key when there is none; the third value
+    is then True. A database with keys never does: a new key could not read them.
 
     Raises:
         KeyringError: the key is missing or is not the one of this database.

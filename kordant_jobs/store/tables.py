@@ -1,8 +1,7 @@
 """Every table of ours, in the Postgres schema `kordant`: importing this module fills the metadata.
 
-Dagster's own tables live in the schema `dagster`. Columns ending `_encrypted` are the only ones that hold personal
-data (see `store.people.keyring`). The truth about how a database gets here is `migrations/`; a test holds the two
-together.
+Dagster's own tables are in the schema `dagster`. Only columns ending `_encrypted` hold personal data (see
+`store.people.keyring`). `migrations/` defines how a database is created; a test compares the two.
 """
 
 from kordant_jobs.engine.store import tables as engine

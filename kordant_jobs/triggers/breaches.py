@@ -1,5 +1,5 @@
-"""The sensor that hears of a new breach. It only notes it: `new_data_sensor` sees the note, and the scan it asks for
-reads the whole catalogue and asks about everybody again."""
+"""The sensor for new breaches. It only records a new breach; `new_data_sensor` then requests the scan that reads the
+whole catalogue and asks about everybody again."""
 
 import json
 
@@ -13,7 +13,7 @@ from kordant_jobs.settings import load_settings
 from kordant_jobs.store.darkwatch import breach_lookups
 
 CHECK_EVERY_S = 60
-"""Seconds between two checks. One page that HIBP's cache holds; its documentation advises a check every few minutes."""
+"""Seconds between two checks. One is a page in HIBP's cache; its documentation recommends a check every few minutes."""
 
 
 @dg.sensor(
@@ -26,7 +26,7 @@ CHECK_EVERY_S = 60
 def latest_breach_sensor(
     context: dg.SensorEvaluationContext, db: dg.ResourceParam[Engine], breach_feed: dg.ResourceParam[BreachFeed]
 ) -> dg.SensorResult | dg.SkipReason:
-    """Note the newest breach unless it is noted already. The same one twice is one."""
+    """Record the newest breach unless it is recorded already."""
     try:
         latest = breach_feed.latest_breach()
     except SourceUnavailable as error:

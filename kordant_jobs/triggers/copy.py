@@ -1,6 +1,6 @@
-"""The last price list that was good, in a file. Code is loaded from it, so that no import needs the database.
+"""The last valid price list, in a file. Code is loaded from it, so that no import needs the database.
 
-The reloader writes it whenever the table changes; without a file it is what the catalogue says.
+The reloader writes it whenever the table changes; without a file the catalogue's rows are used.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from kordant_jobs.errors import PermanentError
 from kordant_jobs.store.schedules.config import CATALOGUE
 
 NAME = "schedules.json"
-"""In the state folder."""
+"""The file's name in the state folder."""
 
 
 def seeded() -> tuple[StoredRow, ...]:
-    """The catalogue's own rows, as they stand before anybody edits them."""
+    """The catalogue's own rows, before any edit."""
     ever = datetime.fromtimestamp(0, UTC)
     return tuple(StoredRow(row=row, version=0, changed_at=ever, changed_by=CATALOGUE) for row in SCHEDULES)
 
 
 def write(folder: Path, rows: Sequence[StoredRow]) -> bool:
-    """Put the rows into the folder's file; whether that changed it. Readers see the old one or the new one."""
+    """Write the rows to the folder's file, atomically. Returns whether that changed it."""
     text = json.dumps([_to_json(one) for one in rows], indent=1, sort_keys=True)
     target = folder / NAME
     if target.is_file() and target.read_text(encoding="utf-8") == text:
@@ -41,7 +41,7 @@ def write(folder: Path, rows: Sequence[StoredRow]) -> bool:
 
 
 def read(folder: Path) -> tuple[StoredRow, ...]:
-    """The rows of the folder's file; the catalogue's when there is none, or when it is not what `write` wrote."""
+    """The rows in the folder's file; the catalogue's when there is none, or when `write` did not write it."""
     try:
         found = json.loads((folder / NAME).read_text(encoding="utf-8"))
         return tuple(_from_json(one) for one in found)

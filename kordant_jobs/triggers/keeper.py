@@ -1,5 +1,5 @@
-"""Catches up on what schedules missed: ticks that were missed or held back or are not Dagster's, and rows that a lost
-event left.
+"""Catches up on starts that schedules missed: ticks that were missed or held back or are not Dagster's, and rows that a
+lost event left behind.
 
 (No `annotations` future here: Dagster reads the annotations of sensors as objects.)
 """
@@ -28,19 +28,17 @@ EVERY_S = 60
 EVERYBODY_EVERY_S = 600
 """Seconds between two checks of all rows: 0.2 s of Postgres for 100,000 subscriptions."""
 GRACE = timedelta(seconds=45)
-"""Time in which a tick of Dagster's may still come by itself: a reload of the code takes a few seconds of it."""
+"""The time in which a Dagster tick may still come: a reload of the code takes a few seconds of it."""
 REMEMBERED = timedelta(days=1)
-"""A start of the keeper's that no run came of for so long is given up."""
+"""The time after which a start of the keeper's without a run is given up."""
 
 
 def keep(
     db: Engine, cursor: int, *, everybody: bool = True, off: Collection[str] = ()
 ) -> tuple[list[dg.RunRequest], int, int]:
-    """The runs that are overdue, the new cursor, and how many rows of subscriptions were repaired (with `everybody`).
-
-    What was decided after `cursor` comes again until the cursor was stored: a crash in between loses nothing. Schedules
-    in `off` are switched off in Dagster's UI: nothing of them is started, or overdue once they are on again.
-    """
+    """The overdue runs, the new cursor, and the number of subscriptions' rows repaired (with `everybody`). Decisions
+    after `cursor` are returned again until the cursor was stored, so a crash in between loses nothing. Schedules in
+    `off` are switched off in Dagster's UI: none of their runs starts, or is overdue once they are on again."""
     with db.begin() as connection:
         now = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
         righted = due_slots.place(connection) if everybody and due_slots.misplaced(connection) else 0
@@ -75,7 +73,7 @@ def _owe_nothing(db: Engine, rows: Sequence[ScheduleRow], now: datetime) -> None
 
 
 def schedule_keeper(jobs: list[dg.JobDefinition]) -> dg.SensorDefinition:
-    """The sensor that does so once a minute, for these jobs."""
+    """The sensor that does this once a minute, for these jobs."""
 
     @dg.sensor(
         name="schedule_keeper",

@@ -1,4 +1,5 @@
-"""From what is due to runs: a payload for each, its run config and tags. Pure but for Dagster's own value class."""
+"""Converts due starts to run requests: a payload for each, its run config and tags. Pure except for Dagster's own value
+class."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from kordant_jobs.errors import PermanentError
 from kordant_jobs.triggers.tick import Served, ToStart
 
 IDS_MAX = 10_000
-"""Subscriptions that one run names: 400 kB of run config."""
+"""The most subscriptions that one run names: 400 kB of run config."""
 
 
 def _parts(ids: Sequence[str]) -> Iterator[tuple[str, ...]]:
@@ -24,15 +25,15 @@ def _parts(ids: Sequence[str]) -> Iterator[tuple[str, ...]]:
 
 
 def by_ids(row: ScheduleRow, served: Served) -> Iterator[Payload]:
-    """One run for all that are due, whichever day they are scheduled for: it covers what is new since each one's
-    last."""
+    """One run for all due subscriptions, whatever day they are scheduled for: it covers what is new since each one's
+    last run."""
     ids = sorted({one for them in served.values() for one in them})
     for part in _parts(ids):
         yield BY_NAME[row.job].payload.model_validate({"subscription_ids": part})
 
 
 def reports(row: ScheduleRow, served: Served) -> Iterator[Payload]:
-    """The reports of the period that ended on the day they are due."""
+    """The reports of the period that ended on their due day."""
     kind = {Cadence.WEEKLY: "weekly", Cadence.MONTHLY: "monthly"}.get(row.cadence, "on_demand")
     for (on, anchor), ids in sorted(served.items()):
         start, end = period_of(row, anchor, on)
@@ -60,7 +61,7 @@ def payloads(row: ScheduleRow, one: ToStart) -> list[Payload]:
 
 
 def run_requests(row: ScheduleRow, one: ToStart) -> list[dg.RunRequest]:
-    """The runs of a start. Their keys are the same whenever the same start is decided."""
+    """The runs of a start. Their run keys are the same whenever the same start is decided."""
     tags = {
         SCHEDULE_TAG: row.name,
         f"{HIDDEN}due_at": f"{one.start.due_at:%Y-%m-%dT%H:%MZ}",

@@ -1,5 +1,5 @@
-"""Changes the price list: the change is checked first, its effect is shown, then it is made in one transaction with all
-that follows."""
+"""Changes the price list: a change is checked, its effect is shown, then it is made in one transaction with all its
+consequences."""
 
 from __future__ import annotations
 
@@ -28,10 +28,8 @@ KEYS = tuple(name for name in COLUMNS if name not in {"job", "tier"})
 
 
 def ensure(connection: Connection) -> int:
-    """Put in the rows of today's catalogue that are missing, with everybody's places. How many rows were made.
-
-    Safe to repeat, and at once with another.
-    """
+    """Insert missing rows of today's catalogue, and assign all subscriptions to slots. Returns the number of rows
+    inserted. Safe to repeat, and to run concurrently."""
     connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtextextended('kordant:scheduler_config', 0))"))
     made = scheduler_config.seed(connection, SCHEDULES)
     if made:
@@ -50,7 +48,7 @@ def planned(
     until: datetime,
     outages: Sequence[Outage] = (),
 ) -> list[Planned]:
-    """The starts of these rows between the two moments, by the rules that then decide, the first one first."""
+    """The starts of these rows between two times, by the rules that decide on real ones, the earliest first."""
     progress = schedule_progress.read(connection)
     found: list[Planned] = []
     for one in rows:
@@ -66,7 +64,7 @@ def key_of(job: str, tier: str | None) -> Key:
 
 
 def current(connection: Connection, key: Key, *, lock: bool = False) -> StoredRow:
-    """The row as it stands.
+    """The current row.
 
     Raises:
         PermanentError: there is none; names those that are.
@@ -95,8 +93,7 @@ def proposed(before: ScheduleRow, changes: Mapping[str, Any], *, jobs: Collectio
 def change(
     connection: Connection, key: Key, changes: Mapping[str, Any], *, by: str, note: str | None = None
 ) -> StoredRow:
-    """Change a row, with the slots of all subscriptions and what is overdue. A change that changes nothing makes no
-    version.
+    """Change a row, the slots of all subscriptions and overdue starts. A change without effect makes no version.
 
     Raises:
         PermanentError: as `current` and `proposed`.
@@ -121,7 +118,7 @@ def change(
 def pause(
     connection: Connection, key: Key, *, reason: str, until: datetime | None, by: str, now: datetime | None = None
 ) -> StoredRow:
-    """Have a row rest. Runs that the pause prevented are not made up for afterwards.
+    """Pause a row. Runs that the pause prevented are not made up for afterwards.
 
     Raises:
         PermanentError: there is no such row, no reason, or the end is past.
@@ -137,7 +134,7 @@ def pause(
 
 
 def resume(connection: Connection, key: Key, *, by: str, now: datetime | None = None) -> StoredRow:
-    """Have a row go on, from now.
+    """Resume a row from now on.
 
     Raises:
         PermanentError: there is no such row, or it does not rest.
@@ -153,7 +150,7 @@ def resume(connection: Connection, key: Key, *, by: str, now: datetime | None = 
 
 
 def next_services(connection: Connection, subscription_id: UUID, *, now: datetime) -> dict[str, datetime | None]:
-    """By job, when it serves a subscription next; None: its row does not say."""
+    """The next service of a subscription by each job; None: its row does not tell."""
     rows = {one.row.key: one for one in scheduler_config.load(connection).rows}
     due = {}
     for slot in due_slots.of_subscription(connection, subscription_id):

@@ -1,6 +1,7 @@
-"""Brings a changed price list into the running system: LISTEN, the checked rows into the file, the code loaded again.
+"""Brings a changed price list into the running system: LISTEN, write the checked rows to the file, reload the code.
 
-No Dagster is imported: the reload is asked of Dagster's webserver, which also says whether the code could be loaded.
+It imports no Dagster: the reload is requested from Dagster's webserver, which also reports whether the code could be
+loaded.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from kordant_jobs.store.schedules import config as scheduler_config
 from kordant_jobs.triggers import copy, price_list
 
 POLL_S = 20.0
-"""A net only: a change is notified."""
+"""Seconds between checks; only a fallback, since changes are notified."""
 SETTLE_S = 0.2
-"""A burst of edits is one reload."""
+"""Seconds in which further edits join the same reload."""
 RETRY_S = (1.0, 2.0, 5.0, 15.0)
 RELOAD_S = 120.0
 
@@ -37,7 +38,7 @@ LOCATION = "kordant_jobs"
 
 
 def good_rows(db: Engine, folder: Path, say: Callable[[str], None]) -> tuple[StoredRow, ...]:
-    """The rows of the table; in place of an invalid one, the one of the last good copy."""
+    """The rows of the table; an invalid row is replaced by the one in the last valid copy."""
     with db.connect() as connection:
         loaded = scheduler_config.load(connection)
     for problem in loaded.problems:
@@ -48,10 +49,8 @@ def good_rows(db: Engine, folder: Path, say: Callable[[str], None]) -> tuple[Sto
 
 
 def prepare(url: str, folder: Path, say: Callable[[str], None]) -> None:
-    """Before the code is loaded first: the table has its rows, the file is what the table says.
-
-    Without the table (a database not migrated yet) the last good copy stays.
-    """
+    """Prepare the first load of the code: the table gets its rows, and the file the table's content. Without the table
+    (the database is not migrated yet) the last valid copy stays."""
     db = database.create_engine(url)
     try:
         with database.saying_what_failed(), db.begin() as connection:
@@ -65,19 +64,19 @@ def prepare(url: str, folder: Path, say: Callable[[str], None]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Dagster:
-    """The address of Dagster's webserver, and the headers for it."""
+    """The address of Dagster's webserver, and the headers for requests to it."""
 
     url: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def graphql_url(self) -> str:
-        """The address of its GraphQL."""
+        """The address of its GraphQL endpoint."""
         return f"{self.url}/graphql"
 
 
 class ScheduleReloader:
-    """A thread that does so until `close`. What goes wrong is said and tried again."""
+    """A thread that reloads until `close`. Errors are reported and retried."""
 
     def __init__(self, url: str, folder: Path, dagster: Dagster, say: Callable[[str], None]) -> None:
         self._url = url
@@ -93,7 +92,7 @@ class ScheduleReloader:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop, once a reload that is on has ended."""
+        """Stop, after a current reload has ended."""
         self._stop.set()
         self._listener.wake()
         self._thread.join(RELOAD_S)

@@ -21,35 +21,33 @@ from kordant_jobs.triggers.tick import RowCheck, Taken, take
 def register_schedules(
     rows: Sequence[StoredRow] | None = None, *, jobs: Collection[str] = tuple(BY_NAME), state: Path | None = None
 ) -> list[dg.ScheduleDefinition]:
-    """A schedule a row of the price list whose job is there, enabled or not; None: the rows of the last good copy.
-
-    A row that is disabled or paused keeps its schedule, which then skips: a schedule that is declared only when it is
-    switched on would miss its first tick.
-    """
+    """One schedule for each row of the price list whose job exists, enabled or not; None: the rows of the last valid
+    copy. A row that is disabled or paused keeps its schedule, which then skips: a schedule that is declared only when
+    it is switched on would miss its first tick."""
     if rows is None:
         rows = copy.read(state or load_settings().state_dir)
     return [schedule_of(stored) for stored in rows if stored.row.job in jobs]
 
 
 def asked_by(name: str) -> str:
-    """The requester in the requests of a schedule, whichever trigger made up for a tick."""
+    """The requester in a schedule's requests, whichever trigger made up for a tick."""
     return f"schedule:{name}"
 
 
 def is_busy(db: Engine, name: str) -> bool:
-    """True when a request of a schedule runs, or waits for its turn. One that waits for its next try does not count."""
+    """True when a request of a schedule runs, or waits to start. One that waits for a retry does not count."""
     with db.connect() as connection:
         return operate.under_way(connection, requested_by=asked_by(name))
 
 
 def stop_others(db: Engine, name: str) -> None:
-    """Cancel the requests of a schedule that have not ended."""
+    """Cancel the unfinished requests of a schedule."""
     with db.begin() as connection:
         operate.cancel(connection, Filter(requested_by=asked_by(name)), now=operate.DatabaseClock(db).now())
 
 
 def answer(db: Engine, taken: Taken) -> list[dg.RunRequest]:
-    """The runs to start, after stopping the row's earlier ones where it says so."""
+    """The runs to start. The row's earlier runs are stopped first where its overlap policy requires that."""
     if taken.row is None:
         return []
     if taken.cancel_others:
@@ -58,14 +56,14 @@ def answer(db: Engine, taken: Taken) -> list[dg.RunRequest]:
 
 
 def _switch(stored: StoredRow) -> dg.DefaultScheduleStatus:
-    """The switch in Dagster's UI unless it was set there: off while the row is disabled or paused for good."""
+    """The default of the switch in Dagster's UI: off while the row is disabled or paused without an end."""
     paused = stored.pause is not None and stored.pause.until is None
     off = not stored.row.enabled or paused
     return dg.DefaultScheduleStatus.STOPPED if off else dg.DefaultScheduleStatus.RUNNING
 
 
 def schedule_of(stored: StoredRow) -> dg.ScheduleDefinition:
-    """The schedule of a row as it is now."""
+    """The schedule of a row in its current state."""
     row = stored.row
     pause = "" if row.enabled else " (disabled)"
     if stored.pause is not None:

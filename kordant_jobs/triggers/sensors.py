@@ -1,7 +1,8 @@
-"""Sensors: what new data asks for. Each asks a pure question and answers with run requests; none does work.
+"""Sensors that request runs for new data. Each evaluates a pure function and returns run requests; none does work
+itself.
 
-Few, since a sensor's tick costs up to 0.3 s of CPU: one for everything that real time is about, one for the outbox,
-and a slow one (`keeper`) for what schedules left over.
+They are few, since a sensor's tick costs up to 0.3 s of CPU: one for all real-time data, one for the outbox, and a slow
+one (`keeper`) for starts that schedules missed.
 """
 
 import hashlib
@@ -32,9 +33,9 @@ from kordant_jobs.store.property import matching
 from kordant_jobs.store.voice import clips
 
 POLL_S = 60
-"""Covers changes without a notification (a notification whose time has come, a breach that became known by the clock):
-what these sensors read wakes them by `NOTIFY kordant_events`. Dagster's own daemon hears none, and evaluates every
-STOCK_POLL_S."""
+"""Seconds between evaluations, for changes without a notification (a notification that becomes due, a breach that
+becomes known by the clock). Other changes wake these sensors by `NOTIFY kordant_events`. Dagster's own daemon does not
+LISTEN, and evaluates every STOCK_POLL_S."""
 STOCK_POLL_S = 2
 WOKEN = {WAKES: "events"}
 
@@ -53,9 +54,9 @@ def new_data_sensor(
     keyring: dg.ResourceParam[Keyring],
     drop_box: dg.ResourceParam[DropBox],
 ) -> dg.SensorResult | dg.SkipReason:
-    """Ask for a scan of the real-time tiers for files and breaches never seen, and one of the subscriptions that wait
-    for a first scan of an identifier. For the same files or breach only once, and one after the other: what comes while
-    a scan is under way waits for its end, so that no file is read twice."""
+    """Request a scan of the real-time tiers for new files and breaches, and one of the subscriptions that wait for a
+    first scan of an identifier. Each file or breach counts once, and scans follow each other: new data that arrives
+    during a scan waits for its end, so that no file is read twice."""
     with db.connect() as connection:
         files = new_files(connection, drop_box, keyring, now_of(connection))
         tiers = new_data.realtime_tiers(connection, DarkwatchScan.job)
@@ -88,21 +89,21 @@ def _scan(payload: DarkwatchScan, *, run_key: str | None, trigger: str) -> dg.Ru
 
 @dataclass(frozen=True)
 class _CountyCursor:
-    """The property sensor's memory: which files it saw, and when it asked each county."""
+    """The property sensor's cursor: the files it has seen, and when it checked each county."""
 
     files: str = ""
     asked_at: dict[str, datetime] = field(default_factory=dict)
 
     @classmethod
     def read(cls, text: str | None) -> Self:
-        """A cursor of an earlier version is the files alone."""
+        """Parse the cursor; one of an earlier version has only the files."""
         if not text or not text.startswith("{"):
             return cls(text or "")
         value = json.loads(text)
         return cls(value["files"], {one: datetime.fromisoformat(at) for one, at in value["asked_at"].items()})
 
     def text(self) -> str:
-        """As Dagster keeps it."""
+        """The cursor as text for Dagster."""
         return json.dumps({"files": self.files, "asked_at": {one: at.isoformat() for one, at in self.asked_at.items()}})
 
 
@@ -124,8 +125,8 @@ def _title_scan(
 def property_sensor(
     context: dg.SensorEvaluationContext, db: dg.ResourceParam[Engine], counties: dg.ResourceParam[Counties]
 ) -> dg.SensorResult | dg.SkipReason:
-    """Ask for a scan of subscriptions that wait for a first scan of a parcel, or, when files are new or a county says
-    that it has new data, of the real-time tiers. A county is asked at most every `ASK_EVERY`."""
+    """Request a scan of subscriptions that wait for a first scan of a parcel, or, when there are new files or a county
+    reports new data, of the real-time tiers. A county is checked at most every `ASK_EVERY`."""
     now = datetime.now(UTC)
     with db.connect() as connection:
         tiers = new_data.realtime_tiers(connection, HometitleScan.job)
@@ -163,7 +164,7 @@ def property_sensor(
 def voice_sensor(
     context: dg.SensorEvaluationContext, db: dg.ResourceParam[Engine], ears: dg.ResourceParam[Ears]
 ) -> dg.SensorResult | dg.SkipReason:
-    """Ask for one run for the real-time subscriptions with clips. For files that a run refused not again."""
+    """Request one run for the real-time subscriptions with clips. Files that a run refused do not count."""
     with db.connect() as connection:
         if operate.under_way(connection, job=VoiceprintBatch.job):
             return dg.SkipReason("a run is under way or waiting; its end wakes this sensor")
@@ -190,7 +191,7 @@ def voice_sensor(
     description="A notification is due: one run sends all that are.",
 )
 def outbox_sensor(context: dg.SensorEvaluationContext, db: dg.ResourceParam[Engine]) -> dg.SensorResult | dg.SkipReason:
-    """Ask for one run when something is due and no run is under way: a run sends until nothing is due."""
+    """Request one run when something is due and no run is active: a run sends until nothing is due."""
     with db.connect() as connection:
         waiting = due(connection, channels_on(load_settings()))
         sending = operate.under_way(connection, job=NotificationsSend.job)

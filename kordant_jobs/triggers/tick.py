@@ -16,17 +16,15 @@ from kordant_jobs.store.schedules import due_slots
 from kordant_jobs.store.schedules import progress as schedule_progress
 
 Served = Mapping[tuple[date, int], list[str]]
-"""Ids of subscriptions by the day and anchor that they are scheduled for."""
+"""The ids of subscriptions by their due day and anchor."""
 
 KEEPER = "keeper"
 
 
 @dataclass(frozen=True, kw_only=True)
 class RowCheck:
-    """A check of a row: its source, and the row as the source knows it.
-
-    `source` names the check: the same one again gives the same starts. `tick_at`: the tick that led here.
-    """
+    """A check of a row: its source, and the row as the source knows it. `source` identifies the check: repeated, it
+    gives the same starts. `tick_at`: the tick that caused it."""
 
     key: tuple[str, str]
     source: str
@@ -36,7 +34,7 @@ class RowCheck:
 
 @dataclass(frozen=True, kw_only=True)
 class ToStart:
-    """One start with its subscriptions (none named: the job as a whole)."""
+    """One start with its subscriptions (empty: the job as a whole)."""
 
     start: Start
     served: Served
@@ -53,11 +51,9 @@ class Taken:
 
 
 def take(db: Engine, check: RowCheck, *, busy: Callable[[], bool], now: datetime | None = None) -> Taken:
-    """Decide what is due and note it, so that no other process starts it. `now` is for tests; else the database's
-    clock.
-
-    `busy` is asked only when something may be due: whether a run of this row is under way.
-    """
+    """Decide what is due and record it, so that no other process starts it. `now` is for tests; otherwise the
+    database's clock counts. `busy` is called only when something may be due; it tells whether a run of this row is
+    active."""
     with db.begin() as connection:
         stored = scheduler_config.get(connection, check.key)
         if stored is None:
@@ -77,7 +73,7 @@ def take(db: Engine, check: RowCheck, *, busy: Callable[[], bool], now: datetime
 
 
 def _stale(stored: StoredRow, check: RowCheck) -> str:
-    """Why a tick is not to be believed: it is of another version of the row than the one that counts."""
+    """The reason why a tick is ignored: its version of the row is not the current one."""
     if check.loaded is not None and _timing(check.loaded) != _timing(stored.row):
         return f"the schedule was changed by {stored.changed_by} and is being loaded again"
     if check.tick_at is not None and check.tick_at < stored.changed_at:
@@ -90,7 +86,7 @@ def _timing(row: ScheduleRow) -> tuple[object, ...]:
 
 
 def _after_pause(stored: StoredRow, progress: Progress, now: datetime) -> Progress:
-    """Ticks that passed during a pause that has run out since are not made up for."""
+    """The progress without ticks that passed during an expired pause: they are not made up for."""
     until = stored.pause.until if stored.pause else None
     if until is None or until > now or until <= progress.until:
         return progress
@@ -136,7 +132,7 @@ def _decide(
 
 
 def overdue(stored: StoredRow, progress: Progress | None, asked_at: datetime) -> bool:
-    """True when a start of a row was due by `asked_at` and did not come, or waits for the row's own run."""
+    """True when a start of a row was due by `asked_at` and did not happen, or waits for the row's own run."""
     if progress is None or stored.resting(asked_at):
         return False
     return progress.held or bool(decide(stored.row, _after_pause(stored, progress, asked_at), asked_at).starts)

@@ -1,7 +1,7 @@
-"""Words, dates and numbers in the subscriber's language, and what to do about leaked data.
+"""Texts, dates and numbers in the subscriber's language, and advice on leaked data.
 
-Texts in the jobs are English; `locale/<locale>.po` beside this file holds the other languages, read as it is (there
-is no compiled catalogue to forget). What is said about data classes is `data_classes.toml`.
+Texts in the jobs are English; `locale/<locale>.po` beside this file has the other languages, read directly (there is no
+compiled catalogue to forget). `data_classes.toml` has the texts on data classes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ HERE = files(__package__)
 
 @dataclass(frozen=True, kw_only=True)
 class Advice:
-    """One thing to do, and the data classes and kinds of password that call for it."""
+    """One piece of advice, and the data classes and kinds of password that it is for."""
 
     id: str
     text: dict[str, str]
@@ -65,7 +65,7 @@ def _catalogue(locale: Locale) -> NullTranslations:
 
 
 class Wording:
-    """One language. `say` and `count` look English texts up and put values into `%(name)s` places."""
+    """One language. `say` and `count` look up English texts and fill in `%(name)s`."""
 
     def __init__(self, locale: Locale) -> None:
         self.locale = locale
@@ -80,7 +80,7 @@ class Wording:
         return found % values if values else found
 
     def count(self, one: str, many: str, number: int, **values: object) -> str:
-        """The form for `number`, which is written into `%(number)s`."""
+        """The form of the text for `number`, which replaces `%(number)s`."""
         found: str = self.translations.ngettext(one, many, number)
         return found % {"number": self.number(number), **values}
 
@@ -97,23 +97,23 @@ class Wording:
         return str(dates.format_skeleton("yMMMM", value, locale=self._babel))
 
     def percent(self, share: float) -> str:
-        """A share of 1 as whole percent."""
+        """A share from 0 to 1 as whole percent."""
         return str(numbers.format_percent(share, locale=self._babel))
 
     def day(self, value: date, length: str = "long") -> str:
-        """A date without time; `length` is one of Babel's (short, medium, long)."""
+        """A date without a time; `length` is one of Babel's (short, medium, long)."""
         return _day(value, length, self._babel)
 
     def moment(self, value: datetime, time_zone: str) -> str:
-        """Date and time in the subscriber's zone; an unknown zone reads as UTC, which is then written out."""
+        """Date and time in the subscriber's zone; UTC for an unknown zone, with 'UTC' written out."""
         return _moment(value, time_zone, self._babel)
 
     def all_of(self, parts: Sequence[str]) -> str:
-        """`a, b and c`."""
+        """The parts as a list: `a, b and c`."""
         return _all_of(tuple(parts), self._babel)
 
     def data_classes(self, names: Sequence[str]) -> list[str]:
-        """The names of data classes, in any case of letters; one without a name in this language stays English."""
+        """The names of data classes, given in any case; one without a translation stays English."""
         return [self._names.get(name.lower()) or _within_a_sentence(name) for name in names]
 
     def actions(self, classes: Collection[str], secret: SecretKind) -> list[str]:
@@ -126,7 +126,7 @@ class Wording:
         return str(_property()["events"][event][self.locale])
 
     def property_reason(self, code: str) -> str | None:
-        """Why an event is as loud as it is; None for a code that this version does not know."""
+        """The reason for an event's severity; None for a code that this version does not know."""
         said = _property()["reasons"].get(code)
         return said[self.locale] if said else None
 
@@ -146,7 +146,7 @@ class Wording:
         return str(found[self.locale]) % values if values else str(found[self.locale])
 
     def voice_consent(self, version: str) -> str:
-        """The text that a person whose voice is enrolled agrees to.
+        """The text that a person agrees to when their voice is enrolled.
 
         Raises:
             KeyError: there is no text of that version.
@@ -154,7 +154,7 @@ class Wording:
         return str(_voice()["consent"][version][self.locale]).strip()
 
     def voice_actions(self) -> list[str]:
-        """The actions after an alert of a clip, the most urgent first."""
+        """The actions after an alert about a clip, the most urgent first."""
         return [one[self.locale] for one in _voice()["advice"]]
 
 
@@ -169,7 +169,8 @@ def _property() -> dict[str, Any]:
 
 
 _MANY = 4096
-"""Mails and reports of one day say the same dates and numbers over and over, and Babel takes 50 µs for each."""
+"""The size of the caches: mails and reports of one day repeat the same dates and numbers, and Babel takes 50 µs for
+each."""
 
 
 @lru_cache(_MANY)
@@ -198,7 +199,7 @@ def _moment(value: datetime, time_zone: str, babel: str) -> str:
 
 
 def _offset(moment: datetime) -> str:
-    """The zone as a difference, which needs no knowledge of abbreviations.
+    """The zone as an offset, which everybody understands without knowing abbreviations.
 
     >>> _offset(datetime(2026, 6, 1, tzinfo=ZoneInfo("America/Sao_Paulo")))
     'UTC-3'
@@ -213,7 +214,7 @@ def _offset(moment: datetime) -> str:
 
 
 def _within_a_sentence(name: str) -> str:
-    """An English class name as it stands within a sentence: an abbreviation keeps its capitals.
+    """An English class name within a sentence: abbreviations keep their capitals.
 
     >>> _within_a_sentence("Email addresses"), _within_a_sentence("IP addresses")
     ('email addresses', 'IP addresses')
@@ -223,5 +224,5 @@ def _within_a_sentence(name: str) -> str:
 
 @lru_cache(maxsize=len(Locale))
 def wording(locale: Locale) -> Wording:
-    """The words of `locale`, read once a process."""
+    """The texts of `locale`, read once in each process."""
     return Wording(locale)

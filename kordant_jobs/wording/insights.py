@@ -1,4 +1,4 @@
-"""The words of an insight, as a sentence in its reader's language. Nothing is computed here."""
+"""Insights as sentences in the reader's language. Nothing is computed here."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PAYEE_MAX = 40
 
 
 def sentence(words: Wording, kind: Kind, facts: Facts, *, payee: str | None = None, unknown: str | None = None) -> str:
-    """One insight in words. `payee` is who it is about, where that is known and may be shown."""
+    """One insight as a sentence. `payee` is its payee, where it is known and may be shown."""
     if unknown:
         return words.say("Not known: %(why)s.", why=_why(words, Unknown(unknown)))
     who = payee or words.say("one payee")
@@ -24,7 +24,7 @@ def sentence(words: Wording, kind: Kind, facts: Facts, *, payee: str | None = No
 
 
 def payee_name(line: str) -> str:
-    """The payee's name as people read it, from a statement line.
+    """The payee's name in readable form, from a statement line.
 
     >>> payee_name("PAG*PADARIA SOL 03/11 SAO PAULO BR"), payee_name("12/03")
     ('Padaria Sol', '12/03')

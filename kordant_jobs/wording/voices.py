@@ -1,4 +1,4 @@
-"""The words for clips, for mails and reports alike. Nothing here reassures, whatever the verdict."""
+"""The texts on clips, for mails and reports. They never reassure, whatever the verdict."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ PERSON_MAX = 60
 
 
 def person_word(words: Wording, name: str) -> str:
-    """A member's name on one line, or words that stand for it."""
+    """A member's name on one line, or general words in its place."""
     return " ".join(name.split())[:PERSON_MAX] or words.voice("labels.somebody")
 
 
@@ -27,7 +27,7 @@ def clip_word(words: Wording, said: SaidOfClip) -> str:
 
 
 def clip_result(words: Wording, said: SaidOfClip, person: str) -> list[tuple[str, str]]:
-    """A line a question, each with its label. `person`: the opened name of the member it is most like."""
+    """One line for each question, with its label. `person`: the decrypted name of the member it is most like."""
     if said.status != ClipStatus.OK:
         code = said.reason if said.reason in {Reason.MODEL_MISSING, Reason.PARTLY_READ} else said.status
         return [(words.voice("labels.result"), words.voice(f"status.{code}"))]

@@ -1,7 +1,8 @@
-"""Belvo: links, accounts, transactions by page. Amounts are positive, INFLOW and OUTFLOW give the direction.
+"""Belvo: links, accounts, transactions by page. Amounts are positive; INFLOW and OUTFLOW give the direction.
 
-What it lists it has stored; recurrent links refresh by themselves, and a webhook says so. Errors are arrays, and paths
-end with a slash. The list of a transaction's fields is not complete in its documentation: what is missing is not used.
+Lists show what Belvo has stored. Recurrent links refresh by themselves and announce it with a webhook. Errors are
+arrays, and paths end with a slash. The documentation of a transaction's fields is incomplete; undocumented fields are
+not used.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ from kordant_jobs.domain.finance.values import (
 from kordant_jobs.ports import BankCalls, BankFailed, BankQuestion
 
 CURRENT = timedelta(days=5)
-"""Rows of fewer than six days count against the larger limit."""
+"""Reads of fewer than six days count against the larger limit."""
 PAGE_SIZE = 1000
 USER_STATES = {"invalid": "login_error", "unconfirmed": "consent_pending", "token_required": "mfa_needed"}
 KINDS = {

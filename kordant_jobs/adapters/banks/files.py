@@ -1,8 +1,8 @@
 """Files of banks: OFX and QFX (SGML or XML, as banks write them), and statements in CNAB 240 (segment E, FEBRABAN).
 
-A statement says nothing of what it leaves out, so that a row's absence closes nothing. A file that is cut off (an OFX
-text without its last tag, a CNAB file without its trailer or with fewer records than that counts) is refused, and so
-are other files (collections and payments in CNAB, investments in OFX), with what they are.
+A statement does not say what it leaves out, so a missing row closes nothing. A truncated file (OFX without its last
+tag, CNAB without its trailer or with fewer records than the trailer counts) is refused. So are other kinds of files
+(collections and payments in CNAB, investments in OFX), with the kind in the error.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ IN_FUTURE = "date_in_the_future"
 
 
 class NoStatement(ValueError):
-    """The file is no statement that can be read; the text says what it is instead."""
+    """The file is no readable statement; the text names what it is instead."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Statement:
-    """One account's statement of a file: its bank, and what was read."""
+    """One account's statement in a file: its bank, and the rows and balances read."""
 
     bank: str
     read: AccountRead
@@ -71,7 +71,7 @@ class Statement:
 
 
 def read_statements(content: bytes) -> list[Statement]:
-    """The statements of a file, whichever of the two forms it has.
+    """The statements of a file in either format.
 
     Raises:
         NoStatement: it is no statement.
@@ -88,7 +88,7 @@ def read_statements(content: bytes) -> list[Statement]:
 
 
 def decoded(content: bytes) -> str:
-    """The text: what a file says of its encoding is often wrong, so that UTF-8 is tried first."""
+    """The text of a file. UTF-8 is tried first, since the encoding that a file declares is often wrong."""
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -97,7 +97,7 @@ def decoded(content: bytes) -> str:
 
 @dataclass
 class _Part:
-    """A statement of an OFX file as it is read: fields by name, rows, balances."""
+    """One statement of an OFX file while it is read: fields by name, rows, balances."""
 
     is_card: bool
     is_investment: bool
@@ -119,7 +119,7 @@ def _ofx(content: bytes) -> list[Statement]:
 
 
 def _parts(text: str) -> Iterator[_Part]:
-    """The statements of an OFX text. Values end at the next tag, whether their own is closed or not."""
+    """The statements of an OFX text. A value ends at the next tag, whether its own tag is closed or not."""
     part: _Part | None = None
     place: dict[str, str] = {}
     within = ""
@@ -200,7 +200,7 @@ def _amount(text: str) -> Decimal:
 
 
 def _day(text: str) -> date:
-    """The day in Sao Paulo of an OFX date. One without a zone is a day of the bank's own."""
+    """The day in Sao Paulo of an OFX date. A date without a zone is the bank's own day."""
     given = _DATE.match(text.strip())
     if given is None:
         raise BadRow("date_is_no_date")
@@ -217,7 +217,7 @@ def _day(text: str) -> date:
 
 
 def _past_day(day: date) -> date:
-    """The day of what a statement says happened: today at the latest, and one day for clocks that differ.
+    """A day of an event in a statement: at most one day after today, for clocks that differ.
 
     Raises:
         BadRow: no account has it, or it is to come.

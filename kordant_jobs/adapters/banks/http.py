@@ -1,6 +1,6 @@
-"""Calls of a bank provider: each within its limits, bounded in time and size; an answer is JSON with Decimal numbers.
+"""Calls to a bank provider: each within its limits of calls, time and size; answers are JSON with Decimal numbers.
 
-A status that is no success is a `BankFailed`, by the table below; an answer that is none of the contract's is one, too.
+A status other than success becomes a `BankFailed`, by the table below; so does an answer that violates its contract.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from kordant_jobs.ports import BankCalls, BankFailed
 
 LIMITS = HttpLimits(read_s=20.0, total_s=45.0, max_bytes=64 << 20, at_once=4)
 PAGES_MAX = 2_000
-"""Of one list: a million rows in pages of 500. More is a server that goes round in circles."""
+"""The most pages of one list: a million rows in pages of 500. A server that sends more repeats its pages."""
 _ALL = frozenset(range(200, 600))
 
 _CLASSES = {
@@ -37,7 +37,7 @@ _CLASSES = {
     429: (ErrorClass.TRANSIENT, "rate_limited"),
     529: (ErrorClass.TRANSIENT, "overloaded"),
 }
-"""By status; any other 5xx is transient, anything else permanent."""
+"""The failure by status. Any other 5xx is transient, any other status permanent."""
 
 MALFORMED = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 """Exceptions that reading a row raises when its fields are not what its contract says."""
@@ -46,7 +46,7 @@ T = TypeVar("T")
 
 
 def failure_of(status: int, retry_after_s: float | None) -> BankFailed:
-    """The failure that a status means."""
+    """The failure that a status stands for."""
     unknown = ErrorClass.TRANSIENT if status >= 500 else ErrorClass.PERMANENT
     error_class, code = _CLASSES.get(status, (unknown, f"http_{status}"))
     return BankFailed(error_class, code, retry_after_s=retry_after_s, refused=True)
@@ -72,7 +72,7 @@ def rows_of(
 
 
 class Unlimited:
-    """Calls under no limit: what ends a connection is never put off."""
+    """Calls without a limit: requests that end a connection are never deferred."""
 
     def one(self, endpoint: str, subject: str = "") -> AbstractAsyncContextManager[None]:
         """One call. See `ports.BankCalls`."""
@@ -81,14 +81,14 @@ class Unlimited:
 
 @dataclass(frozen=True, kw_only=True)
 class Server:
-    """One provider's server during one read. `headers` makes what goes with each request."""
+    """One provider's server during one read. `headers` makes the headers of each request."""
 
     session: Session
     base_url: str
     calls: BankCalls
     headers: Callable[[], Mapping[str, str]]
     check: Callable[[Reply, Mapping[str, str]], None] = lambda reply, sent: None
-    """Raises BankFailed for an answer that breaks a rule of the provider's own."""
+    """Raises BankFailed for an answer that breaks a rule of this provider."""
 
     async def ask(
         self,
@@ -101,7 +101,7 @@ class Server:
         body: object = None,
         accepted: frozenset[int] = frozenset({200}),
     ) -> dict[str, Any]:
-        """The object that answers; what a deletion is answered with is not read.
+        """The object in the answer. The answer to a deletion is not read.
 
         Raises:
             BankFailed: there is none.
@@ -123,7 +123,7 @@ class Server:
 
 
 def object_of(reply: Reply) -> dict[str, Any]:
-    """The JSON object of an answer; an empty one where there is no content.
+    """The JSON object of an answer; empty where there is no content.
 
     Raises:
         BankFailed: it is none.

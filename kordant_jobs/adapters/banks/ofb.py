@@ -1,5 +1,5 @@
-"""Open Finance Brasil servers: accounts 2.4 and credit cards 2.3 over mTLS, with the consent and its resources first.
-What a row means is `ofb_rows`."""
+"""Open Finance Brasil servers: accounts 2.4 and credit cards 2.3 over mTLS, after the consent and its resources.
+`ofb_rows` interprets the rows."""
 
 from __future__ import annotations
 
@@ -55,15 +55,15 @@ ACCOUNTS, CARDS, CONSENTS, RESOURCES = (
     "/open-banking/resources/v3",
 )
 RECENT = timedelta(days=6)
-"""transactions-current reaches from D-6 to today."""
+"""The days that transactions-current covers: D-6 to today."""
 LIST_EVERY = timedelta(days=8)
-"""Lists of accounts may be read four times a month."""
+"""The shortest time between two reads of the lists of accounts, which are allowed four times a month."""
 PAGE_SIZE = "1000"
 GRANT_INVALID = "grant_invalid"
 
 
 class BankDescription(BaseModel):
-    """A bank's server: a YAML list of these is KORDANT_OFB_BANKS. Paths are of PEM files."""
+    """A bank's server. KORDANT_OFB_BANKS is a YAML list of these. Paths are those of PEM files."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -116,7 +116,7 @@ class Grant:
 
 
 class OpenFinance:
-    """A client of banks' own servers."""
+    """A client for banks' own servers."""
 
     provider = Provider.OFB
 
@@ -194,7 +194,7 @@ def _server(session: Session, bank: BankDescription, token: str, calls: BankCall
 
 
 class _Reading:
-    """One pass over what a consent allows."""
+    """One pass over the data that a consent allows."""
 
     def __init__(self, server: Server, question: BankQuestion) -> None:
         self._server, self._question = server, question
@@ -202,7 +202,7 @@ class _Reading:
         self._failures = list[str]()
 
     async def consent(self, consent_id: str) -> SeenConsent:
-        """The consent, when it holds.
+        """The consent, when it is valid.
 
         Raises:
             BankFailed: it does not (yet, or any more).
@@ -227,7 +227,7 @@ class _Reading:
         return consent
 
     async def all(self, consent: SeenConsent) -> ConnectionRead:
-        """Every account that is available; one that is not is a failure of its own."""
+        """Read every available account. An unavailable account is reported as a failure of its own."""
         cursor = dict(self._question.cursor)
         if cursor.get("resources_on") != self._today.isoformat():
             resources = _objects(await self._pages(f"{RESOURCES}/resources", endpoint="resources"))
@@ -262,7 +262,7 @@ class _Reading:
         )
 
     async def _list(self, consent_id: str) -> dict[str, SeenAccount]:
-        """The accounts of a consent; the calls of each consent count by themselves."""
+        """The accounts of a consent; the limits of calls apply to each consent separately."""
         raw = await self._pages(f"{ACCOUNTS}/accounts", endpoint="accounts", subject=consent_id)
         deposits, bad = rows_of(raw, deposit_account)
         cards = list[SeenAccount]()
@@ -342,8 +342,8 @@ class _Reading:
     async def _pages(
         self, path: str, params: Mapping[str, str] | None = None, *, endpoint: str, subject: str = ""
     ) -> list[Any]:
-        """Every page. `links.next` must lead to the same list, and never back; its pagination-key goes with it, so that
-        pages do not count against the limit."""
+        """Read every page. `links.next` must lead to the same list, and never back. Its pagination-key is passed on, so
+        that further pages do not count against the limit."""
         found, seen = list[Any](), set[str]()
         asked = {**(params or {}), "page-size": PAGE_SIZE}
         for number in range(PAGES_MAX):

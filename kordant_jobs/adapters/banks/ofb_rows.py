@@ -1,8 +1,8 @@
-"""Rows of Open Finance Brasil as values: accounts, balances, limits, transactions and bills, of either version. Pure.
+"""Interprets rows of Open Finance Brasil, of both versions: accounts, balances, limits, transactions and bills. Pure.
 
-Its signs: amounts have none, `creditDebitType` gives the direction. A bill's total is the amount due. `transactionId`
-is final at once or from the next day on (`domain.finance.types.FINAL_AT_ONCE`), of a card once its bill is closed.
-Version 1 of both interfaces (dates without time, bare numbers, a textual `chargeIdentificator`) is read as well.
+Amounts have no sign; `creditDebitType` gives the direction. A bill's total is the amount due. `transactionId` is final
+at once or from the next day on (`domain.finance.types.FINAL_AT_ONCE`), for a card once its bill is closed. Version 1 of
+both interfaces (dates without time, bare numbers, a textual `chargeIdentificator`) is supported as well.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ BALANCES = (
 
 
 def deposit_account(row: Mapping[str, Any]) -> SeenAccount:
-    """A deposit account of the list.
+    """A deposit account in the list.
 
     Raises:
         BadRow: it cannot be understood.
@@ -78,7 +78,7 @@ def deposit_account(row: Mapping[str, Any]) -> SeenAccount:
 
 
 def card_account(row: Mapping[str, Any], detail: Mapping[str, Any]) -> SeenAccount:
-    """A card account of the list, with its own answer, which has the cards' last digits."""
+    """A card account in the list, with the answer of its own page, which has the cards' last digits."""
     methods = detail.get("paymentMethod")
     listed = methods if isinstance(methods, list) else [methods]
     numbers = [text_of(one.get("identificationNumber"), 100) for one in listed if isinstance(one, Mapping)]
@@ -117,7 +117,7 @@ def balances_of(data: Mapping[str, Any], now: datetime) -> list[SeenBalance]:
 
 
 def limits_of(rows: list[Mapping[str, Any]], now: datetime) -> list[SeenBalance]:
-    """Limit and use of a card: of the line over everything, the largest where there are several."""
+    """The limit and used amount of a card: of the total credit line, or the largest where there are several."""
     whole = [one for one in rows if one.get("creditLineLimitType") == "LIMITE_CREDITO_TOTAL"] or rows
     found = []
     for kind, name in ((BalanceKind.LIMIT, "limitAmount"), (BalanceKind.USED, "usedAmount")):

@@ -1,7 +1,7 @@
 """Pluggy v2: items, accounts, transactions by cursor, bills.
 
-Its signs: `type` gives the direction of a transaction; card amounts are inverted (a purchase is DEBIT and positive).
-Dates are instants; a bill's due date is a calendar day at UTC midnight. Its ids change when a row is restated.
+`type` gives the direction of a transaction; card amounts are inverted (a purchase is DEBIT and positive). Dates are
+instants; a bill's due date is a calendar day at UTC midnight. A row gets a new id when it is restated.
 """
 
 from __future__ import annotations
@@ -52,11 +52,12 @@ from kordant_jobs.domain.finance.values import (
 from kordant_jobs.ports import BankCalls, BankFailed, BankQuestion, KnownAccount
 
 OVERLAP = timedelta(minutes=15)
-"""Time before the newest `createdAt` at which the next read begins: rows are ingested while pages are read."""
+"""The time before the newest `createdAt` at which the next read starts, since rows are ingested while pages are
+read."""
 WINDOW = {AccountKind.CARD: timedelta(days=45)}
 WINDOW_ELSE = timedelta(days=10)
-"""Days that are read whole at every sync: corrections, late fields and removals show there. A card's reach back behind
-its last closing."""
+"""The days that every sync reads completely, to see corrections, late fields and removals. For a card they reach back
+before its last closing."""
 FIRST_READ = timedelta(days=365)
 IDS_MAX = 500
 
@@ -80,7 +81,7 @@ GOOD_EXECUTIONS = {"SUCCESS", "PARTIAL_SUCCESS", "CREATED", "", None}
 
 
 def check_item(item: Mapping[str, Any]) -> tuple[str, ...]:
-    """The products that an item's last update did not bring.
+    """The products that are missing from an item's last update.
 
     Raises:
         BankFailed: it cannot be read as it stands: by the table of item states.
@@ -102,7 +103,8 @@ def check_item(item: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 class Pluggy:
-    """A client of api.pluggy.ai. One key serves all processes' reads for two hours; it is renewed once when refused."""
+    """A client of api.pluggy.ai. One API key serves all reads of all processes for two hours; it is renewed once when
+    it is refused."""
 
     provider = Provider.PLUGGY
 
@@ -187,7 +189,7 @@ class Pluggy:
         since: Any,
         now: datetime,
     ) -> tuple[AccountRead, str | None]:
-        """The data read of one account, and the newest `createdAt` of it."""
+        """The read of one account, and its newest `createdAt`."""
         today = today_in(now)
         back = WINDOW.get(account.kind, WINDOW_ELSE) if since else FIRST_READ
         window = (today - back, today)
@@ -226,7 +228,7 @@ class Pluggy:
         return read, max(made, default=None, key=lambda one: instant_of(one) or now)
 
     async def _transactions(self, server: Server, params: Mapping[str, str]) -> list[Any]:
-        """All pages; `next` may be a query or a whole address, of which only the cursor is taken."""
+        """All pages. `next` may be a query or a whole address; only its cursor is used."""
         found, cursors, after = list[Any](), set[str](), None
         for _ in range(PAGES_MAX):
             asked = {**params, **({"after": after} if after else {})}

@@ -1,4 +1,5 @@
-"""Opens the providers of bank data that the settings configure; one that is off says what would turn it on."""
+"""Opens the providers of bank data that the settings configure; for each other provider it names the settings that it
+lacks."""
 
 from __future__ import annotations
 
@@ -15,14 +16,14 @@ from kordant_jobs.settings import Settings
 
 @dataclass(frozen=True, kw_only=True)
 class Banks:
-    """The providers that can be read, and why each other cannot."""
+    """The providers that can be read, and the reasons why the others cannot."""
 
     on: Mapping[Provider, Bank] = field(default_factory=dict)
     off: Mapping[Provider, str] = field(default_factory=dict)
 
 
 def open_banks(settings: Settings) -> Banks:
-    """The providers of the settings. Nothing is asked yet.
+    """The providers of the settings. Nothing is requested yet.
 
     Raises:
         SettingsError: the file of banks is none.

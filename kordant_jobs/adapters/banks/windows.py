@@ -1,4 +1,4 @@
-"""Chooses the days of an account that are read, where the list of the last days is cheap and the historic one is
+"""Chooses the days of an account to read, where the list of the last days is cheap and the historic list is
 rationed."""
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from kordant_jobs.ports import BankFailed, KnownAccount
 
 HISTORY = timedelta(days=364)
 HISTORIC_EVERY = timedelta(days=8)
-"""Four times a month at most."""
+"""The shortest time between two historic reads: four a month."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Windows:
-    """Reads of one account. `recent` are the days that the cheap list reaches back; `cursor` is kept up to date: the
-    last day that was read, and the last historic read."""
+    """The reads of one account. `recent` is the time that the cheap list covers; `cursor` is updated: the last day
+    read, and the last historic read."""
 
     provider_id: str
     known: KnownAccount | None
@@ -27,8 +27,8 @@ class Windows:
     recent: timedelta
 
     def choose(self) -> tuple[date, bool]:
-        """The first day to read, and whether that takes the historic list: the first time, after a silence longer than
-        the cheap list reaches, and now and then while an older row is not final."""
+        """The first day to read, and whether that takes the historic list: the first time, after a gap longer than the
+        cheap list covers, and at intervals while an older row is not final."""
         last, historic = self.cursor.get(self.provider_id), self.cursor.get(f"history {self.provider_id}")
         if self.known is None or not isinstance(last, str):
             return self.today - HISTORY, True
@@ -40,8 +40,8 @@ class Windows:
         return max(min(date.fromisoformat(last), waiting) - self.recent, self.today - HISTORY), True
 
     async def read(self, fetch: Callable[[date, bool], Awaitable[list[Any]]]) -> tuple[list[Any], date]:
-        """The rows that `fetch` gives for a first day (True: by the historic list), and that day. Where the month's
-        historic reads are used up only the last days are read, and the gap stays to be read later.
+        """The rows that `fetch` returns for a first day (True: from the historic list), and that day. When the month's
+        historic reads are used up, only the last days are read, and the gap remains for a later read.
 
         Raises:
             BankFailed: they could not be read.

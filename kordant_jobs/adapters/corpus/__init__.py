@@ -1,7 +1,8 @@
-"""The corpus: ingested dumps, sorted by blind index. Nothing in it is readable without the master key.
+"""The corpus: ingested dumps, sorted by blind index. It cannot be read without the master key.
 
-One folder a dump, one file a shard of it (`shards`), written through runs that survive a crash (`writing`), in a local
-folder or wherever fsspec reaches. A dump is there whole or not at all: its `meta.json` is written last.
+Each dump has a folder, each shard of it a file (`shards`), written through runs that survive a crash (`writing`), in a
+local folder or any store that fsspec supports. A dump is in the corpus completely or not at all: its `meta.json` is
+written last.
 """
 
 from kordant_jobs.adapters.corpus.place import SECRETS, Corpus, CorpusSize, open_corpus

@@ -1,6 +1,6 @@
-"""Compiles the loops that reading, keeping and looking up a dump need, so that no scan waits for a compiler.
+"""Compiles the loops that read, store and look up a dump, so that no scan waits for the compiler.
 
-Set-up runs it once, as a module. A loop that is not compiled then is when it is first needed.
+Set-up runs this module once. A loop that it misses is compiled when it is first used.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LIMITS = DumpLimits(max_bytes=1 << 20, max_ratio=200)
 
 
 def samples() -> dict[str, str]:
-    """A small dump in each form that has loops of its own, by file name."""
+    """A small dump, by file name, for each format with its own loops."""
     forms = {
         "combo.txt": ("", "{mail}:{secret}\n"),
         "names.txt": ("", "{name}:{secret}\n"),
@@ -40,7 +40,7 @@ def samples() -> dict[str, str]:
 
 
 def compile_all(folder: Path) -> None:
-    """Read, keep and look up the samples, in `folder`."""
+    """Read, store and look up the samples, in `folder`."""
     from kordant_jobs.adapters.kernels.members import Members
 
     blinder, corpus = Blinder(BlindingKey(key=bytes(32))), Corpus(folder / "corpus")

@@ -1,4 +1,4 @@
-"""The place of the corpus, a local folder or an address that fsspec knows (s3://…), and look-ups in it."""
+"""The corpus in its place, a local folder or an address that fsspec supports (s3://…), and look-ups in it."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from kordant_jobs.errors import PermanentError, SettingsError, TransientError
 from kordant_jobs.settings import Settings
 
 SECRETS = pl.Enum([kind.value for kind in (SecretKind.MENTIONED, SecretKind.NONE, SecretKind.HASHED, SecretKind.CLEAR)])
-"""In rising order, as the codes 0 to 3 in the shards."""
+"""The kinds of secret in rising order, for the codes 0 to 3 in the shards."""
 SITES_MAX = 20
-"""Most sites of one person that are reported."""
+"""The most sites of one person that are returned."""
 FOUND = pl.Schema({"item_id": pl.String(), "line": pl.UInt64(), "occurrences": pl.UInt32(), "secret": SECRETS})
 
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusSize:
-    """The size of the corpus, and of what was begun in it and not ended."""
+    """The size of the corpus, and of unfinished drafts."""
 
     dumps: int
     records: int
@@ -48,7 +48,8 @@ def open_corpus(settings: Settings) -> Corpus:
 
 
 class Corpus:
-    """The corpus in one place. `work` is a local folder for dumps on their way in; beside a local corpus by default."""
+    """The corpus in one place. `work` is a local folder for dumps being written; by default it is beside a local
+    corpus."""
 
     def __init__(self, place: Path | str, *, work: Path | None = None) -> None:
         """Raises SettingsError when the address needs a library that is not installed."""
@@ -62,7 +63,8 @@ class Corpus:
         self._work = work or Path(place) / ".drafts"
 
     def write(self, dump_id: UUID, *, origin: str, **options: int) -> CorpusWriter:
-        """Write a dump, or go on with it. One writer a dump at a time: the caller holds its lock."""
+        """A writer for a dump; it continues an interrupted one. There is one writer for each dump at a time: the caller
+        holds the dump's lock."""
 
         def put(name: str, arrays: Sequence[npt.NDArray[Any]]) -> None:
             self._put(f"{self._root}/{dump_id}", name, arrays)
@@ -96,10 +98,8 @@ class Corpus:
         return self.facts(dump_id) is not None
 
     def adopt(self, dump_id: UUID) -> None:
-        """Bring in a dump that an earlier version left here as Parquet (line, blind_index, secret), if it did so.
-
-        The caller holds the dump's lock. Safe to repeat.
-        """
+        """Convert a dump that an earlier version stored as Parquet (line, blind_index, secret), if there is one. The
+        caller holds the dump's lock. Safe to repeat."""
         parts = sorted((Path(self._root) / str(dump_id)).glob("part-*.parquet")) if not self._remote else []
         if not parts or self.has(dump_id):
             return
@@ -114,7 +114,7 @@ class Corpus:
             part.unlink()
 
     def dumps(self) -> list[UUID]:
-        """The dumps that are there, whole."""
+        """The complete dumps in the corpus."""
         paths = self._files.glob(f"{self._root}/*/meta.json")
         return sorted(UUID(path.rsplit("/", 2)[1]) for path in paths)
 
@@ -131,8 +131,8 @@ class Corpus:
         )
 
     def find(self, dump_id: UUID, items: Items, *, share: tuple[int, int] = (0, 1)) -> pl.DataFrame:
-        """The items that a dump names: item_id, line (the first that names it), occurrences (lines that do), secret
-        (the strongest that stood beside it), by item_id. `share` (k, n) reads every n-th shard only, from the k-th on.
+        """The items that a dump names: item_id, line (the first with the item), occurrences (lines with it), secret
+        (the strongest beside it), sorted by item_id. `share` (k, n) reads only every n-th shard, from the k-th on.
 
         Raises:
             PermanentError: the dump is not in the corpus, or damaged.
@@ -146,8 +146,8 @@ class Corpus:
         return pl.concat([pl.DataFrame(schema=FOUND), *parts]).sort("item_id")
 
     def sites(self, dump_id: UUID, items: Items) -> pl.DataFrame:
-        """The sites where the items that a dump names logged in, by stealer logs: item_id, sites (at most `SITES_MAX`
-        hosts, in their order). Items without any are left out."""
+        """The sites where items logged in, for a dump of stealer logs: item_id, sites (at most `SITES_MAX` hosts,
+        sorted). Items without sites are left out."""
         wanted = pl.DataFrame({"item_id": items.ids, "low": items.index[:, 0], "high": items.index[:, 1]})
         parts = [pl.DataFrame(schema={"item_id": items.ids.dtype, "site": pl.String})]
         for name in sorted(self._files.glob(f"{self._root}/{dump_id}/*.sites.parquet")):
@@ -193,7 +193,7 @@ class Corpus:
             raise PermanentError(f"a shard of dump {dump_id} is missing. Ingest the dump again.") from None
 
     def remove(self, dump_id: UUID) -> None:
-        """Take a dump out, and what was begun of it."""
+        """Remove a dump, and its unfinished draft."""
         shutil.rmtree(self._work / str(dump_id), ignore_errors=True)
         if self._files.exists(f"{self._root}/{dump_id}"):
             self._files.rm(f"{self._root}/{dump_id}", recursive=True)

@@ -25,20 +25,20 @@ Words = npt.NDArray[np.uint64]
 
 MAGIC = int.from_bytes(b"KORDANTX", "little")
 VERSION = 2
-"""Since 2 a place has three bits of secret, which may be 'mentioned'; shards of 1 are read as they are."""
+"""Since version 2 a place has three bits of secret, which may be 'mentioned'; shards of version 1 are still read."""
 _SECRET_BITS = {1: 2, VERSION: 3}
 HEADER_WORDS = 8
 SHARD_RECORDS = 2 << 20
-"""About so many records a shard: 25 MB, and 100 MB while it is made."""
+"""The approximate number of records in a shard: 25 MB, and 100 MB while it is made."""
 MAX_SHARD_BITS = 8
 BUCKET_RECORDS = 64
 NARROW_LINES = 1 << 29
-"""Below so many lines, line and secret fit 32 bits."""
+"""The number of lines below which line and secret fit into 32 bits."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cut:
-    """The partition of a dump of so many records: 2^shard_bits files of 2^bucket_bits buckets."""
+    """The partition of a dump: 2^shard_bits files of 2^bucket_bits buckets."""
 
     shard_bits: int
     bucket_bits: int
@@ -50,7 +50,7 @@ class Cut:
 
 
 def cut_of(records: int, shard_records: int = SHARD_RECORDS) -> Cut:
-    """The cut for a dump.
+    """The partition for a dump with this number of records.
 
     >>> cut_of(100_000_000)
     Cut(shard_bits=6, bucket_bits=14)
@@ -62,7 +62,7 @@ def cut_of(records: int, shard_records: int = SHARD_RECORDS) -> Cut:
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """One shard, opened: in memory, or mapped from its file so that only the parts in use are read."""
+    """An open shard: in memory, or mapped from its file so that only the parts in use are read."""
 
     shard_bits: int
     bucket_bits: int
@@ -74,7 +74,7 @@ class Shard:
 
 
 def made(low: Words, high: Words, place: Words, cut: Cut) -> list[npt.NDArray[Any]]:
-    """The arrays of which a shard's file consists, from its records in any order."""
+    """The arrays of a shard's file, from its records in any order."""
     from kordant_jobs.adapters.kernels.runs import SECRET_BITS, order
 
     count = len(low)
@@ -117,20 +117,20 @@ def opened(data: npt.NDArray[np.uint8]) -> Shard:
 
 @dataclass(frozen=True, kw_only=True)
 class Items:
-    """Watched items, in the order of their blind indexes; made once for many dumps."""
+    """Watched items, sorted by blind index; made once for many dumps."""
 
     ids: pl.Series
     index: Words
 
     @classmethod
     def of(cls, frame: pl.DataFrame) -> Items:
-        """From the columns `item_id` and `blind_index` (16 bytes each)."""
+        """The items of a frame with `item_id` and `blind_index` (16 bytes each)."""
         index = np.frombuffer(b"".join(frame["blind_index"].to_list()), np.uint64).reshape(-1, 2)
         by_index = np.argsort(index[:, 0])
         return cls(ids=frame["item_id"].gather(by_index), index=np.ascontiguousarray(index[by_index]))
 
     def of_shard(self, shard: int, shard_bits: int) -> slice:
-        """Those that a shard may hold."""
+        """The slice of the items that a shard may hold."""
         if not shard_bits:
             return slice(0, len(self.index))
         bounds = np.array([shard << (64 - shard_bits), ((shard + 1) << (64 - shard_bits)) - 1], np.uint64)

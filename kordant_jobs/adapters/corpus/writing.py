@@ -1,8 +1,8 @@
-"""A dump on its way into the corpus: runs on the local disk, then shards where the corpus is.
+"""Writes a dump to the corpus: runs on the local disk, then shards in the place of the corpus.
 
-Records are gathered into runs of some millions. A run is written, brought to the disk, and counts once the line about
-it stands in the journal; so after a crash, the next writer of the same dump continues behind the last one. Shards are
-made from all runs, each once; `meta.json` comes last and makes the dump part of the corpus.
+Records are gathered into runs of some millions. A run is written and flushed to the disk, and counts once its line is
+in the journal; so after a crash, the next writer of the same dump continues after the last one. Shards are made from
+all runs, each once; `meta.json` is written last and makes the dump part of the corpus.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from kordant_jobs.adapters.dumps.model import BlindBatch
 from kordant_jobs.errors import DumpUnreadable
 
 RUN_RECORDS = 2 << 20
-"""A run takes 24 bytes a record, twice while it is put in order."""
+"""The records of a run. A run takes 24 bytes for each, twice while it is sorted."""
 _JOURNAL, _ORIGIN, _SITES = "journal", "origin.json", ".sites.parquet"
 
 Words = npt.NDArray[np.uint64]
 Put = Callable[[str, Sequence[npt.NDArray[Any]]], None]
-"""Writes arrays, one behind the other, under a name in the dump's folder of the corpus: all of it or nothing."""
+"""Writes arrays, one after the other, under a name in the dump's folder of the corpus: completely or not at all."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """The facts of a dump that was read so far, or in all."""
+    """The facts of a dump, up to the block read last."""
 
     blocks: int = 0
     lines: int = 0
@@ -44,7 +44,7 @@ class Facts:
     bad_lines: Mapping[str, int] = field(default_factory=dict)
 
     def with_batch(self, batch: BlindBatch) -> Facts:
-        """And one more block."""
+        """The facts after one more block."""
         bad = dict(self.bad_lines)
         for reason, count in batch.bad_lines.items():
             bad[reason] = bad.get(reason, 0) + count
@@ -57,10 +57,8 @@ class Facts:
 
 
 class CorpusWriter:
-    """Takes one dump's blocks; they are in the corpus when the `with` block ends without an error.
-
-    `done` says how far an earlier writer came: go on behind its blocks. After `DumpUnreadable` nothing is kept.
-    """
+    """Receives one dump's blocks; they are in the corpus when the `with` block ends without an error. `done` has the
+    facts that an earlier writer reached: continue after its blocks. After `DumpUnreadable` nothing is kept."""
 
     def __init__(
         self,
@@ -71,7 +69,7 @@ class CorpusWriter:
         run_records: int = RUN_RECORDS,
         shard_records: int = SHARD_RECORDS,
     ) -> None:
-        """`origin` stands for the file, the key and how it is read: what was begun of another one is dropped."""
+        """`origin` identifies the file, the key and the way of reading: a draft with another one is dropped."""
         self._draft, self._put = draft, put
         self._run_records, self._shard_records = run_records, shard_records
         self._runs: list[tuple[str, list[int]]] = []
@@ -86,7 +84,7 @@ class CorpusWriter:
         return self
 
     def ends_run(self, batch: BlindBatch) -> bool:
-        """True when with this block a run is full and counts: a later writer continues behind it."""
+        """True when this block fills a run, so that a later writer would continue after it."""
         return self._records + len(batch.line) >= self._run_records
 
     def add(self, batch: BlindBatch) -> None:
@@ -99,7 +97,7 @@ class CorpusWriter:
 
     @property
     def so_far(self) -> Facts:
-        """Everything that was added, by whomever."""
+        """The facts of all blocks added so far, by this writer and earlier ones."""
         return self._so_far
 
     def tell(self, **facts: Any) -> None:
@@ -166,7 +164,7 @@ class CorpusWriter:
         self._runs.append((name, bounds.tolist()))
 
     def _write_sites(self, run: str, index: Words, line: Words, sites: Sequence[pl.DataFrame]) -> None:
-        """Write the sites where those of a run logged in, by blind index, where the dump gives sites."""
+        """Write the sites of a run's records, by blind index, where the dump has sites."""
         if not sites:
             return
         who = pl.DataFrame({"line": line, "low": index[:, 0], "high": index[:, 1]})
@@ -190,12 +188,12 @@ class CorpusWriter:
 
 
 def shard_name(shard: int) -> str:
-    """The file of a shard."""
+    """The file name of a shard."""
     return f"shard-{shard:03d}"
 
 
 def write_whole(path: Path, arrays: Sequence[npt.NDArray[Any]]) -> None:
-    """Write arrays to a file, brought to the disk and then renamed into place."""
+    """Write arrays to a file that is flushed to the disk and then renamed."""
     half = path.with_name(f".{path.name}.part")
     with half.open("wb") as file:
         for array in arrays:

@@ -1,4 +1,4 @@
-"""County records: drivers by kind of server, counties as YAML files, and what their rows mean."""
+"""County records: drivers by kind of server, counties as YAML files, and the meaning of their rows."""
 
 from kordant_jobs.adapters.counties.registry import Counties, open_counties
 

@@ -1,4 +1,5 @@
-"""Asking a county's server: bounded in time and size, few retries, and an error that comes with status 200 is one."""
+"""Requests to a county's server: limited in time and size, with few retries. An error sent with status 200 is an
+error."""
 
 from __future__ import annotations
 
@@ -13,21 +14,21 @@ from kordant_jobs.adapters.sources.http import HttpLimits, Reply, SourceFailed, 
 from kordant_jobs.domain.darkwatch.exposures import UnknownReason
 
 PATIENCE = (0.5, 2.0)
-"""Seconds before the second and third attempt after a hiccup (reset, 500, 429, still processing). A server that is too
-slow is not asked again: two minutes are lost already, and the next scan asks."""
+"""Seconds before the second and third attempt after a short failure (reset, 500, 429, still processing). A time-out is
+not retried: two minutes are lost already, and the next scan reads again."""
 RETRY_AFTER_MOST_S = 10.0
-"""A server that asks for more is not waited for: the read fails, and the next scan asks again."""
+"""The longest wait that a server may ask for. Beyond it the read fails, and the next scan reads again."""
 _HICCUPS = frozenset({UnknownReason.UNAVAILABLE, UnknownReason.RATE_LIMITED, UnknownReason.UNREACHABLE})
 _PAGE_LIMITS = HttpLimits(read_s=30.0, total_s=120.0, max_bytes=256 << 20, at_once=1)
 
 
 class TooMuchAtOnce(SourceFailed):
-    """The server could not make so large a page in its time: ask for less."""
+    """The server could not make so large a page within its time limit; ask for a smaller one."""
 
 
 @dataclass
 class Server:
-    """One county's server. `requests` counts what was sent; `pause` waits, and is the test's to replace."""
+    """One county's server. `requests` counts the requests sent. `pause` waits; tests replace it."""
 
     headers: Mapping[str, str] = field(default_factory=dict)
     limits: HttpLimits = _PAGE_LIMITS
@@ -36,7 +37,7 @@ class Server:
     requests: int = 0
 
     def ask(self, url: str, params: Mapping[str, str], *, post: bool = False, body: Any = None) -> Any:
-        """The JSON that answers, and no error in it.
+        """The JSON of the answer, checked for an error in it.
 
         Raises:
             TooMuchAtOnce: a smaller page may work.
@@ -101,7 +102,8 @@ def _refusal(reply: Reply, value: Any) -> SourceFailed:
 
 
 def _error_in(error: Any) -> SourceFailed:
-    """ArcGIS says its errors with status 200: 498 and 499 want a token, 500 may pass."""
+    """The failure that an ArcGIS error means, which comes with status 200: 498 and 499 ask for a token, 500 may
+    pass."""
     code = error.get("code") if isinstance(error, dict) else None
     if code in {498, 499, 403}:
         return SourceFailed(UnknownReason.FORBIDDEN)

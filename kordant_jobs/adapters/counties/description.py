@@ -1,4 +1,4 @@
-"""A county's YAML file: where its records are, which columns mean what, how late it may be. Checked with the line."""
+"""A county's YAML file: its server, its tables and the meaning of their columns, its latency. Errors name the line."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Driver(StrEnum):
 
 
 class Capability(StrEnum):
-    """The kind of facts that a county's records hold. What is not among them is never called clean."""
+    """The kinds of facts that a county's records hold. A kind that is not listed is never reported as clean."""
 
     DEED = "deed"
     LIEN = "lien"
@@ -60,7 +60,7 @@ class _Strict(BaseModel):
 
 
 class Column(_Strict):
-    """The place of one meaning: one column, or several joined; `split` divides a cell into several values."""
+    """The source of one meaning: one column, or several joined. `split` divides a cell into several values."""
 
     of: tuple[str, ...]
     split: str | None = Field(None, min_length=1)
@@ -78,7 +78,7 @@ MEANINGS: Mapping[TableKind, tuple[frozenset[str], frozenset[str]]] = {
     TableKind.PARTIES: (frozenset({"key", "side", "name"}), frozenset()),
     TableKind.REFERENCES: (frozenset({"key", "refers_to"}), frozenset()),
 }  # fmt: skip
-"""The meanings that a kind of table must have, and those that it may."""
+"""By kind of table: the meanings that it must have, and those that it may have."""
 
 
 class TableDescription(_Strict):
@@ -110,12 +110,12 @@ class TableDescription(_Strict):
 
     @property
     def key(self) -> str:
-        """The column that orders the rows of documents."""
+        """The column that the rows of documents are ordered by."""
         return self.columns["key"].of[0]
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every column that is asked for."""
+        """Every column that is requested."""
         found = [name for column in self.columns.values() for name in column.of]
         return tuple(dict.fromkeys([*found, *([self.watermark] if self.watermark else [])]))
 
@@ -132,8 +132,8 @@ class AddressTable(TableDescription):
 
 
 class OwnerRoll(TableDescription):
-    """The county's owner roll: a row a parcel (with a column `year`: and year, of which the newest counts), with its
-    owners, where its tax bills go, and perhaps its own address."""
+    """The county's owner roll: one row for each parcel with its owners, the address of its tax bills, and perhaps its
+    own address. With a column `year` there is one row for each parcel and year; the newest year counts."""
 
     refresh_days: int = Field(7, ge=1, description="how often each watched parcel is asked for")
     whole: bool = Field(False, description="its parcels cannot be asked for one by one: all of it is read")
@@ -149,12 +149,12 @@ class OwnerRoll(TableDescription):
 
     @property
     def key(self) -> str:
-        """The column that orders its rows."""
+        """The column that its rows are ordered by."""
         return self.columns["parcel"].of[0]
 
 
 class FixedWidth(_Strict):
-    """A column of a fixed-width file: from (counted from 1) and to, both included."""
+    """A column of a fixed-width file: its first and last character, both included, counted from 1."""
 
     name: str
     first: int = Field(ge=1)
@@ -181,7 +181,8 @@ Codes = Annotated[
     Discriminator(lambda given: "table" if isinstance(given, dict) else "name"),
 ]
 REREAD_DAYS = 7
-"""So long it takes at most to find what was loaded or corrected behind a watermark that is a day of recording."""
+"""The default days after which everything is read again, to find rows loaded or corrected behind a watermark that is a
+recording day."""
 _FORMAT_LETTERS = frozenset("aAbBdjmyY%")
 _LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -294,19 +295,19 @@ class County(_Strict):
 
     @property
     def whole_read_days(self) -> int | None:
-        """The days after which all of it is read again; None: never."""
+        """The days after which the whole county is read again; None: never."""
         if self.reread_days is not None or self.driver is Driver.FILES:
             return self.reread_days
         return REREAD_DAYS if any(map(self.overlap_days, self.tables)) else None
 
     def parcel_number(self, raw: str) -> str | None:
-        """The canonical number of a parcel that this county may have, None when `raw` is none."""
+        """The canonical number of a parcel that this county may have; None when `raw` is not one."""
         found = normalise_parcel(self.parcel, raw)
         return found if found and (not self.parcel_pattern or re.fullmatch(self.parcel_pattern, found)) else None
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of all that decides how its rows are understood: with another one everything is read again."""
+        """A hash of all settings that decide how the rows are understood. When it changes, everything is read again."""
         beside = {"name", "people", "latency_days", "reread_days", "capabilities", "recorder_url", "addresses"}
         said = f"{self.model_dump_json(exclude=beside)} {sorted(self.code_table.items())}"
         return hashlib.sha256(said.encode()).hexdigest()[:16]
@@ -325,7 +326,7 @@ class County(_Strict):
 
     @cached_property
     def code_table(self) -> CodeTable:
-        """The effects of its document types.
+        """The effects of the county's document types.
 
         Raises:
             SettingsError: there is no such table.
@@ -353,7 +354,7 @@ def _is_address(url: str) -> bool:
 
 
 def read_county(text: str, where: str) -> County:
-    """The county that a YAML text describes. Every value is read as text (a code `NO` is no truth value).
+    """The county that a YAML text describes. Every value is read as text (a code `NO` is no boolean).
 
     Raises:
         SettingsError: the text names the line and what to write there.
@@ -385,7 +386,7 @@ def read_county(text: str, where: str) -> County:
 
 
 def _meant(error: ErrorDetails, said: str) -> str:
-    """The text of an error; of a name that means nothing, which one is nearest."""
+    """The text of a validation error; for an unknown name, with the closest known one."""
     if error["type"] != "extra_forbidden":
         return said
     near = difflib.get_close_matches(str(error["loc"][-1]), {*County.model_fields, *TableDescription.model_fields}, 1)
@@ -393,7 +394,7 @@ def _meant(error: ErrorDetails, said: str) -> str:
 
 
 def _twice(node: Any, done: set[int] | None = None) -> Any:
-    """The first key, at any depth, that its mapping has already; None: there is none."""
+    """The first key, at any depth, that occurs twice in its mapping; None: there is none."""
     done = set() if done is None else done
     if id(node) in done:  # an alias
         return None
@@ -406,7 +407,7 @@ def _twice(node: Any, done: set[int] | None = None) -> Any:
 
 
 def _line_of(node: Any, path: list[Any]) -> int:
-    """The line, from 1, of the deepest part of `path` that the text has."""
+    """The line, from 1, of the deepest part of `path` that exists in the text."""
     line = 1
     for part in path:
         if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):

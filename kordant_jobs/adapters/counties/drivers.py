@@ -1,8 +1,8 @@
-"""Reading tables of counties in windows: ranges of documents' keys, each read whole in pages as large as allowed.
+"""Reads tables of counties in windows: ranges of documents' keys, each read completely in pages as large as allowed.
 
 Pages go by key (document, row) and never by offset, so that rows that move while pages are read are neither lost nor
-counted twice. What changes behind the reader has a watermark later than the newest one at the beginning of the read,
-and comes with the next. Every page is checked to be rows.
+counted twice. A row that changes during a read gets a watermark later than the newest one at the start of the read, so
+that the next read brings it. Every page is checked to be rows.
 """
 
 from __future__ import annotations
@@ -25,18 +25,17 @@ Row = Mapping[str, Any]
 Place = tuple[str, str]
 """The place of a row in its table's order: the document's key, and the row's own id."""
 ADDRESSES_MAX = 200
-"""Rows of addresses that are ranked for one question."""
+"""The most address rows that are ranked for one query."""
 KEYS_AT_ONCE = 50
-"""Keys in one request for the rows of documents: an address should stay below 2 kB."""
+"""Keys in one request for the rows of documents: the request's URL should stay below 2 kB."""
 PAGE_LEAST = 500
 _LAST = 1 << 62
-"""No row's id is higher."""
+"""Higher than any row's id."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
-    """The rows to read of a table: at or after a watermark; of documents after one key and up to another; or of
-    these."""
+    """The rows of a table to read: at or after a watermark, after one key and up to another, or of these documents."""
 
     since: str | None = None
     after: str | None = None
@@ -46,7 +45,8 @@ class Span:
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """The rows of whole documents, by table. `upto`: the key of the last; None: there are no more windows."""
+    """The rows of whole documents, by table. `upto` is the key of the last document; None: there are no more
+    windows."""
 
     rows: dict[TableKind, list[Row]]
     upto: str | None
@@ -79,7 +79,7 @@ def day_of_mark(mark: str) -> date | None:
 
 
 def mark_like(mark: str, day: date) -> str:
-    """A day, written as a watermark is.
+    """A day in the format of another watermark.
 
     >>> mark_like("2026-11-20T00:00:00.000", date(2026, 11, 1)), mark_like("1795132800000", date(2026, 11, 20))
     ('2026-11-01', '1795132800000')
@@ -89,7 +89,7 @@ def mark_like(mark: str, day: date) -> str:
 
 
 def is_before(mark: str, other: str) -> bool:
-    """True when one watermark is older than another of its table.
+    """True when one watermark is older than another of the same table.
 
     >>> is_before("9", "10"), is_before("2026-11-20", "2026-11-19T00:00:00")
     (True, False)
@@ -99,16 +99,16 @@ def is_before(mark: str, other: str) -> bool:
 
 
 def is_future(mark: str, today: date) -> bool:
-    """True when a watermark is of a day that has not come; a clock a time zone ahead is right."""
+    """True when a watermark's day has not come; one day ahead is allowed for time zones."""
     day = day_of_mark(mark)
     return day is not None and day > today + timedelta(days=1)
 
 
 class TableReader(ABC):
-    """One county's tables at its server. A driver says how rows are asked for; windows and pages are made here."""
+    """Reads one county's tables from its server. A driver makes the requests; windows and pages are made here."""
 
     own_id: str = ""
-    """The column that a source gives every row by itself."""
+    """The column with the id that the source itself gives every row."""
 
     def __init__(self, county: County, server: Server) -> None:
         self.county = county
@@ -120,7 +120,7 @@ class TableReader(ABC):
 
     @abstractmethod
     def freshness(self) -> str:
-        """The source's state by its own report: the same text again means that nothing is new.
+        """The source's state by its own report. When the text is the same as before, nothing is new.
 
         Raises:
             SourceFailed: it did not say.
@@ -128,7 +128,7 @@ class TableReader(ABC):
 
     @abstractmethod
     def query(self, table: TableDescription, where: str, order: str, limit: int) -> tuple[list[Row], bool]:
-        """The first rows that fit, in this order, and whether there are more.
+        """The first rows that match, in this order, and whether there are more.
 
         Raises:
             SourceFailed: they could not be had.
@@ -139,16 +139,16 @@ class TableReader(ABC):
         return table.row_id or self.own_id
 
     def columns(self, table: TableDescription) -> tuple[str, ...]:
-        """Every column that is asked for."""
+        """Every column that is requested."""
         return tuple(dict.fromkeys([self.row_id(table), *table.names]))
 
     def literal(self, table: TableDescription, column: str, value: str) -> str:
-        """A value as the source's SQL writes it."""
+        """A value as a literal of the source's SQL."""
         return _quoted(value)
 
     def newest(self, kind: TableKind, *, today: date) -> str | None:
-        """The newest watermark at the source that is no later than today; None where it has none. A row that a clerk
-        dated into the year 2102 would hide all that comes after it.
+        """The newest watermark at the source that is no later than today; None where there is none. A row dated 2102 by
+        mistake would otherwise hide everything recorded after it.
 
         Raises:
             SourceFailed: it could not be had.
@@ -166,8 +166,8 @@ class TableReader(ABC):
         return mark_of(rows[0], table) if rows else None
 
     def windows(self, since: Mapping[str, str], after: str | None) -> Iterator[Window]:
-        """The documents of which a row has one of the watermarks `since` or a later one (none given: all), from the
-        key `after` on. There is at least one window.
+        """The documents with a row whose watermark is one of `since` or later (all documents where `since` is empty),
+        from the key `after` on. There is at least one window.
 
         Raises:
             SourceFailed: a page could not be had. What came before is not the whole.
@@ -194,7 +194,7 @@ class TableReader(ABC):
             after = upto
 
     def pages(self, table: TableDescription, span: Span) -> Iterator[tuple[list[Row], bool]]:
-        """The rows of a span, ordered by document and row, a page after the other, and whether more follow."""
+        """The rows of a span, ordered by document and row, one page at a time, each with whether more follow."""
         row_id, last = self.row_id(table), None
         while True:
             rows, more = self.page(table, span, last)
@@ -239,7 +239,7 @@ class TableReader(ABC):
         return [row for part in parts for rows, _ in self.pages(table, Span(keys=part)) for row in rows]
 
     def rows_at(self, table: AddressTable, query: AddressQuery) -> list[Row]:
-        """Some rows of the county's addresses that the query may mean, and others.
+        """Rows of the county's addresses that the query may mean. Some others are among them.
 
         Raises:
             SourceFailed: they could not be had.
@@ -252,7 +252,7 @@ class TableReader(ABC):
 
 
 def _rows(value: Any, table: TableDescription) -> list[Row]:
-    """The rows of an answer, proved to be some: a list of objects of which one has a column that was asked for."""
+    """The rows of an answer, after checking that it is a list of objects of which one has a requested column."""
     if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
         raise SourceFailed(UnknownReason.UNREADABLE)
     if value and not any(name in row for row in value for name in table.names):
@@ -265,12 +265,12 @@ def _quoted(text: str) -> str:
 
 
 class Socrata(TableReader):
-    """SODA 2.1, or SODA3 where the county says so. Null columns are missing in a row; numbers are strings."""
+    """SODA 2.1, or SODA3 where the county uses it. Null columns are missing in a row; numbers are strings."""
 
     own_id = ":id"
 
     def freshness(self) -> str:
-        """The last change of the rows of every table."""
+        """The last change of the rows of each table."""
         said = []
         for table in self.county.tables.values():
             view = self.server.ask(f"{self.county.url}/api/views/{table.dataset}.json", {})
@@ -333,7 +333,7 @@ class Arcgis(TableReader):
         return value
 
     def row_id(self, table: TableDescription) -> str:
-        """See `TableReader`. The layer names it."""
+        """See `TableReader`. The layer's metadata names the column."""
         layer = self._layer(table)
         named = layer.get("objectIdField") or layer.get("objectIdFieldName")
         ids = [one["name"] for one in layer["fields"] if one.get("type") == "esriFieldTypeOID"]
@@ -346,14 +346,14 @@ class Arcgis(TableReader):
         return min(table.page, int(self._layer(table).get("maxRecordCount") or 1000))
 
     def literal(self, table: TableDescription, column: str, value: str) -> str:
-        """As the type of the field wants it; a date, which is milliseconds since 1970, as SQL's literal."""
+        """A literal of the field's type. A date, which comes as milliseconds since 1970, becomes a SQL timestamp."""
         kind = next((one.get("type") for one in self._layer(table)["fields"] if one.get("name") == column), None)
         if kind == "esriFieldTypeDate" and value.lstrip("-").isdecimal():
             return f"TIMESTAMP '{datetime.fromtimestamp(int(value) / 1000, UTC):%Y-%m-%d %H:%M:%S}'"
         return value if kind not in {None, "esriFieldTypeString", "esriFieldTypeDate"} else _quoted(value)
 
     def newest(self, kind: TableKind, *, today: date) -> str | None:
-        """See `TableReader`. A layer without pagination has no order: it is read whole each time."""
+        """See `TableReader`. A layer without pagination has no order, so it is read completely each time."""
         return super().newest(kind, today=today) if self._is_paged(self.county.tables[kind]) else None
 
     def query(self, table: TableDescription, where: str, order: str, limit: int) -> tuple[list[Row], bool]:
@@ -364,7 +364,7 @@ class Arcgis(TableReader):
         return rows, more or len(rows) >= most
 
     def page(self, table: TableDescription, span: Span, last: Place | None) -> tuple[list[Row], bool]:
-        """See `TableReader`. Of a layer without pagination the keys are listed first: it gives rows by ids."""
+        """See `TableReader`. For a layer without pagination the keys are listed first, then rows are read by id."""
         if self._is_paged(table):
             return super().page(table, span, last)
         most, found = self._most(table), self._keys(table)
@@ -402,7 +402,7 @@ class Arcgis(TableReader):
 
     @staticmethod
     def features_of(table: TableDescription, value: Mapping[str, Any]) -> tuple[list[Row], bool]:
-        """The rows of an answer, and whether it left some out.
+        """The rows of an answer, and whether the server left some out.
 
         Raises:
             SourceFailed: there are none in it.
@@ -418,7 +418,7 @@ class Arcgis(TableReader):
 
 
 class Carto(TableReader):
-    """CARTO's SQL interface. It says its time-out as 429 or 400: then the page is halved."""
+    """CARTO's SQL interface. It reports its time-out with status 429 or 400; the page is then halved."""
 
     own_id = "cartodb_id"
     _limit: int | None = None

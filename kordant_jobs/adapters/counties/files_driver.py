@@ -26,14 +26,16 @@ from kordant_jobs.domain.property.addresses import AddressQuery, normalise_addre
 BYTES_MAX = 16 << 30
 """Most bytes that one file may unpack to."""
 BYTES_AT_ONCE = 16 << 20
-"""So much of the files is held at once; with the documents made of it, it takes about fifteen times as much memory."""
+"""The bytes of files that are parsed at a time. With the documents made of them they need about fifteen times as much
+memory."""
 _GZIP_RATIO = 8
 _DAMAGED = (OSError, EOFError, zipfile.BadZipFile, gzip.BadGzipFile, UnicodeDecodeError, csv.Error, RuntimeError,
             zlib.error)  # fmt: skip
 
 
 class Files(TableReader):
-    """The files of one county: those whose names fit a table's pattern are its rows, whole each time."""
+    """The files of one county. All files whose names match a table's pattern are its rows, read completely each
+    time."""
 
     def __init__(self, county: County, folder: Path, *, bytes_at_once: int = BYTES_AT_ONCE) -> None:
         super().__init__(county, Server())
@@ -49,7 +51,7 @@ class Files(TableReader):
         return sorted(one for one in found if fnmatch.fnmatch(one.name.lower(), pattern.lower()))
 
     def _unmatched(self) -> list[Path]:
-        """Dropped files that no table's pattern fits, hidden ones left out: what they hold is not read."""
+        """Dropped files that match no table's pattern, except hidden ones. They are not read."""
         others = [one for one in (self.county.addresses, self.county.owner_roll) if one]
         patterns = [one.dataset for one in (*self.county.tables.values(), *others)]
         found = self._folder.iterdir() if self._folder.is_dir() else ()
@@ -62,7 +64,7 @@ class Files(TableReader):
         )
 
     def freshness(self) -> str:
-        """Names, sizes and times of the files, also of those that fit no table."""
+        """The names, sizes and times of the files, including files that match no table."""
         found = {one for kind in self.county.tables for one in self._files(kind)}
         if not found:
             raise SourceFailed(UnknownReason.UNREACHABLE)
@@ -70,8 +72,8 @@ class Files(TableReader):
         return " ".join(f"{name}:{stat.st_size}:{stat.st_mtime_ns}" for name, stat in stats)
 
     def windows(self, since: Mapping[str, str], after: str | None) -> Iterator[Window]:
-        """All documents of all files: a file has no watermark that could be trusted, and no order. So that no more is
-        held than `bytes_at_once` are parsed to, large ones are read several times, a share of the documents each."""
+        """All documents of all files, since files have no watermark and no order that can be trusted. Files larger than
+        `bytes_at_once` are read several times, a share of the documents each, so that memory stays bounded."""
         self.problems.clear()
         for kind, table in self.county.tables.items():
             if not self._files(kind):
@@ -86,7 +88,8 @@ class Files(TableReader):
             yield Window(rows=rows, upto=None if share == shares - 1 else "")
 
     def _share(self, kind: TableKind, share: int, shares: int) -> Iterator[Row]:
-        """A damaged file stops no other; what comes before the damage is used, and the county is unknown."""
+        """One share of a table's rows. A damaged file stops no other: the rows before the damage are used, and the
+        county is unknown."""
         table = self.county.tables[kind]
         problems: Counter[str] = Counter()
         for path in self._files(kind):
@@ -100,11 +103,11 @@ class Files(TableReader):
             self.problems.update(problems)
 
     def query(self, table: TableDescription, where: str, order: str, limit: int) -> tuple[list[Row], bool]:
-        """None: `windows` gives every row there is."""
+        """No rows: `windows` gives every row."""
         return [], False
 
     def rows_at(self, table: AddressTable, query: AddressQuery) -> list[Row]:
-        """See `TableReader`; the file is read once, and few rows of it kept."""
+        """See `TableReader`. The file is read once, and only matching rows are kept."""
         columns = table.columns["address"].of
 
         def fits(row: Row) -> bool:
@@ -117,7 +120,8 @@ class Files(TableReader):
             raise SourceFailed(UnknownReason.UNREADABLE) from None
 
     def _rows(self, path: Path, table: TableDescription | None = None, problems: Any = None) -> Iterator[Row]:
-        """The rows of a file; `table`: leave out damaged ones, and count them and missing columns in `problems`."""
+        """The rows of a file. With `table`, damaged rows are left out; they and missing columns are counted in
+        `problems`."""
         if path.suffix.lower() == ".zip":
             with zipfile.ZipFile(path) as archive:
                 members = [one for one in archive.infolist() if not (one.is_dir() or _is_hidden(one.filename))]
@@ -158,23 +162,24 @@ class Files(TableReader):
 
 
 def _is_damaged(row: Sequence[str], width: int, wanted: Sequence[int]) -> bool:
-    """True when cells were lost or have moved: more than the header has, too few for a column that is wanted, or lines
-    that a stray quote put into one cell."""
+    """True when cells were lost or moved: more cells than the header, too few for a wanted column, or a line break in a
+    wanted cell, from a stray quote."""
     return len(row) > width or any(at >= len(row) or "\n" in row[at] for at in wanted)
 
 
 def _is_hidden(name: str) -> bool:
-    """True when a member of an archive was added by a Mac or an editor."""
+    """True for a member that a Mac or an editor added to the archive."""
     return any(part == "__MACOSX" or part.startswith(".") for part in name.split("/"))
 
 
 def shown_name(path: Path) -> str:
-    """A dropped file's name as problems show it; one that may hold more than a name of a file is not shown."""
+    """The name of a dropped file as problems show it. A name with unusual characters may hold personal data and is not
+    shown."""
     return path.name if re.fullmatch(r"[A-Za-z0-9._-]{1,60}", path.name) else "(a name with other signs)"
 
 
 def _size(path: Path) -> int:
-    """The bytes that a file unpacks to, of one that is gzipped about."""
+    """The bytes that a file unpacks to; an estimate for a gzipped file."""
     if path.suffix.lower() == ".zip":
         try:
             with zipfile.ZipFile(path) as archive:

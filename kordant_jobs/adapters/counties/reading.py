@@ -1,4 +1,4 @@
-"""One read of a county: is anything new, then all that is new or changed, whole documents, a window at a time."""
+"""One read of a county: checks whether anything is new, then yields all new or changed documents, whole, in windows."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ from kordant_jobs.domain.property.rolls import RollEntry, owner_names
 Known = Callable[[set[str]], set[str]]
 NOTHING: Mapping[str, str] = MappingProxyType({})
 ROLL_LEAST = 10
-"""Of so many parcels at least half must be on an owner roll; else it is not what it was, and was not read."""
+"""From this many watched parcels on, at least half must be on the owner roll; otherwise the roll counts as not read."""
 CHANGED_MOST = 2_000
-"""The number of changed documents in a window above which all is read again: fewer requests than one for each 50."""
+"""The number of changed documents in a window above which everything is read again. That takes fewer requests than one
+for each 50 documents."""
 
 
 @dataclass
@@ -38,7 +39,7 @@ class CountyReader:
     county: County
     tables: TableReader
     awaited: dict[TableKind, str] = field(default_factory=dict)
-    """Of the last read: the tables' newest watermarks of which no row has come yet."""
+    """After a read: the newest watermark of each table of which no row has arrived yet."""
 
     def freshness(self) -> str:
         """The source's state by its own report.
@@ -49,7 +50,7 @@ class CountyReader:
         return self.tables.freshness()
 
     def newest(self, *, today: date) -> dict[str, str]:
-        """The newest watermark of each table, to be asked before the first window: the next read begins there.
+        """The newest watermark of each table, where the next read begins. Ask for it before the first window.
 
         Raises:
             SourceUnavailable: they could not be had.
@@ -66,9 +67,11 @@ class CountyReader:
         known: Known = lambda _: set(),
         newest: Mapping[str, str] = NOTHING,
     ) -> Iterator[Understood]:
-        """All documents of which a row is new or changed since these watermarks, whole, in windows; from the key
-        `after` on. `known`: which of some documents are kept already. Only all windows together are an answer: half a
-        list would look like silence. So would one that lacks the row of a table's `newest` watermark: see `awaited`.
+        """All documents with a row that is new or changed since these watermarks, whole, in windows, from the key
+        `after` on. `known` returns which of some documents are stored already.
+
+        Only all windows together are an answer: part of a list would read as 'no document'. The same holds for a read
+        without the row of a table's `newest` watermark: see `awaited`.
 
         Raises:
             SourceUnavailable: a part did not come.
@@ -95,8 +98,8 @@ class CountyReader:
             yield made
 
     def _beginnings(self, since: Mapping[str, str], today: date) -> dict[str, str]:
-        """The watermarks from which each table is read: its overlap before `since`. None at all, so that everything is
-        read, where one cannot be gone back from, or is of a day that has not come."""
+        """The watermarks from which each table is read: its overlap before `since`. Empty, so that everything is read,
+        where a watermark has no day to go back from or lies in the future."""
         found = {}
         for kind, mark in since.items():
             if is_future(mark, today):
@@ -109,8 +112,8 @@ class CountyReader:
         return found
 
     def _changed(self, rows: Mapping[TableKind, list[Row]], since: Mapping[str, str]) -> set[str]:
-        """The documents of which a row is newer than the watermarks, not as new. Of a table with an overlap none: its
-        mark is one of the document, so that all rows come."""
+        """The documents with a row newer than the watermarks. Tables with an overlap contribute none: their watermark
+        belongs to the document, so all its rows come anyway."""
         return {
             key
             for kind, table in self.county.tables.items()
@@ -120,8 +123,8 @@ class CountyReader:
         }
 
     def _complete(self, rows: dict[TableKind, list[Row]], changed: set[str]) -> None:
-        """Fetch what belongs to these documents and did not change: of one that is kept already and has changed, all
-        rows; of another the lots or parties, where there are none."""
+        """Fetch the unchanged rows of these documents: all rows of a stored document that has changed; lots or parties
+        of another where they are missing."""
         keys = {kind: keys_in(self.county, kind, found) for kind, found in rows.items()}
         touched = set().union(*keys.values())
         for kind, table in self.county.tables.items():
@@ -131,7 +134,7 @@ class CountyReader:
                 rows[kind] = [*stay, *self.tables.rows_of(kind, wanted)]
 
     def candidates(self, query: AddressQuery) -> list[Candidate]:
-        """The parcels that an address may mean, by the county's address data; none where it has no such data.
+        """The parcels that an address may mean, by the county's address data; empty where the county has none.
 
         Raises:
             SourceUnavailable: it could not be asked.
@@ -147,7 +150,7 @@ class CountyReader:
         return rank(query, found)
 
     def roll_freshness(self) -> str:
-        """As `freshness`, of the owner roll.
+        """The state of the owner roll, as `freshness`.
 
         Raises:
             SourceUnavailable: it did not say.
@@ -155,8 +158,8 @@ class CountyReader:
         return self._roll_reader().freshness()
 
     def roll(self, parcels: Collection[str]) -> dict[str, RollEntry]:
-        """The entries of the county's owner roll for these parcels, of those that it has: their newest year's rows,
-        owners and addresses of several rows put together. Empty where the county has no roll.
+        """The entries of the county's owner roll for these parcels, as far as it lists them. Only rows of the newest
+        year count; owners and addresses of several rows are combined. Empty where the county has no roll.
 
         Raises:
             SourceUnavailable: it could not be read, or lacks most of them.
@@ -183,12 +186,12 @@ class CountyReader:
         return {parcel: _entry(roll, rows) for parcel, (_, rows) in found.items()}
 
     def _roll_reader(self) -> TableReader:
-        """The same tables, as if the roll were the only one."""
+        """A reader of the same server with the owner roll as its only table."""
         self.tables.county = self.county.model_copy(update={"tables": {TableKind.INSTRUMENTS: self.county.owner_roll}})
         return self.tables
 
     def sample(self, size: int, *, today: date) -> Understood:
-        """The documents that it would understand of its first pages, for `counties check`.
+        """The documents understood from the county's first pages, for `counties check`.
 
         Raises:
             SourceUnavailable: they did not come.
@@ -206,7 +209,7 @@ class CountyReader:
 
 
 def _entry(roll: OwnerRoll, rows: Collection[Row]) -> RollEntry:
-    """The entry that one parcel's rows make together."""
+    """The entry that the rows of one parcel make together."""
     owners = roll.columns.get("owners")
     cells_of = [str(row[name]).strip() for row in rows for name in (owners.of if owners else ()) if row.get(name)]
     split = owners.split if owners else None

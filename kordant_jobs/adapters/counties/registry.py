@@ -1,4 +1,4 @@
-"""The counties of an installation: those that are shipped and those of its own folder, each with its reader."""
+"""The counties of an installation: the shipped ones and those of its own folder, each with its reader."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kordant_jobs.errors import SettingsError, SourceUnavailable
 from kordant_jobs.settings import Settings
 
 _BRIEF = HttpLimits(read_s=5.0, total_s=10.0, max_bytes=4 << 20, at_once=1)
-"""For a sensor, which has a minute for all that it does."""
+"""Limits for a sensor, which has a minute for its whole tick."""
 _READERS: Mapping[Driver, Callable[[County, Server], TableReader]] = {
     Driver.SOCRATA: Socrata,
     Driver.SODA3: Socrata,
@@ -28,7 +28,7 @@ _READERS: Mapping[Driver, Callable[[County, Server], TableReader]] = {
 
 @dataclass(frozen=True)
 class Counties:
-    """Every county that is described, by id. `problems`: files of the folder that describe none."""
+    """Every described county, by id. `problems` has an error for each file of the folder that describes none."""
 
     by_id: Mapping[str, County]
     drop: Path
@@ -47,17 +47,17 @@ class Counties:
         return self.by_id[county]
 
     def dropped(self) -> str:
-        """A hash of the files in the counties' drop folders that changes with them; empty: no files."""
+        """A hash of the files in the counties' drop folders; it changes when they do. Empty: there are no files."""
         found = [path for county in self.by_id for path in (self.drop / county).glob("*") if path.is_file()]
         facts = sorted(f"{path}:{path.stat().st_size}:{path.stat().st_mtime_ns}" for path in found)
         return hashlib.sha256("\n".join(facts).encode()).hexdigest() if facts else ""
 
     def is_remote(self, county: str) -> bool:
-        """True when it is a server that can be asked, not files that are dropped."""
+        """True when the county is read from a server, not from dropped files."""
         return county in self.by_id and self.by_id[county].driver is not Driver.FILES
 
     def freshness(self, county: str) -> str | None:
-        """The state that a remote county reports now, asked once and briefly; None where it comes as files, is not
+        """The state that a remote county reports, from one short request. None where the county comes as files, is not
         described, or does not answer."""
         if not self.is_remote(county):
             return None
@@ -69,7 +69,7 @@ class Counties:
             return None
 
     def reader(self, county: County) -> CountyReader:
-        """The reader of the county."""
+        """The reader of a county."""
         if county.driver is Driver.FILES:
             return CountyReader(county, Files(county, self.drop / county.id))
         headers = {"x-app-token": self.token} if self.token and county.driver in {Driver.SOCRATA, Driver.SODA3} else {}
@@ -78,7 +78,7 @@ class Counties:
 
 
 def open_counties(settings: Settings) -> Counties:
-    """The counties of the settings. A file that describes none is a problem to show, and stops no other."""
+    """The counties of the settings. A file that describes no county is listed as a problem, and stops no other."""
     found, problems = dict(shipped()), []
     folder = settings.counties
     for path in sorted(folder.glob("*.yaml")) if folder.is_dir() else []:

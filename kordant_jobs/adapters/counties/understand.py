@@ -1,4 +1,4 @@
-"""Understands a county's rows: documents with their parcels, and each row without meaning with the reason. Pure."""
+"""Turns a county's rows into documents with their parcels, and counts each row without meaning by its reason. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Row = Mapping[str, Any]
 
 
 class NotUnderstood(StrEnum):
-    """Why a row, or a part of it, could not be used. Counted by reason and kept with the county."""
+    """The reason why a row, or a part of it, could not be used. Counted by reason and stored with the county."""
 
     NO_KEY = "no_key"
     NO_CODE = "no_code"
@@ -30,23 +30,24 @@ class NotUnderstood(StrEnum):
     BAD_AMOUNT = "bad_amount"
     UNKNOWN_CODE = "unknown_code"
     NO_DOCUMENT = "no_document"
-    """Parties or lots of a document that the source does not have (yet)."""
+    """Parties or lots of a document that the source does not have, or not yet."""
     COLUMN_MISSING = "column_missing"
-    """A file lacks a column that the county's description names: renamed or dropped."""
+    """A file lacks a column that the county's description names: it was renamed or dropped."""
     FILE_DAMAGED = "file_damaged"
     FILE_MISSING = "file_missing"
-    """No file was dropped that fits a table's pattern."""
+    """No dropped file matches a table's pattern."""
     FILE_UNMATCHED = "file_unmatched"
-    """A dropped file fits no table's pattern, so that it is not read."""
+    """A dropped file matches no table's pattern, so it is not read."""
     ROW_DAMAGED = "row_damaged"
-    """A row of a file has more or fewer cells than its header: which parcel it is about cannot be known."""
+    """A row of a file has more or fewer cells than its header, so its parcel cannot be known."""
     KEY_SHARED = "key_shared"
-    """Documents with one key and another type or day: each is kept, under a key of its own."""
+    """Documents share one key but differ in type or day. Each is kept under a key of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """One document with the canonical numbers of its parcels; see `addresses.place_of` for one without."""
+    """One document with the canonical numbers of its parcels. See `addresses.place_of` for a document without a
+    number."""
 
     instrument: Instrument
     parcels: tuple[str, ...] = field(repr=False)
@@ -54,7 +55,7 @@ class Document:
 
 @dataclass
 class Understood:
-    """The documents of some rows, and what was not understood. `upto`: see `drivers.Window`."""
+    """The documents of some rows, and counts of what was not understood. `upto`: see `drivers.Window`."""
 
     documents: list[Document] = field(default_factory=list)
     problems: Counter[str] = field(default_factory=Counter)
@@ -64,8 +65,8 @@ class Understood:
 
 
 def cell(row: Row, column: Column | None) -> str | None:
-    """The content of a row in a column: several are joined with '-', blank is None. Objects (URLs, points) say
-    nothing."""
+    """The text of a row in a column: several columns are joined with '-'; blank is None. Objects (URLs, points) are
+    ignored."""
     if column is None:
         return None
     parts = [row.get(name) for name in column.of]
@@ -75,7 +76,7 @@ def cell(row: Row, column: Column | None) -> str | None:
 
 
 def cells(row: Row, column: Column | None) -> list[str]:
-    """As `cell`, divided where the county divides."""
+    """The texts of a cell, divided where the county's description divides it."""
     text = cell(row, column)
     if text is None or column is None:
         return []
@@ -83,14 +84,14 @@ def cells(row: Row, column: Column | None) -> list[str]:
 
 
 PLAIN_MOST = 200
-"""Characters of a key, number or document type; a longer one is another cell, or several."""
+"""The most characters of a key, number or document type. A longer text was made of another cell, or of several."""
 _CODE = re.compile(r"[A-Z0-9][A-Z0-9/&.-]{0,11}")
 UNREADABLE_CODE = "?"
 _NO_SIGN = re.compile(r"[^0-9A-Za-z./ _-]")
 
 
 def is_plain(text: str) -> bool:
-    """True when a text may be a key, number or document type: short, and of signs that can be printed.
+    """True when a text may be a key, number or document type: short, and printable.
 
     >>> is_plain("2026-17"), is_plain("20\\x0026"), is_plain("1" * 900)
     (True, False, False)
@@ -99,13 +100,13 @@ def is_plain(text: str) -> bool:
 
 
 def plain_cell(row: Row, column: Column | None) -> str | None:
-    """As `cell`, None for what `is_plain` refuses."""
+    """The text of a cell; None where `is_plain` refuses it."""
     text = cell(row, column)
     return text if text is not None and is_plain(text) else None
 
 
 def together(row: Row, column: Column | None) -> str:
-    """The words of all columns of a meaning, those that say nothing left out."""
+    """The words of all columns of a meaning, empty ones left out."""
     said = (str(row[name]).strip() for name in (column.of if column else ()) if row.get(name) is not None)
     return " ".join(filter(None, said))
 
@@ -117,8 +118,8 @@ OLDEST = 1800
 
 
 def day_of(text: str, formats: Collection[str] = ()) -> date | None:
-    """A day as counties write it: by the county's own formats, else ISO with or without time, month/day/year (where it
-    gives no formats), epoch milliseconds, eight digits.
+    """A day as counties write it: in one of the county's own formats, else ISO with or without time, month/day/year
+    (only where the county gives no formats), epoch milliseconds, eight digits.
 
     >>> day_of("05/11/2026"), day_of("05/11/2026", ["%d/%m/%Y"]), day_of("11/20/2026", ["%d/%m/%Y"])
     (datetime.date(2026, 5, 11), datetime.date(2026, 11, 5), None)
@@ -152,7 +153,7 @@ def day_of(text: str, formats: Collection[str] = ()) -> date | None:
 
 
 def amount_of(text: str) -> Decimal | None:
-    """An amount of money, with or without signs.
+    """An amount of money, with or without a currency sign and commas.
 
     >>> amount_of("$1,250.50"), amount_of("n/a")
     (Decimal('1250.50'), None)
@@ -165,8 +166,8 @@ def amount_of(text: str) -> Decimal | None:
 
 
 def understand(county: County, rows: Mapping[TableKind, Iterable[Row]], *, today: date) -> Understood:
-    """Put the rows of all tables together by document. A row that cannot be used is counted by reason, and no other is
-    lost for it."""
+    """Combine the rows of all tables by document. A row that cannot be used is counted by its reason and stops no
+    other."""
     made = Understood()
     lots, parties, references = _by_key(county, rows, made)
     main = county.tables[TableKind.INSTRUMENTS]
@@ -195,8 +196,8 @@ def understand(county: County, rows: Mapping[TableKind, Iterable[Row]], *, today
 
 
 def _apart(county: County, grouped: Mapping[str, list[Row]], made: Understood) -> Iterator[tuple[str, list[Row]]]:
-    """The rows of each document. Those of one key with other types or days of recording are documents of their own:
-    some recorders number deeds and mortgages apart, or begin again every year."""
+    """The rows of each document. Rows with one key but other types or recording days are separate documents: some
+    recorders number deeds and mortgages separately, or start again every year."""
     columns = county.tables[TableKind.INSTRUMENTS].columns
     for key, rows in grouped.items():
         if len(rows) == 1:
@@ -215,7 +216,7 @@ def _apart(county: County, grouped: Mapping[str, list[Row]], made: Understood) -
 
 
 def keys_in(county: County, kind: TableKind, rows: Iterable[Row]) -> set[str]:
-    """The documents that rows are about."""
+    """The keys of the documents that these rows belong to."""
     column = county.tables[kind].columns["key"]
     return {key for row in rows if (key := cell(row, column))}
 

@@ -1,7 +1,7 @@
-"""The bytes of a dump, unpacked as they are read, within limits. What the text means is not known here.
+"""The bytes of a dump, unpacked as they are read, within limits. It does not interpret the text.
 
-Compression is detected by magic numbers, never by the file's name. Nothing is written to disk. Every way in which a
-file can be damaged ends in `DumpUnreadable`, at the point of damage.
+Compression is detected by magic numbers, never by the file's name. Nothing is written to disk. Any damage of a file
+raises `DumpUnreadable` at the point of damage.
 """
 
 from __future__ import annotations
@@ -73,17 +73,15 @@ _NO_TEXT = (
     b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF", b"OggS", b"ID3", b"\x00\x00\x01\x00", b"\x1aE\xdf\xa3",
     b"\x7fELF", b"MZ",
 )  # fmt: skip
-"""Pictures, sound and programs: nothing in them is to be read, and passing them over leaves nothing unknown."""
+"""Pictures, sound and programs. They hold no text, so skipping them leaves nothing unknown."""
 _SKIPPED_MEMBERS = ("__MACOSX/", ".DS_Store", "Thumbs.db", "desktop.ini")
 _ZSTD_SKIPPABLE = frozenset(struct.pack("<I", 0x184D2A50 + low) for low in range(16))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """One text of a dump: the file itself, or a member of an archive. `head` is its start, read again by `reader`.
-
-    Members are counted from 1, those that are skipped as well; the file itself is 0.
-    """
+    """One text of a dump: the file itself, or a member of an archive. `head` is its start, which `reader` returns
+    again. Members are numbered from 1, skipped ones included; the file itself is 0."""
 
     head: bytes
     reader: Reader
@@ -97,7 +95,7 @@ def content_sha256(path: Path) -> str:
 
 
 def sniff(start: bytes) -> Compression:
-    """The compression by the first bytes.
+    """The compression, from the first bytes.
 
     Raises:
         DumpUnreadable: a known format that holds no text that we could read.
@@ -113,7 +111,7 @@ def sniff(start: bytes) -> Compression:
 
 
 class _Plain:
-    """Bytes as they are, counted."""
+    """Bytes without compression, counted."""
 
     def __init__(self, file: Reader, meter: Meter) -> None:
         self._file = file
@@ -127,7 +125,7 @@ class _Plain:
 
 
 class _FromDisk:
-    """The file itself, with what was read of it counted for progress."""
+    """The file itself; the bytes read are counted for progress."""
 
     def __init__(self, file: BinaryIO, meter: Meter) -> None:
         self._file = file
@@ -140,7 +138,7 @@ class _FromDisk:
 
 
 class _Again:
-    """A reader whose first bytes were read already and are given again."""
+    """A reader that returns its first bytes, which were read already, again."""
 
     def __init__(self, head: bytes, rest: Reader) -> None:
         self._head = head
@@ -154,17 +152,17 @@ class _Again:
 
 
 def has_no_text(start: bytes) -> bool:
-    """True when it is a picture, sound or a program."""
+    """True for a picture, sound or a program."""
     return start.startswith(_NO_TEXT) or start[4:8] == b"ftyp"
 
 
 Skip = Callable[[int, str], None]
-"""Called for each member that is not read, with the reason."""
+"""The function called for each member that is not read, with the reason."""
 
 
 def documents(file: BinaryIO, compression: Compression, meter: Meter, skip: Skip) -> Iterator[Document]:
-    """Each text of the dump in turn; read one to its end before taking the next. Archives in archives are read to a
-    depth of DEPTH_MAX. Damage of the file itself raises DumpUnreadable; a member that cannot be read is skipped."""
+    """Each text of the dump in turn; read one to its end before taking the next. Nested archives are read to a depth of
+    DEPTH_MAX. Damage of the file itself raises DumpUnreadable; a member that cannot be read is skipped."""
     if compression in _ARCHIVES:
         yield from Members(meter, skip).of(file, compression, depth=0)
         return
@@ -216,21 +214,21 @@ def _document(reader: Reader, member: int) -> Document:
 
 _ARCHIVES = frozenset((Compression.ZIP, Compression.SEVEN_ZIP, Compression.TAR))
 DEPTH_MAX = 4
-"""Archives within archives."""
+"""The most levels of nested archives."""
 NESTED_BYTES = 64 << 20
-"""An archive within another that has to be held in memory as a whole (zip, 7z)."""
+"""The most bytes of a nested archive that must be held in memory completely (zip, 7z)."""
 MEMBERS_MAX = 100_000
 
 
 class Members:
-    """Goes through the members of archives and counts them."""
+    """Iterates over the members of archives and counts them."""
 
     def __init__(self, meter: Meter, skip: Skip) -> None:
         self._meter, self._skip = meter, skip
         self._count = 0
 
     def of(self, file: BinaryIO, compression: Compression, *, depth: int) -> Iterator[Document]:
-        """The texts of an archive that can be read at any place."""
+        """The texts of an archive with random access."""
         found = {
             Compression.ZIP: _zip_members,
             Compression.SEVEN_ZIP: seven_zip_members,
@@ -245,7 +243,7 @@ class Members:
             yield from self._member(self._count, opened, depth)
 
     def inside(self, reader: Reader, compression: Compression, member: int, *, depth: int) -> Iterator[Document]:
-        """The texts of what was found packed within a member."""
+        """The texts in a packed member."""
         if depth > DEPTH_MAX:
             raise DumpUnreadable("archives are nested too deeply")
         if compression in _STREAMS:
@@ -280,7 +278,7 @@ class Members:
 
 
 def reason_of(error: DumpUnreadable) -> str:
-    """The reason that is reported for a member, in a few words."""
+    """The reason reported for a member, in a few words."""
     text = str(error).removeprefix("The dump is ").removeprefix("The zip file is ").removeprefix("The dump ")
     return text.partition(". ")[0].rstrip(".")
 

@@ -1,4 +1,5 @@
-"""Readings as blind indexes; and blocks of a plain combo list by compiled loops alone, several times as fast."""
+"""Converts readings to blind indexes. Blocks of a plain combo list are read by compiled loops alone, several times as
+fast."""
 
 from __future__ import annotations
 
@@ -21,16 +22,16 @@ from kordant_jobs.domain.identifiers.blinding import BlindingKey
 
 Words = npt.NDArray[np.uint64]
 _LINE_MIN = 6
-"""Bytes of the shortest line that is plain: a list of shorter ones is none."""
+"""The bytes of the shortest plain line; a list of shorter lines is not plain."""
 _MOSTLY_PLAIN = 0.5
-"""With fewer plain lines than this the whole block is read the general way."""
+"""The share of plain lines below which the whole block is read the general way."""
 
 General = Callable[[Window, Ledger], Reading]
-"""Reads a window of a combo list the general way."""
+"""Reads a window of a combo list without the compiled loops."""
 
 
 class Blinder:
-    """Blinds with one key. May be used by several threads."""
+    """Blinds with one key. Thread-safe."""
 
     def __init__(self, key: BlindingKey) -> None:
         from kordant_jobs.adapters.kernels import blake2b, lines, sweep  # 95 MB and a second, for who blinds
@@ -40,8 +41,8 @@ class Blinder:
         self._states = {str(kind): blake2b.state_behind_key(key.key, kind.encode()) for kind in IdentifierKind}
 
     def plain_combo(self, block: Block, general: General, *, member: int) -> tuple[BlindBatch, Ledger] | None:
-        """The records of a block of `address:password` lines. Lines that the compiled loops are not sure of are read by
-        `general`; None: too few are plain."""
+        """The records of a block of `address:password` lines. Lines that the compiled loops cannot decide are read by
+        `general`; None: too few lines are plain."""
         window = Window.of(block.data if block.data.endswith(b"\n") else block.data + b"\n", first=block.first)
         text = window.bytes
         room = int(np.count_nonzero(text[window.start : window.stop] == ord("\n")))
@@ -116,7 +117,7 @@ class Blinder:
     def _mentions(
         self, window: Window, mentions: Sequence[npt.NDArray[Any]], first: np.uint64
     ) -> tuple[Words, Words, npt.NDArray[np.uint8]]:
-        """Addresses behind the one that a line begins with."""
+        """The addresses after the one at the start of a line."""
         starts, ends, numbers = mentions[:3]
         index = self._spans(window, starts, ends)
         return numbers.astype(np.uint64) + first, index, np.zeros(len(starts), np.uint8)
@@ -130,8 +131,8 @@ class Blinder:
         general: General,
         ledger: Ledger,
     ) -> tuple[tuple[Words, Words, npt.NDArray[np.uint8]], dict[str, int], bool]:
-        """Lines that the compiled loops left over, under their own numbers; their counts; and True when so many in a
-        row name no person that the text may go on in another shape."""
+        """The lines that the compiled loops left, with their own numbers; their counts; and True when so many
+        consecutive ones name no person that the text may continue in another shape."""
         order = np.argsort(starts)
         raw = window.raw
         texts = [raw[start : raw.index(b"\n", start) + 1] for start in starts[order].tolist()]
@@ -194,7 +195,8 @@ class Blinder:
         return index
 
     def _indexes(self, kind: str, values: list[str]) -> Words:
-        """By the compiled loop, which reads ASCII as lower case: so are all canonical identifiers but IBANs."""
+        """The indexes of identifiers. ASCII goes through the compiled loop, which lower-cases it; all canonical
+        identifiers except IBANs are lower-case."""
         whole = "\n".join([*values, ""])
         plain = whole.isascii() and whole == whole.lower()
         text = np.frombuffer(whole.encode("utf-8", "replace") + bytes(MARGIN), np.uint8)

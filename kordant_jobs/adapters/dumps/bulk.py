@@ -1,7 +1,8 @@
-"""`domain.identifiers.normalise` for a column. Must agree with it value by value: a property in the tests.
+"""`domain.identifiers.normalise` for a column. It must give the same result for each value; a property in the tests
+checks that.
 
-Plain ASCII values, all but a few, are decided by regular expressions in Polars; the others go through
-`normalise` itself, each distinct value once.
+Regular expressions in Polars decide plain ASCII values, with few exceptions; the others go through `normalise` itself,
+each distinct value once.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _ASCII = r"^[\x00-\x7f]*$"
 
 
 def canonical_rows(kind: IdentifierKind, values: pl.Series, *, phone_region: str) -> pl.DataFrame:
-    """The rows of `values` that are identifiers: `row` (UInt32, where it stood) and `identifier`, in no
+    """The rows of `values` that are identifiers: `row` (UInt32, the place in `values`) and `identifier`, in no
     order."""
     frame = pl.DataFrame({"row": pl.int_range(len(values), dtype=pl.UInt32, eager=True), "raw": values})
     frame = frame.drop_nulls("raw")
@@ -50,7 +51,7 @@ def canonical_rows(kind: IdentifierKind, values: pl.Series, *, phone_region: str
 
 
 def _split(frame: pl.DataFrame, sure: pl.Expr) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The rows where `sure` is true, and the others."""
+    """The rows where `sure` is true, and the other rows."""
     mask = frame.select(sure.alias("sure")).to_series()
     if mask.all():
         return frame, frame.clear()
@@ -124,18 +125,17 @@ def _one_by_one(kind: IdentifierKind, frame: pl.DataFrame, region: str) -> pl.Da
 
 
 def settled_numbers() -> str:
-    """The pattern of phone numbers that stand there as we keep them, whatever the region."""
+    """The pattern of phone numbers that are already in canonical form, whatever the region."""
     return _sure_numbers("")[0]
 
 
 @cache
 def _sure_numbers(region: str) -> tuple[str, tuple[str, str, str] | None]:
-    """Patterns of the numbers that libphonenumber passes through unchanged, taken from its own metadata.
+    """Patterns of the numbers that libphonenumber returns unchanged, from its own metadata: numbers of a possible
+    length that start with neither a zero nor a possible national prefix.
 
-    These are numbers of a possible length that start with neither a zero nor anything that it might take
-    for a
-    national prefix. First: with '+' and country code. Second, for `region`: its country code, numbers written
-    without one, and those of them that must be asked about nevertheless.
+    The first pattern is for numbers with '+' and country code. The second is for `region`: its country code, numbers
+    written without one, and those among them that libphonenumber must still check.
     """
     codes: list[str] = []
     for code in sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE):
@@ -170,7 +170,7 @@ def _possible_lengths(metadata: PhoneMetadata) -> tuple[int, ...]:
 
 
 def _first_digits(metadata: PhoneMetadata | None) -> str:
-    """The digits that no national prefix of this country starts with, zero left out."""
+    """The digits that no national prefix of this country starts with, zero excluded."""
     if metadata is None:
         return ""
     prefix = metadata.national_prefix_for_parsing
@@ -185,7 +185,7 @@ def _first_digits(metadata: PhoneMetadata | None) -> str:
 
 
 def _can_start(prefix: str, digit: str) -> bool:
-    """True when a match of `prefix` may begin with `digit`; wrong only on the safe side."""
+    """True when a match of `prefix` may begin with `digit`; in doubt True."""
     return digit in re.sub(r"\\d", "0123456789", re.sub(r"\{[0-9,]+\}", "", prefix)) or "-" in prefix
 
 

@@ -1,4 +1,4 @@
-"""The text of cells, as a column: escapes undone, whatever its encoding."""
+"""The text of cells as a column, with escapes decoded."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from kordant_jobs.adapters.dumps.text import lines_as_series
 from kordant_jobs.adapters.dumps.window import Places, Window, decoded
 
 PLAIN, DOUBLED, BACKSLASHED, HEXADECIMAL, BASE64, ENTITIES = range(6)
-"""The encodings of a cell, by the kernels."""
+"""The encodings of a cell; the kernels use the same numbers."""
 VALUE_MAX = 4_096
-"""Most bytes of a cell that are read."""
+"""The most bytes of a cell that are read."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
@@ -35,7 +35,7 @@ class Cells:
 
     @classmethod
     def of(cls, part: Part, cells: Places) -> Cells:
-        """Those at `cells`."""
+        """The cells at these places."""
         starts = part.cell_starts[cells]
         return cls(
             starts=starts,

@@ -1,4 +1,4 @@
-"""A map of columns, for what cannot be seen from a file: which column holds what, and between what they stand."""
+"""A map of columns given by an operator: the role of each column, and the delimiter."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ COLUMNS_MAX = 4_096
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnMap:
-    """Roles by the column's place (from 1) or by its header, and the delimiter where it is not to be guessed."""
+    """Roles by the column's place (from 1) or its header, and the delimiter where it should not be detected."""
 
     roles: Mapping[int | str, Role]
     delimiter: str = ""
 
     @classmethod
     def of_yaml(cls, text: str) -> ColumnMap:
-        """From `delimiter: ";"` and `columns: {1: email, Kennwort: password}`.
+        """The map in a YAML text: `delimiter: ";"` and `columns: {1: email, Kennwort: password}`.
 
         Raises:
             SettingsError: it is no such map.
@@ -42,7 +42,8 @@ class ColumnMap:
         return cls(roles=columns, delimiter=delimiter)
 
     def layout(self, first_line: str, *, guessed: str, phone_region: str) -> Layout:
-        """The layout of lines, the first of which may be the header; `guessed` is the delimiter if none is given."""
+        """The layout of lines, the first of which may be the header; `guessed` is the delimiter used when the map has
+        none."""
         delimiter = self.delimiter or guessed
         names = [name.strip().strip("\"'") for name in first_line.split(delimiter)]
         by_name = any(isinstance(key, str) for key in self.roles)

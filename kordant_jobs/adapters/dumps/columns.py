@@ -1,6 +1,6 @@
-"""Finds the role of each column of a dump: by its name where there is one, else by the look of a sample.
+"""Finds the role of each column of a dump: by its name where there is one, else from a sample of its content.
 
-User names are never guessed from content beside other columns: a column of passwords is similar, and a password must
+User names are never guessed from content beside other columns: a column of passwords looks similar, and a password must
 not be taken for an identifier.
 """
 
@@ -94,7 +94,7 @@ _AS_CP1252 = MappingProxyType(
         if _CYRILLIC.search(name)
     }
 )
-"""Names in Windows-1251 as they look when they are read as Windows-1252, which is what bytes that are no UTF-8 are."""
+"""Names in Windows-1251 as they look when read as Windows-1252, which is the fallback for bytes that are not UTF-8."""
 _PREFIXES = ("user", "member", "account", "customer", "client", "contact", "profile", "reg", "usr")
 _NAME_MAX = 128
 _WORLD = 0.7  # of a column's values, to be numbers of the world without their '+'
@@ -113,7 +113,7 @@ _PROVED = (
 
 
 def known_names() -> dict[str, Role]:
-    """Every name that has a role, of letters and digits in lower case (outside ASCII in other cases, too)."""
+    """Every name with a role: letters and digits in lower case (outside ASCII also in other cases)."""
     known = dict(_ROLE_OF)
     for prefix in _PREFIXES:
         for name, role in _ROLE_OF.items():
@@ -145,7 +145,7 @@ def role_by_name(name: str) -> Role | None:
 
 
 def named_columns(names: Sequence[str], rows: Sequence[Sequence[str]], region: str) -> tuple[Column, ...]:
-    """Columns by header; those it says nothing about by content, but never as password or user name."""
+    """The columns of a header. A name without a role is judged by content, but never as password or user name."""
     rows = _fewer(rows, len(names))
 
     def role(at: int, name: str) -> Role:
@@ -155,8 +155,7 @@ def named_columns(names: Sequence[str], rows: Sequence[Sequence[str]], region: s
 
 
 def unnamed_columns(rows: Sequence[Sequence[str]], count: int, region: str) -> tuple[Column, ...]:
-    """Columns by content alone. The first column of single words behind an identifier is taken for the
-    password."""
+    """Columns judged by content alone. The first column of single words after an identifier counts as the password."""
     rows = _fewer(rows, count)
     columns = [[row[at] for row in rows if at < len(row)] for at in range(count)]
     roles = [role_by_content(column, region) for column in columns]
@@ -174,13 +173,14 @@ _CELLS_JUDGED, _ROWS_JUDGED = 40_000, 20
 
 
 def _fewer(rows: Sequence[Sequence[str]], columns: int) -> Sequence[Sequence[str]]:
-    """Of wide rows as many as hold enough cells to judge by: each takes a microsecond or ten."""
+    """The first rows, with as many as are needed to judge: each takes one to ten microseconds."""
     return rows[: max(_ROWS_JUDGED, _CELLS_JUDGED // max(1, columns))]
 
 
 def role_by_content(values: Sequence[str], region: str) -> Role:
-    """E-mails (or, with other things among them, logins), numbers that prove themselves (cards, IBANs, national ids
-    as they are written), phone numbers, hashes; else OTHER. Names, dates and domains are never guessed."""
+    """The role from the content: e-mails (or logins, when other values are among them), numbers with valid check digits
+    (cards, IBANs, formatted national ids), phone numbers, hashes; else OTHER. Names, dates and domains are never
+    guessed."""
     held = [value.strip().strip("\"'<>-") for value in values]
     held = [value for value in held if value and value.upper() != "NULL"]
     if not held:
@@ -202,7 +202,7 @@ def _is_proved(value: str, kind: IdentifierKind, form: re.Pattern[str]) -> bool:
 
 
 def is_personal_number(value: str, region: str) -> bool:
-    """True when it is a card, an IBAN or a national id with valid check digits, or a phone number.
+    """True for a card, an IBAN or a national id with valid check digits, or a phone number.
 
     >>> is_personal_number("DE89 3704 0044 0532 0130 00", "US"), is_personal_number("hunter22", "US")
     (True, False)
@@ -217,14 +217,15 @@ _WITHOUT_PLUS = re.compile(r"[1-9]\d{9,14}")
 
 
 def _are_phones(held: Sequence[str], region: str) -> bool:
-    """Most are numbers of the region or of the world, or would be with a '+' before them; Unix times are none."""
+    """True when most values are phone numbers of the region or international ones, with or without '+'. Unix times are
+    not."""
     if sum(bool(_TIMES.fullmatch(value)) for value in held) > MOSTLY * len(held):
         return False
     return reaches(MOSTLY, held, lambda value: is_phone(value, region)) or are_of_the_world(held)
 
 
 def reaches(share: float, values: Sequence[str], test: Callable[[str], bool]) -> bool:
-    """True when `test` holds for at least `share` of the values. Asks no longer than the answer is open.
+    """True when `test` holds for at least `share` of the values. It stops as soon as the result is certain.
 
     >>> reaches(0.5, ["a", "b", "1", "2"], str.isdigit), reaches(0.6, ["a", "b", "1", "2"], str.isdigit)
     (True, False)
@@ -242,7 +243,7 @@ def reaches(share: float, values: Sequence[str], test: Callable[[str], bool]) ->
 
 
 def are_of_the_world(values: Sequence[str]) -> bool:
-    """True when most are phone numbers once a '+' stands before them; Unix times are none."""
+    """True when most values are phone numbers once a '+' is put before them. Unix times are not."""
     times = sum(bool(_TIMES.fullmatch(value)) for value in values)
     return times <= MOSTLY * len(values) and reaches(_WORLD, values, _is_of_the_world)
 
@@ -257,7 +258,7 @@ def is_email(value: str) -> bool:
 
 
 def is_phone(value: str, region: str) -> bool:
-    """True when it surely is a phone number: allotted, and long enough to be no order number."""
+    """True for a certain phone number: allotted, and too long for an order number."""
     if not 9 <= len(value) <= 24 or normalise(IdentifierKind.PHONE, value, phone_region=region) is None:
         return False
     return phonenumbers.is_valid_number(phonenumbers.parse(value, region))
@@ -270,7 +271,7 @@ def _could_be_passwords(values: Sequence[str]) -> bool:
 
 
 def _echoes(values: Sequence[str], addresses: Sequence[str]) -> bool:
-    """True when most equal the part before the '@' of the address beside them: user names."""
+    """True when most values equal the part before the '@' of the address beside them: user names."""
     pairs = list(zip(values, addresses, strict=False))
     same = sum(address.lower().lstrip("\"'<").startswith(f"{value.lower()}@") for value, address in pairs)
     return same >= MOSTLY * len(pairs)
@@ -285,7 +286,7 @@ _CODE = re.compile(r"""[{}\[\]<>"|;]|^[a-z]:\d+:|://|^\.[\w-]+(?:\.[\w-]+)+$""")
 
 
 def betrays_itself(logins: pl.Series) -> bool:
-    """True when these are no user names at all: the same few again and again, names of schemes and labels, code."""
+    """True when the values cannot be user names: few distinct ones, names of schemes and labels, code."""
     if logins.is_empty():
         return False
     sample = logins.head(2_000)

@@ -1,4 +1,4 @@
-"""Detects the layout of a document from its start. Judged from at most 500 lines of the first MiB."""
+"""Detects the layout of a document from at most 500 lines of its first MiB."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _USUAL_LINE = 1 << 16
 _REGULAR = 0.8  # of the lines must have the same number of columns
 _DELIMITERS = (",", ";", "\t", "|", ":", "\x01")
 _RARE = ("^", "~", " - ", " -> ", "=>", "->", "#", "=", ">")
-"""Tried where no layout has one of the usual ones."""
+"""Delimiters tried when no layout has one of the usual ones."""
 _LONG = ("::", "||", ";;", " - ", "->", "=>")
-"""Between a site, a login and a password; elsewhere a doubled one makes an empty column."""
+"""Delimiters between a site, a login and a password only; elsewhere a doubled delimiter means an empty column."""
 _LEADING = re.compile(r"""^[\s"'<]*([^\s:;,|"'<>]+@[^\s:;,|"'<>]+)["'>]*(?:\s*([:;,|\t])|( ))?""")
 
 
 def layout_of(lines: Sequence[str], *, shape: DumpShape | None, phone_region: str) -> Layout:
-    """The layout of lines with separators. With `shape` given, only the rest is detected.
+    """The layout of lines with separators. With `shape`, only the rest is detected.
 
     Raises:
         DumpUnreadable: nothing in it looks like an identifier, or it does not fit the given shape.
@@ -79,7 +79,7 @@ _LABEL = re.compile(
     r"""^[\s\-*>"'{(\[]*([^\W\d_][\w .\-/÷×]{0,30}?)[\])}]?(?:;[^:\n]{1,60})?\s*(?:::?|=>?)(?!//)\s*\S?"""
 )
 _VALUE = re.compile(r"^[^:]{0,39}[^:\s]:\s+\S")
-"""A label and its value, which are no two names of columns."""
+"""A label and its value, as opposed to two names of columns."""
 _RULE = re.compile(r"^\s*([=\-*_#~])\1{2,}\s*")
 _LABELLED = 0.6
 _SITE = re.compile(
@@ -89,7 +89,7 @@ _WITH_SCHEME = re.compile(r"^\s*[A-Za-z][A-Za-z0-9+.-]{1,15}://([^\s]*)")
 
 
 def looks_labelled(lines: Sequence[str]) -> bool:
-    """True when most lines have a label ('Login: …'), and one of the usual ones names a login or a password."""
+    """True when most lines have a label ('Login: …'), and one of the usual labels names a login or a password."""
     labelled, telling, rules = 0, 0, 0
     for line in lines:
         if _RULE.match(line):
@@ -107,7 +107,7 @@ def looks_labelled(lines: Sequence[str]) -> bool:
 
 
 def _site_login(lines: Sequence[str], region: str, given: bool) -> Layout | None:
-    """A site, a separator, a login, the same separator, a password; not below names of columns."""
+    """The layout site, separator, login, same separator, password. Not where the first line has names of columns."""
     if not given and lines and any(_names_all(lines[0], delimiter) for delimiter in _DELIMITERS):
         return None
     sites = [line for line in lines if _begins_with_site(line)]
@@ -128,7 +128,7 @@ def _site_login(lines: Sequence[str], region: str, given: bool) -> Layout | None
 
 
 def _begins_with_site(line: str) -> bool:
-    """True when a line begins with a URL, or with a host that may exist: 'anna.koch' is none."""
+    """True when a line begins with a URL, or with a host that may exist: 'anna.koch' is not one."""
     if not _SITE.match(line):
         return False
     if _WITH_SCHEME.match(line):
@@ -138,13 +138,13 @@ def _begins_with_site(line: str) -> bool:
 
 
 def _names_all(line: str, delimiter: str) -> bool:
-    """True when a line is the names of three columns or more, each with a role: the format that browsers export."""
+    """True when a line has the names of three or more columns, each with a role: the format that browsers export."""
     names = fields(line, delimiter)
     return len(names) >= 3 and all(role_by_name(name) is not None or name == "note" for name in names)
 
 
 def _reads_as_login(line: str, separator: str) -> bool:
-    """True when behind a site come two more fields."""
+    """True when a site is followed by two more fields."""
     found = _WITH_SCHEME.match(line)
     rest = line.strip()
     if found:
@@ -161,12 +161,12 @@ def _reads_as_login(line: str, separator: str) -> bool:
 
 
 TITLE_LINES = 6
-"""So many lines may stand above the names of columns."""
+"""The most lines that may stand above the names of columns."""
 _COLUMNS_MAX = 4_096
 
 
 def _csv(lines: Sequence[str], region: str, given: bool, delimiters: tuple[str, ...] = _DELIMITERS) -> Layout | None:
-    """The line of names, perhaps behind a title ('Users') or Excel's 'sep=;'."""
+    """The layout with a line of names, perhaps after a title ('Users') or Excel's 'sep=;'."""
     best: Layout | None = None
     first, most = 0, 0
     if found := re.match(r"(?i)^sep=(.)$", lines[0].strip()) if lines else None:
@@ -208,7 +208,7 @@ def _under_header(
 
 
 def _quote_of(lines: Sequence[str], delimiter: str) -> str:
-    """The quote that cells stand in: a single one if cells begin with it more often than with a double one."""
+    """The quote character of cells: single if more cells begin with it than with a double one."""
     double = sum(f'{delimiter}"' in line or line.startswith('"') for line in lines)
     single = sum(f"{delimiter}'" in line or line.startswith("'") for line in lines)
     return "'" if single > double else '"'
@@ -225,7 +225,7 @@ def fields(line: str, delimiter: str, quote: str = '"') -> list[str]:
 
 
 def _regular(lines: Sequence[str], delimiter: str) -> tuple[int, list[list[str]]]:
-    """The number of columns that most lines have, and the lines that have them; 0 when it varies."""
+    """The number of columns that most lines have, and those lines; 0 when it varies."""
     rows = [fields(line, delimiter) for line in lines]
     (count, hits), *_ = Counter(map(len, rows)).most_common(1) or [(0, 0)]
     if count < 2 or hits < _REGULAR * len(lines):
@@ -236,8 +236,8 @@ def _regular(lines: Sequence[str], delimiter: str) -> tuple[int, list[list[str]]
 def _delimited(
     lines: Sequence[str], region: str, given: bool, delimiters: tuple[str, ...] = _DELIMITERS
 ) -> Layout | None:
-    """The delimiter that makes the most columns with an identifier in one; not where a combo list says
-    the same."""
+    """The layout by the delimiter that makes the most columns, one of them with an identifier. Not where a combo list
+    fits as well."""
     best: Layout | None = None
     for delimiter in delimiters:
         count, rows = _regular(lines, delimiter)
@@ -282,7 +282,7 @@ def _combo(lines: Sequence[str], region: str, given: bool) -> Layout | None:
 
 
 def _combo_by(lines: Sequence[str], region: str, given: bool, delimiters: tuple[str, ...]) -> Layout | None:
-    """An address or a phone number, one of `delimiters`, and something behind it."""
+    """The layout of an address or a phone number, one of `delimiters`, and a rest."""
     for delimiter in delimiters:
         parts = [line.partition(delimiter) for line in lines]
         heads = [head.strip(" \t\"'<>") for head, _, rest in parts if rest.strip()]
@@ -303,7 +303,7 @@ def _combo_layout(delimiter: str, role: Role, region: str) -> Layout:
 
 
 def _starts_otherwise(line: str, delimiter: str, region: str) -> bool:
-    """A line of a combo list that starts with a phone number or a user name, and is no comment."""
+    """True for a line of a combo list that starts with a phone number or a user name, and is no comment."""
     head, found, _ = line.partition(delimiter)
     return bool(found) and "@" not in head and (_is(Role.LOGIN, head, region) or _is(Role.PHONE, head, region))
 
@@ -315,7 +315,7 @@ def _is(role: Role, value: str, region: str) -> bool:
 
 
 def _is_bare_email(value: str) -> bool:
-    """An address that nothing is assigned to: 'USER=ann@mail.example' could be one, too."""
+    """True for an address without an assignment: 'USER=ann@mail.example' could pass as one, too."""
     return "=" not in value and is_email(value)
 
 
@@ -323,7 +323,7 @@ _NAMED = re.compile(r"^[^@]{0,80}<\s*([^\s<>@]+@[^\s<>@]+)>[\s,;]*$")
 
 
 def _plain(lines: Sequence[str], region: str, given: bool) -> Layout | None:
-    """One identifier a line, perhaps as `Name <address>`."""
+    """The layout of one identifier on each line, perhaps as `Name <address>`."""
     named = [_NAMED.match(line) for line in lines]
     values = [(found[1] if found else line).strip(" \t\r\"'<>,;") for line, found in zip(lines, named, strict=True)]
     if not given and values and are_of_the_world(values):

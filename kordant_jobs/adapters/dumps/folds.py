@@ -1,6 +1,6 @@
-"""Lines that writers of LDIF, vCard and mail have folded, put together again: an address across the fold is whole then.
+"""Joins lines that writers of LDIF, vCard and mail have folded, so that an address across the fold is complete.
 
-In place of each line that is joined comes a line '#' behind it, so that lines keep their numbers and none is blank.
+Each joined line is replaced by a line '#' after it, so that line numbers stay the same and no line is blank.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _PROSE_MIN = 0.8
 
 @dataclass(frozen=True, kw_only=True)
 class Fold:
-    """A way to fold: `marks` are what stands between two pieces, `lines` a line of 2 to 1,001 pieces (a regular
-    expression takes memory for each)."""
+    """A way to fold lines. `marks` matches what separates two pieces, `lines` a line of 2 to 1,001 pieces (a regular
+    expression needs memory for each)."""
 
     marks: tuple[bytes, ...]
     lines: re.Pattern[bytes]
     ends: re.Pattern[bytes]
-    """A line's end behind which no piece of it can come."""
+    """An end of a line that no further piece can follow."""
 
 
 BLANK = Fold(
@@ -37,17 +37,17 @@ BLANK = Fold(
     lines=re.compile(rb"(?m)^[^\n]+(?:\n[ \t][^\n]*){1,1000}\n?"),
     ends=re.compile(rb"\n(?=[^ \t])"),
 )
-"""A line that begins with one blank goes on with the one before (RFC 2849 LDIF, RFC 6350 vCard)."""
+"""A line that begins with one blank continues the one before (RFC 2849 LDIF, RFC 6350 vCard)."""
 QUOTED = Fold(
     marks=(b"=\r\n", b"=\n"),
     lines=re.compile(rb"(?m)^(?:[^\n]{0,77}=\r?\n){1,1000}[^\n]*\n?"),
     ends=re.compile(rb"(?<!=)(?<!=\r)\n"),
 )
-"""A '=' at the end of a line of at most 76 characters, 78 with its end, goes on with the next (RFC 2045)."""
+"""A '=' at the end of a line of at most 76 characters, 78 with its end, continues on the next line (RFC 2045)."""
 
 
 def folds_of(head: bytes) -> tuple[Fold, ...]:
-    """The folds of the lines of a document, by its beginning."""
+    """The folds used in a document, judged from its beginning."""
     head = head[:_HEAD_BYTES]
     found = [BLANK] if _BY_BLANK.search(head) else []
     if _QUOTED.search(head) or (not found and _looks_quoted(head)):
@@ -56,20 +56,20 @@ def folds_of(head: bytes) -> tuple[Fold, ...]:
 
 
 def _looks_quoted(head: bytes) -> bool:
-    """True when most lines that end in '=' are words of prose: no whole address, no base64."""
+    """True when most lines that end in '=' are prose: without a complete address or base64."""
     broken = [match[1] for match in _SOFT_BREAK.finditer(head)]
     prose = sum(b" " in line and not _WHOLE_ADDRESS.search(line) and not _is_base64(line) for line in broken)
     return len(broken) > 1 and prose >= _PROSE_MIN * len(broken)
 
 
 def _is_base64(line: bytes) -> bool:
-    """True when a line's last word may be base64, the '=' behind it its padding."""
+    """True when a line's last word may be base64, with the '=' after it as padding."""
     word = _LAST_WORD.search(line)
     return word is not None and len(word[0]) % 4 == 3 and len(word[0]) > 3
 
 
 def unfolded(text: bytes, fold: Fold) -> bytes:
-    """The text with its lines put together.
+    """The text with its folded lines joined.
 
     >>> unfolded(b"mail: ann@\\n mail.example\\nuid: a\\n", BLANK)
     b'mail: ann@mail.example\\n#\\nuid: a\\n'
@@ -86,14 +86,14 @@ def unfolded(text: bytes, fold: Fold) -> bytes:
 
 
 class Unfolded:
-    """A text read with its lines put together; those that take more than 64 KiB stay as they are."""
+    """A text read with its folded lines joined; those of more than 64 KiB stay folded."""
 
     def __init__(self, reader: Reader, fold: Fold) -> None:
         self._reader, self._fold = reader, fold
         self._held = b""
 
     def read(self, size: int, /) -> bytes:
-        """Some text, of no set size; empty at its end."""
+        """Some text, of any size; empty at its end."""
         while data := self._reader.read(size):
             data = self._held + data
             end = max(

@@ -1,4 +1,5 @@
-"""The ledger of a dump: what was read how, and what was not understood. It decides whether a dump counts as read."""
+"""The ledger of a dump: which reader read which lines, and what was not understood. It decides whether a dump counts as
+read."""
 
 from __future__ import annotations
 
@@ -9,42 +10,42 @@ from typing import Any, Self
 from kordant_jobs.adapters.dumps.model import DumpShape
 
 NOT_UNDERSTOOD = 0.1
-"""A larger share of lines in which a reader found none of its values makes a dump partly read."""
+"""The share of lines without a value for their reader above which a dump counts as partly read."""
 NUMBERED = 0.005
-"""So does a larger share of lines without a person that hold a number like a phone's: a watched number may be missed
-there, which a tenth of the lines would hide."""
+"""The same for the share of lines without a person that hold a phone-like number: a watched number may be missed there,
+which the limit of a tenth of the lines would not show."""
 ONLY_SWEPT = 0.02
-"""So does a larger share of identifiers that stand where no reader made sense of the text."""
+"""The same for the share of identifiers in text that no reader understood."""
 SEGMENTS_MAX = 200
-"""Most segments that are listed by themselves; further ones are added to the last of their reader."""
+"""The most segments that are listed; further ones are added to the last one of their reader."""
 SKIPPED_MAX = 100
 
 
 @dataclass(kw_only=True)
 class Segment:
-    """A stretch of one member that one reader read. Lines count from 1 through the whole dump."""
+    """A stretch of one member that one reader read. Lines are numbered from 1 through the whole dump."""
 
     member: int
     reader: str
     first_line: int
     last_line: int
     lines: int = 0
-    """Of these, those that are not blank."""
+    """The number of its non-blank lines."""
     bad: int = 0
-    """Lines in which the reader found none of its values."""
+    """The number of lines in which the reader found none of its values."""
     records: int = 0
     only_swept: int = 0
-    """Addresses and numbers that were found in it and that its reader says nothing about."""
+    """The number of addresses and numbers in it that only the sweep found, not its reader."""
 
     @property
     def not_understood(self) -> int:
-        """Lines of which nothing is known but what the sweep found."""
+        """The number of lines about which nothing is known except the sweep's results."""
         return self.lines if self.reader == DumpShape.TEXT and self.only_swept else self.bad
 
 
 @dataclass(frozen=True, kw_only=True)
 class Skipped:
-    """A member of an archive that was not read. Its name is not kept: it may name a person."""
+    """A member of an archive that was not read. Its name is not stored, since it may name a person."""
 
     member: int
     reason: str
@@ -52,19 +53,19 @@ class Skipped:
 
 @dataclass(kw_only=True)
 class Ledger:
-    """All segments of a dump, and what was passed over."""
+    """All segments of a dump, and what was skipped."""
 
     segments: list[Segment] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     skipped_members: int = 0
     undecoded: int = 0
     numbered: int = 0
-    """Lines that were not understood and that hold a number like a phone's: it may be a person's."""
+    """The number of lines that were not understood and hold a phone-like number, which may be a person's."""
     given_up: int = 0
-    """Lines that were only swept, since the shape changed too often before them."""
+    """The number of lines that were only swept, since the shape changed too often before them."""
 
     def add(self, segment: Segment) -> None:
-        """One more stretch; it is added to the one before when the same reader goes on."""
+        """Add one more stretch; it is merged with the one before when the reader is the same."""
         for old in reversed(self.segments[-1:] if len(self.segments) < SEGMENTS_MAX else self.segments):
             if (old.member, old.reader) == (segment.member, segment.reader) or (
                 len(self.segments) >= SEGMENTS_MAX and old.reader == segment.reader
@@ -79,7 +80,7 @@ class Ledger:
         self.segments.append(segment)
 
     def add_all(self, other: Ledger) -> None:
-        """Add the counts of another ledger of a stretch of the same dump."""
+        """Add the counts of another ledger for a stretch of the same dump."""
         for segment in other.segments:
             self.add(segment)
         self.undecoded += other.undecoded
@@ -87,38 +88,38 @@ class Ledger:
         self.given_up += other.given_up
 
     def skip(self, member: int, reason: str) -> None:
-        """A member that is not read."""
+        """Record a member that is not read."""
         self.skipped_members += 1
         if len(self.skipped) < SKIPPED_MAX:
             self.skipped.append(Skipped(member=member, reason=reason))
 
     @property
     def lines(self) -> int:
-        """Lines that are not blank."""
+        """The number of non-blank lines."""
         return sum(segment.lines for segment in self.segments)
 
     @property
     def records(self) -> int:
-        """Records, mentions among them."""
+        """The number of records, mentions included."""
         return sum(segment.records for segment in self.segments)
 
     @property
     def only_swept(self) -> int:
-        """Records that are mentions and nothing more."""
+        """The number of records that are mentions only."""
         return sum(segment.only_swept for segment in self.segments)
 
     @property
     def not_understood(self) -> int:
-        """Lines of which nothing is known but what the sweep found."""
+        """The number of lines about which nothing is known except the sweep's results."""
         return sum(segment.not_understood for segment in self.segments)
 
     @property
     def understood_share(self) -> float:
-        """Of the lines that are not blank."""
+        """The share of non-blank lines that were understood."""
         return 1 - self.not_understood / self.lines if self.lines else 1.0
 
     def problem(self) -> str | None:
-        """Why the dump counts as partly read, in one line with numbers; None when it counts as read."""
+        """The reason why the dump counts as partly read, in one line with numbers; None when it counts as read."""
         reasons = []
         if self.skipped_members:
             first = self.skipped[0].reason
@@ -142,7 +143,7 @@ class Ledger:
         return {name: lines / total for name, lines in sorted(by_reader.items(), key=lambda pair: -pair[1])}
 
     def to_json(self) -> dict[str, Any]:
-        """For the database."""
+        """The ledger as JSON for the database."""
         return {
             **asdict(self),
             "not_understood": self.not_understood,
@@ -152,7 +153,7 @@ class Ledger:
 
     @classmethod
     def of_json(cls, stored: Mapping[str, Any]) -> Self:
-        """As it was stored."""
+        """The ledger from its stored JSON."""
         return cls(
             segments=[Segment(**segment) for segment in stored.get("segments", ())],
             skipped=[Skipped(**skipped) for skipped in stored.get("skipped", ())],
@@ -164,5 +165,5 @@ class Ledger:
 
 
 def members_of(ledger: Ledger) -> Iterable[int]:
-    """The members of which something was read."""
+    """The members of which at least a part was read."""
     return sorted({segment.member for segment in ledger.segments})

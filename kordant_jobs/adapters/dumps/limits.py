@@ -11,7 +11,7 @@ RATIO_FROM_BYTES = 64 << 20  # below this much text a high ratio is harmless
 
 
 class LimitExceeded(DumpUnreadable):
-    """The dump asks for more than it may."""
+    """The dump exceeds a limit."""
 
 
 @dataclass(kw_only=True)

@@ -1,4 +1,4 @@
-"""The values that a dump is read into. No value but canonical identifiers leaves this package."""
+"""The values that reading a dump produces. No value but canonical identifiers leaves this package."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Role(StrEnum):
 
 
 USUAL = (":", ";", ",", "|", "\t", " ")
-"""The separators that most often stand between a login and a password."""
+"""The most common separators between a login and a password."""
 IDENTIFYING = frozenset(
     (Role.EMAIL, Role.PHONE, Role.USERNAME, Role.LOGIN, Role.DOMAIN, Role.NATIONAL_ID, Role.IBAN, Role.CARD)
 )
@@ -71,13 +71,13 @@ KIND = pl.Enum([kind.value for kind in IdentifierKind])
 SECRET_CODES = tuple(
     kind.value for kind in (SecretKind.MENTIONED, SecretKind.NONE, SecretKind.HASHED, SecretKind.CLEAR)
 )
-"""In rising order: a code is a place in it."""
+"""The kinds of secret in rising order; a code is a place in it."""
 SECRET_KIND = pl.Enum(list(SECRET_CODES))
 RECORDS = pl.Schema([("line", pl.UInt64()), ("kind", KIND), ("identifier", pl.String()), ("secret", SECRET_KIND)])
 
 
 def identifies(roles: Iterable[Role | None]) -> bool:
-    """True when columns of these roles identify a person: one that does so by itself, or a name beside a birth date.
+    """True when columns of these roles identify a person: one identifying column, or a name beside a birth date.
 
     >>> identifies([Role.NAME, Role.OTHER]), identifies([Role.NAME, Role.BORN])
     (False, True)
@@ -87,7 +87,7 @@ def identifies(roles: Iterable[Role | None]) -> bool:
 
 
 class BadLine(StrEnum):
-    """Why a line was kept out."""
+    """The reason why a line was rejected."""
 
     TOO_LONG = "too_long"
     NO_IDENTIFIER = "no_identifier"
@@ -109,11 +109,8 @@ class DumpLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class DumpBatch:
-    """One block of a dump. `records` has the schema `RECORDS`; `line` counts from 1 through the unpacked
-    text.
-
-    `bad_lines` counts by reason. In SQL it counts tuples, and `lines` still physical lines.
-    """
+    """One block of a dump. `records` has the schema `RECORDS`; `line` is numbered from 1 through the unpacked text.
+    `bad_lines` counts by reason; for SQL it counts tuples, while `lines` still counts physical lines."""
 
     records: pl.DataFrame
     lines: int
@@ -125,8 +122,8 @@ SITES = {"line": pl.UInt64, "site": pl.String}
 
 @dataclass(frozen=True, kw_only=True)
 class BlindBatch:
-    """One block of a dump, blinded. `line` counts from 1; `index` has two little-endian words a record; `secret` is
-    one of SECRET_CODES. In no order; `lines` and `bad_lines` as in `DumpBatch`."""
+    """One block of a dump, blinded. `line` is numbered from 1; `index` has two little-endian words for each record;
+    `secret` is one of SECRET_CODES. Records have no order; `lines` and `bad_lines` as in `DumpBatch`."""
 
     line: npt.NDArray[np.uint64]
     index: npt.NDArray[np.uint64]
@@ -138,7 +135,7 @@ class BlindBatch:
 
 
 def empty_batch(lines: int) -> BlindBatch:
-    """A block of which only the lines count."""
+    """A block without records that counts these lines."""
     nothing = np.empty((0, 2), np.uint64)
     return BlindBatch(
         line=np.empty(0, np.uint64), index=nothing, secret=np.empty(0, np.uint8), lines=lines, bad_lines={}
@@ -147,7 +144,7 @@ def empty_batch(lines: int) -> BlindBatch:
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """One column and what it was taken for; `name` is '' where there is no header."""
+    """One column with the role detected for it; `name` is '' where there is no header."""
 
     name: str
     role: Role
@@ -166,6 +163,6 @@ class Layout:
 
     @property
     def is_usual_combo(self) -> bool:
-        """True when its lines begin with an address, and any of `USUAL` may follow: the layout that the fast loops
+        """True when its lines begin with an address, followed by any of `USUAL`: the layout that the compiled loops
         read."""
         return self.shape is DumpShape.COMBO and self.columns[0].role is Role.EMAIL and self.delimiter in USUAL

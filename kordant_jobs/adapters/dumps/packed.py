@@ -1,4 +1,4 @@
-"""Archives that the standard library does not read: 7z, and Deflate64 within zip."""
+"""Formats that the standard library cannot read: 7z, LZ4, and Deflate64 within zip."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from kordant_jobs.adapters.dumps.unpack import Reader, reading
 from kordant_jobs.errors import DumpUnreadable
 
 DEFLATE64 = 9
-"""The method in a zip that Windows writes for files over 2 GB."""
+"""The method code of Deflate64 in a zip, which Windows writes for files over 2 GB."""
 _LOCAL_HEADER = 30
 _CHUNK = 64 << 10
 _PIECES = 16
-"""Pieces of text that 7z's reader may be ahead."""
+"""The most pieces of text that 7z's reader may be ahead."""
 
 
 class Lz4:
-    """LZ4's decompressor of one frame, under the protocol of the standard library's."""
+    """LZ4's decompressor for one frame, with the interface of the standard library's."""
 
     def __init__(self) -> None:
         import lz4.frame
@@ -36,11 +36,11 @@ class Lz4:
 
     @property
     def unused_data(self) -> bytes:
-        """The bytes behind its end."""
+        """The bytes after its end."""
         return bytes(self._frame.unused_data or b"")
 
     def decompress(self, data: bytes, /) -> bytes:
-        """The next piece of text, perhaps none yet."""
+        """The next piece of text; it may be empty."""
         return bytes(self._frame.decompress(data))
 
 
@@ -77,7 +77,7 @@ class Deflate64:
 
 
 class _Piped:
-    """A member of a 7z archive, as its pieces come out of the pipe."""
+    """A member of a 7z archive, read from the pieces in the pipe."""
 
     def __init__(
         self, pipe: queue.Queue[tuple[str, bytes] | BaseException | None], count: Callable[[int], None]
@@ -106,7 +106,7 @@ class _Piped:
         return data
 
     def next_member(self) -> bool:
-        """Go to the next member, past what is left of this one."""
+        """Go to the next member, skipping the rest of this one."""
         while self.following is None and not self.ended:
             self.read(_CHUNK)
         if self.following is None:
@@ -127,7 +127,7 @@ class _Piped:
 
 
 def seven_zip_members(file: BinaryIO, meter: Meter) -> Iterator[tuple[str, Callable[[], Reader]]]:
-    """The members of a 7z archive, unpacked in a thread of its own, a few pieces ahead of who reads them."""
+    """The members of a 7z archive, unpacked in a separate thread, a few pieces ahead of the reader."""
     import py7zr
     import py7zr.exceptions
     from py7zr.io import Py7zIO, WriterFactory

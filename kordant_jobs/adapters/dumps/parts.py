@@ -1,4 +1,4 @@
-"""The parts that a structure's reader makes of a stretch of text: rows, and in them the cells that have a role."""
+"""The parts that a structure's reader makes of a stretch of text: rows, and their cells with a role."""
 
 from __future__ import annotations
 
@@ -14,17 +14,15 @@ from kordant_jobs.adapters.dumps.window import Places
 
 ROLES = tuple(Role)
 CODES: Mapping[Role, int] = MappingProxyType({role: at + 1 for at, role in enumerate(ROLES)})
-"""A byte for each role; 0 is none."""
+"""A number for each role; 0 means no role."""
 Codes = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """A stretch of text from `start` to `end`, which is the beginning of line `end_line` (from 0 in the window).
-
-    Rows and cells lie in the order of the text. `parents`: for JSON the row around each, else None. `fits`: True when a
-    row has the form that the reader expects, before it is known what is found in it.
-    """
+    """A stretch of text from `start` to `end`, which is the beginning of line `end_line` (from 0 in the window). Rows
+    and cells are in the order of the text. `parents`: for JSON the row around each row, else None. `fits`: True when a
+    row has the form that the reader expects, whatever is found in it."""
 
     reader: str
     start: int
@@ -43,11 +41,11 @@ class Part:
     cell_forms: Codes = field(default_factory=lambda: np.empty(0, np.uint8))
     bad: Mapping[str, int] = field(default_factory=dict)
     headers: Places | None = None
-    """Rows that are lines of names: rightly without a person."""
+    """Rows of column names, which rightly have no person."""
     leaves: bool = False
-    """True when the text goes on in another shape."""
+    """True when the text continues in another shape."""
     waits: bool = False
-    """True when the rest of the window is to be read with what follows."""
+    """True when the rest of the window must be read together with the next window."""
 
     @property
     def rows(self) -> int:
@@ -55,7 +53,7 @@ class Part:
         return len(self.row_starts)
 
     def until(self, row: int) -> Part:
-        """The part before a row; the text from there on is left to another reader."""
+        """The part before a row; another reader reads the text from there on."""
         cells = int(np.searchsorted(self.cell_rows, row)) if self.parents is None else len(self.cell_rows)
         return replace(
             self,
@@ -77,7 +75,7 @@ class Part:
 
 
 def merged(parts: Sequence[Part]) -> Part:
-    """Parts of one reader that follow each other, as one."""
+    """Consecutive parts of one reader, as one part."""
     if len(parts) == 1:
         return parts[0]
     ahead = np.cumsum([0, *(part.rows for part in parts[:-1])])

@@ -1,4 +1,4 @@
-"""A name and a birth date that stand in columns of their own, put together as `domain.identifiers` reads a person."""
+"""Combines a name and a birth date from separate columns into the form that `domain.identifiers` reads as a person."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _OTHER = r"^\s*([0-9]{1,2})([-/.])([0-9]{1,2})[-/.]((?:18|19|20)[0-9]{2})(?:[T ]
 
 
 def persons(values: pl.DataFrame, roles: Mapping[str, Role], region: str) -> pl.Series | None:
-    """A text a row, as `John Doe 1980-01-31`, or null; None when there are no columns for it."""
+    """A text such as `John Doe 1980-01-31`, or null, for each row; None when the columns for it are missing."""
     by_role = {role: name for name, role in reversed(list(roles.items())) if role in _PARTS}  # the first of each
     if not identifies(by_role):
         return None
@@ -25,8 +25,8 @@ def persons(values: pl.DataFrame, roles: Mapping[str, Role], region: str) -> pl.
 
 
 def _name(by_role: Mapping[Role, str]) -> pl.Expr:
-    """The whole name; first and last where there are both. A 'name' beside a last name is the first, unless it ends
-    with it."""
+    """The whole name, from first and last name where there are both. A 'name' beside a last name is the first name,
+    unless it ends with the last name."""
     first = pl.col(by_role[Role.FIRST_NAME]) if Role.FIRST_NAME in by_role else None
     whole = pl.col(by_role[Role.NAME]) if Role.NAME in by_role else None
     last = pl.col(by_role[Role.LAST_NAME]) if Role.LAST_NAME in by_role else None
@@ -41,7 +41,7 @@ def _name(by_role: Mapping[Role, str]) -> pl.Expr:
 
 
 def _day(text: pl.Expr, *, month_first: bool) -> pl.Expr:
-    """ISO 8601. Where day and month could be either, points mean the day first, and else the region says."""
+    """The day in ISO 8601. Where day and month are ambiguous, points mean day first; otherwise the region decides."""
     iso, other = text.str.extract_groups(_ISO).struct, text.str.extract_groups(_OTHER).struct
     one, two = other[0].cast(pl.Int32), other[2].cast(pl.Int32)
     by_region = pl.lit(month_first) & (other[1] != ".")

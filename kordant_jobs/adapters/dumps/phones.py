@@ -1,8 +1,8 @@
 """Phone numbers as columns hold them: several in a cell, with extensions, without '+', as spreadsheets leave them.
 
-How a column is written is judged by the column: digits alone are numbers of the dump's own country, unless most are
-numbers of the world only with a '+' before them. A guess never makes a number of what is none: numbers without
-a '+' have to be allotted ones then.
+The whole column decides how it is read: bare digits are numbers of the dump's own country, unless most become valid
+international numbers with a '+'. In that case numbers without a '+' must be allotted ones, so that a guess never turns
+other digits into a phone number.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ _SCIENTIFIC = re.compile(r"^(\d)[.,](\d{6,14})[eE]\+?(\d{1,2})$")
 
 
 def phones(values: pl.Series, *, region: str) -> pl.DataFrame:
-    """As `bulk.canonical_rows`: `row` and `identifier`, where a row may come more than once."""
+    """The phone numbers of a column, as `bulk.canonical_rows`: `row` and `identifier`, where a row may occur more than
+    once."""
     frame = pl.DataFrame({"row": pl.int_range(len(values), dtype=pl.UInt32, eager=True), "raw": values}).drop_nulls()
     settled = frame["raw"].str.contains(settled_numbers())
     parts = [frame.filter(settled).select("row", identifier="raw")]
@@ -75,7 +76,7 @@ def _one_by_one(frame: pl.DataFrame, region: str, *, world: bool) -> pl.DataFram
 
 
 def phones_in(text: str, region: str, *, world: bool = False) -> list[str]:
-    """The numbers that a cell holds.
+    """The phone numbers in a cell.
 
     >>> phones_in("+12025550143 / +442079460958", "US"), phones_in("(202) 555-0144 ext. 5", "US")
     (['+12025550143', '+442079460958'], ['+12025550144'])
@@ -123,7 +124,8 @@ def _phone(value: str, region: str, *, world: bool) -> str | None:
 
 
 def _one_form(canonical: str | None) -> str | None:
-    """Mexico's mobile numbers had a 1 behind the country code until 2019; it is the same phone without it."""
+    """The number in one form. Mexico's mobile numbers had a 1 after the country code until 2019; without it, it is the
+    same phone."""
     if canonical is not None and len(canonical) == 14 and canonical.startswith("+521"):
         return f"+52{canonical[4:]}"
     return canonical

@@ -1,4 +1,4 @@
-"""A breach dump opened: what it was taken for, and its records batch by batch."""
+"""An open breach dump: its detected layout, and its records batch by batch."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Batch = TypeVar("Batch", Reading, BlindBatch)
 _BINARY = "The dump is binary, not text. Check that it is the right file."
 _BINARY_START = 4096
 _CARRIED_MAX = 8 << 20
-"""A record that is not whole after so many bytes is read as it is."""
+"""The most bytes of an incomplete record; after that it is read as it is."""
 
 
 def open_dump(
@@ -47,7 +47,7 @@ def open_dump(
     shape: DumpShape | None = None,
     columns: ColumnMap | None = None,
 ) -> Dump:
-    """Open a dump and find out what it is; use it in a `with`. `shape` and `columns` say what cannot be seen.
+    """Open a dump and detect its layout; use it in a `with`. `shape` and `columns` give what cannot be detected.
 
     Raises:
         DumpUnreadable: not a dump, damaged, or over a limit. Damage further in is raised by `batches`.
@@ -62,7 +62,7 @@ def open_dump(
 
 
 class Dump:
-    """One open dump. An archive may hold several texts, each with shapes of its own; the first one is shown."""
+    """One open dump. An archive may hold several texts, each with its own shapes; the properties show the first one."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class Dump:
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """The role detected for each column. For SQL known once the first batch was read."""
+        """The role detected for each column. For SQL it is known after the first batch."""
         return self._columns or (self._sql.columns if self._sql else ())
 
     @property
@@ -117,7 +117,7 @@ class Dump:
         self.close()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         close = getattr(self._documents, "close", None)
         if close is not None:
             close()
@@ -133,15 +133,14 @@ class Dump:
             yield found.batch()
 
     def readings(self) -> Iterator[Reading]:
-        """As `batches`, with the text at hand: for who wants to show what was understood how."""
+        """The readings, with the text available, for a caller that shows how it was understood."""
         yield from self._readings()
 
     def blinded(self, blinder: Blinder, *, skip: int = 0) -> Iterator[BlindBatch]:
-        """As `batches`, with blind indexes in place of identifiers, and several times as fast for combo lists.
-
-        The first `skip` batches are skipped: a file always gives the same ones, so that a caller that has the records
-        of some may continue behind them. (They are read nevertheless, for the ledger and for what they say of later
-        lines.)
+        """The batches with blind indexes in place of identifiers; several times as fast for combo lists. The first
+        `skip` batches are skipped: a file always gives the same batches, so a caller that has the records of some can
+        continue after them. (They are read in any case, for the ledger and because they affect how later lines are
+        read.)
 
         Raises:
             DumpUnreadable: as `batches`.
@@ -178,7 +177,7 @@ class Dump:
             document = self._next_text()
 
     def _guarded(self, document: Document, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """Damage within a member of an archive ends that member only."""
+        """Damage within a member of an archive ends only that member."""
         try:
             yield from batches
         except LimitExceeded:
@@ -189,7 +188,7 @@ class Dump:
             self.ledger.skip(document.member, reason_of(error))
 
     def _windows(self, cut: Iterator[Block], structure: Structure, member: int) -> Iterator[Reading]:
-        """Window by window; what is not whole at the end of one is read with the next."""
+        """The readings window by window; an incomplete record at the end of one is read with the next window."""
         held: Block | None = None
         for block in cut:
             if held is not None:
@@ -227,7 +226,7 @@ class Dump:
     def _plain_combos(
         self, cut: Iterator[Block], blinder: Blinder, structure: Structure, member: int
     ) -> Iterator[BlindBatch]:
-        """Blocks of a combo list, one a core; from the first on that is not plain enough, the general way."""
+        """Blocks of a combo list, one for each core; from the first block that is not plain enough, the general way."""
         workers = pl.thread_pool_size()
         general = partial(self._as_combo, member=member)
         with ThreadPoolExecutor(workers, thread_name_prefix="dump") as pool:  # the kernels let go of the GIL
@@ -284,7 +283,7 @@ class Dump:
         self._refused = self._refused or DumpUnreadable(f"The archive holds nothing that can be read: {reason}.")
 
     def _next_text(self) -> Document | None:
-        """The next text; members that are none are skipped."""
+        """The next text; members without text are skipped."""
         for document in self._documents:
             if looks_binary(document.head[:_BINARY_START]):
                 if not document.member:
@@ -299,7 +298,7 @@ class Dump:
         return None
 
     def _refuse_nothing(self, document: Document) -> None:
-        """Raises DumpUnreadable for a text in whose beginning there is neither a shape nor anything to sweep."""
+        """Refuse a text whose beginning has neither a shape nor anything to sweep, with DumpUnreadable."""
         structure = self._structure()
         window = _window_of(document)
         if self._given is not DumpShape.TEXT and structure.chosen(window) is None:
@@ -315,7 +314,7 @@ class Dump:
 
 
 def _window_of(document: Document) -> Window:
-    """The beginning of a document, whole lines where there are any."""
+    """The beginning of a document, in whole lines where possible."""
     text = head_of(document, encoding_of(document.head))
     for fold in folds_of(text):
         text = unfolded(text, fold)

@@ -1,5 +1,5 @@
-"""Options that the operator gives for reading a dump, stored as one text: its shape, the roles of its columns, the
-country of its phone numbers."""
+"""An operator's options for reading a dump, stored as one text: its shape, the roles of its columns, the country of its
+phone numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kordant_jobs.adapters.dumps.model import DumpShape, Role
 
 @dataclass(frozen=True, kw_only=True)
 class ReaderOptions:
-    """Any of the three may be given; what is not given is detected. `region`: ISO 3166."""
+    """The options; those not given are detected. `region`: ISO 3166."""
 
     shape: DumpShape | None = None
     columns: ColumnMap | None = None

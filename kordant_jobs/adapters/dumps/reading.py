@@ -1,4 +1,4 @@
-"""One window of text read both ways, swept and understood, and what is written down about it."""
+"""Reads one window of text in both ways, by sweep and by structure, and records the result in the ledger."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _LINE_SHAPES = frozenset(
 _WITH_BLANK_LINES = frozenset((str(DumpShape.TEXT), str(DumpShape.LABELS)))
 _NEWLINE = 10
 _NUMBERS_AT_ONCE = 1 << 16
-"""Numbers are judged so many at a time: as texts they take ten times the memory."""
+"""The numbers that are judged at a time: as texts they take ten times the memory."""
 Others = tuple[IdentifierKind, list[str], Places, Codes]
 _IDENTIFYING = np.zeros(256, bool)
 _IDENTIFYING[[CODES[role] for role in IDENTIFYING]] = True
@@ -50,7 +50,7 @@ class Reading:
     found: list[Found] = field(default_factory=list)
     end: int = 0
     lines: int = 0
-    """Lines that begin in it."""
+    """The number of lines that begin in it."""
     ended_lines: int = 0
     bad: dict[str, int] = field(default_factory=dict)
 
@@ -66,7 +66,7 @@ class Reading:
             yield from found.others
 
     def batch(self) -> DumpBatch:
-        """As a frame of records, each (line, kind, identifier) once."""
+        """The records as a frame, each (line, kind, identifier) once."""
         parts = [pl.DataFrame(schema=RECORDS)]
         for kind, names, lines, codes in self.records():
             secret = pl.Series(SECRET_KIND.categories.gather(codes), dtype=SECRET_KIND)
@@ -81,7 +81,7 @@ class Reading:
 
 
 def read_window(window: Window, structure: Structure, ledger: Ledger, *, member: int, phone_region: str) -> Reading:
-    """Sweep and understand a window. Where a record is not whole at its end, `Reading.end` is where it begins."""
+    """Sweep and understand a window. `Reading.end` is the start of an incomplete record at its end."""
     swept = addresses(window, window.stop)
     counted = numbers(window, window.stop)
     reading = Reading(window=window)
@@ -109,7 +109,7 @@ def read_window(window: Window, structure: Structure, ledger: Ledger, *, member:
 
 
 def _numbers_alone(window: Window, part: Part, counted: Numbers, others: Sequence[Others]) -> list[Others]:
-    """Numbers that the sweep found and no reader has: `others` are those found in cells."""
+    """Numbers that only the sweep found: `others` are those found in cells."""
     from kordant_jobs.adapters.kernels.attach import cells_of
 
     first, last = np.searchsorted(counted.starts, [part.start, part.end]).tolist()
@@ -195,7 +195,8 @@ def _account(reading: Reading, ledger: Ledger, part: Part, found: Found, *, memb
 
 
 def _bad_rows(window: Window, part: Part, found: Found) -> tuple[Mapping[str, int], int]:
-    """Rows without a person where one is expected, by reason; and how many of them hold a number like a phone's."""
+    """Rows without a person where one is expected, counted by reason; and the number of them with a phone-like
+    number."""
     from kordant_jobs.adapters.kernels.cells import has_control
     from kordant_jobs.adapters.kernels.unread import count_numbered
 

@@ -1,4 +1,5 @@
-"""From the values of a block's columns to records: who was found, and whether a password lay beside them."""
+"""Makes records of the values of a block's columns: which identifiers were found, and the kind of password beside
+them."""
 
 from __future__ import annotations
 
@@ -28,10 +29,8 @@ _CONTROL = r"[\x00-\x08\x0e-\x1f\x7f-\x{9f}\x{fffd}]"
 def records_of(
     values: pl.DataFrame, roles: Mapping[str, Role], *, phone_region: str
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Records of one block, and the `line` and `text` of those without a person.
-
-    `values` has `line`, `text` and a String column for each key of `roles`.
-    """
+    """The records of one block, and the `line` and `text` of rows without a person. `values` has `line`, `text` and a
+    String column for each key of `roles`."""
     found = [
         rows.select("row", "identifier", kind=pl.lit(kind, KIND))
         for name, role in roles.items()
@@ -82,7 +81,7 @@ def _others(values: pl.Series, taken: pl.DataFrame) -> pl.DataFrame:
 
 
 def _at(frame: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
-    """`rows` counted within `frame`, as rows of what `frame` was taken from."""
+    """`rows`, numbered within `frame`, with the row numbers of the frame that `frame` was taken from."""
     return rows.with_columns(frame["row"].gather(rows["row"]))
 
 
@@ -99,7 +98,7 @@ def _missing(values: pl.DataFrame, records: pl.DataFrame) -> pl.DataFrame:
 
 
 def reasons(missing: pl.DataFrame) -> dict[str, int]:
-    """Lines without a person; blank ones are not bad."""
+    """The number of lines without a person, by reason; blank lines are not counted."""
     texts = missing["text"]
     texts = texts.filter(texts.str.contains(r"\S"))
     undecodable = int(texts.str.contains(_CONTROL).sum())
@@ -108,7 +107,7 @@ def reasons(missing: pl.DataFrame) -> dict[str, int]:
 
 
 def merged(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
-    """Counts by reason, added up."""
+    """The sums of counts by reason."""
     total: dict[str, int] = {}
     for part in counts:
         for reason, count in part.items():

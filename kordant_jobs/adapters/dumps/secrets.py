@@ -1,6 +1,7 @@
 """Classifies the text beside an identifier: a password in clear, a hash of one, or nothing.
 
-By form alone: a password that happens to be 32 hex digits counts as a hash. The value itself goes no further.
+It judges by form alone: a password that happens to be 32 hex digits counts as a hash. The value itself is not passed
+on.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _EMPTY = r"""^[\s"':;,|]*(?:(?i:null|\(null\)|none|n/a|<blank>)|\\N)?[\s"':;,|]*
 
 
 def secret_codes(values: pl.Series, role: Role) -> pl.Series:
-    """The SecretKind of each value as a UInt8, the higher the worse: 0 none, 1 hashed, 2 clear."""
+    """The SecretKind of each value as a UInt8: 0 none, 1 hashed, 2 clear."""
     held = pl.lit(1 if role is Role.HASH else 2, pl.UInt8)
     empty = pl.col("value").str.contains(_EMPTY)
     frame = pl.DataFrame({"value": values})
@@ -44,13 +45,13 @@ def secret_codes(values: pl.Series, role: Role) -> pl.Series:
 
 
 def as_secret_kind(code: pl.Expr) -> pl.Expr:
-    """Codes of `secret_codes` as the Enum of SecretKind; a clear password outranks a hash beside it."""
+    """Codes of `secret_codes` as the Enum of SecretKind."""
     worse = pl.Series([SecretKind.NONE, SecretKind.HASHED, SecretKind.CLEAR], dtype=SECRET_KIND)
     return pl.lit(worse).gather(code)
 
 
 def is_hashed(value: str) -> bool:
-    """As `looks_hashed`, of one value.
+    """True when a value has the form of a password hash.
 
     >>> is_hashed("5f4dcc3b5aa765d61d8327deb882cf99"), is_hashed("swordfish")
     (True, False)
@@ -59,5 +60,5 @@ def is_hashed(value: str) -> bool:
 
 
 def looks_hashed(value: pl.Expr) -> pl.Expr:
-    """True when a value has the form of a password hash."""
+    """An expression: True when a value has the form of a password hash."""
     return value.str.contains(_HASHED)

@@ -1,6 +1,6 @@
-"""The sweep over a window: every address, and every number that proves itself, wherever it stands and however written.
+"""The sweep over a window: every address, and every number with valid check digits, at any place and in any notation.
 
-It knows no shape. What it finds is found, whatever the structure makes of it.
+It knows no shape; its results do not depend on the structure.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from kordant_jobs.adapters.dumps.window import Places, Window, decoded
 from kordant_jobs.domain.identifiers import IdentifierKind, normalise
 
 _SPECIAL = "example test invalid localhost local internal intranet lan corp home localdomain onion"
-"""Names that are no public domains and stand behind an '@' in dumps (RFC 6761, and the usual names of inner nets)."""
+"""Names that are no public domains but occur after an '@' in dumps (RFC 6761, and the usual names in internal
+networks)."""
 _ODD_AT_ONCE = 1 << 16
-"""Odd addresses are undone so many at a time: as texts they take ten times the memory."""
+"""The odd addresses that are decoded at a time: as texts they take ten times the memory."""
 _LOCAL = re.compile(r"(?:[^\W_]|[._+%&’'-])+")
-"""Read backwards from the sign."""
+"""The local part, read backwards from the '@'."""
 _DOMAIN = re.compile(r"[\w-]+(?:[.。．｡][\w-]+)+")
 _SIGNS = re.compile(r"(?i)@|＠|%40|=40|&#0*64;|&#x0*40;|\\u0040")
 _UNICODE = re.compile(r"\\u([0-9a-fA-F]{4})")
@@ -35,8 +36,8 @@ _QUOTED = re.compile(r"=([0-7][0-9A-F])|=\r?\n")
 
 @dataclass(frozen=True, kw_only=True)
 class Addresses:
-    """Addresses found, in their order. `kinds`: PLAIN ones are in the text as they are; ODD ones are in `canonical`
-    under their place, and their span is the sign's."""
+    """The addresses found, in order. `kinds`: PLAIN ones are in the text as they are; ODD ones are in `canonical` by
+    their place, and their span is that of the '@'."""
 
     starts: Places
     ends: Places
@@ -47,7 +48,7 @@ class Addresses:
 
 @dataclass(frozen=True, kw_only=True)
 class Numbers:
-    """Numbers found, in their order; which of them identify persons is not known yet. Lines count from 0."""
+    """The numbers found, in order; whether they identify persons is not decided yet. Lines are numbered from 0."""
 
     starts: Places
     ends: Places
@@ -56,7 +57,7 @@ class Numbers:
 
 
 def top_domains() -> frozenset[str]:
-    """The last labels of hosts that exist, in lower case, and those of inner nets."""
+    """The last labels of hosts that exist, in lower case, and those of internal networks."""
     return _tops()[0]
 
 
@@ -97,7 +98,7 @@ def addresses(window: Window, stop: int) -> Addresses:
 
 
 def _odd_names(window: Window, around: list[list[int]]) -> list[str | None]:
-    """The addresses of which the kernel says only what is around them."""
+    """The addresses that the kernel left undecided, decoded from the text around their '@'."""
     known, found = dict[tuple[bytes, bytes], str | None](), list[str | None]()
     for low, sign, behind, high, simple in around:
         piece = window.raw[low:sign], window.raw[behind if simple else sign : high]
@@ -108,7 +109,7 @@ def _odd_names(window: Window, around: list[list[int]]) -> list[str | None]:
 
 
 def other_signs(window: Window, stop: int) -> Places:
-    """The lines before `stop` in which an '@' is written in another way."""
+    """The lines before `stop` with an '@' in another form."""
     from kordant_jobs.adapters.kernels import sweep as kernel
 
     signs, lines = np.empty(256, np.int64), np.empty(256, np.int64)
@@ -120,7 +121,7 @@ def other_signs(window: Window, stop: int) -> Places:
 
 
 def judged(window: Window, signs: Places, lines: Places, count: int) -> list[npt.NDArray[Any]]:
-    """Starts, ends, lines and kinds of the addresses around `signs`, and of odd ones what is around them."""
+    """Starts, ends, lines and kinds of the addresses around `signs`, and the limits of the text around odd ones."""
     from kordant_jobs.adapters.kernels import sweep as kernel
 
     starts, ends, numbers = (np.empty(count, np.int64) for _ in range(3))
@@ -132,7 +133,7 @@ def judged(window: Window, signs: Places, lines: Places, count: int) -> list[npt
 
 
 def odd_address(before: bytes, behind: bytes) -> str | None:
-    """The address around a sign that `behind` begins with, escapes undone; None when there is none."""
+    """The address around an '@' at the start of `behind`, with escapes decoded; None when there is none."""
     while before and 0x80 <= before[0] < 0xC0:  # it begins within a character
         before = before[1:]
     left, right = decoded(before), _decoded_start(behind)
@@ -168,7 +169,7 @@ def _decoded_start(data: bytes) -> str:
 
 
 def _plain(text: str, form: str) -> str:
-    """Escapes undone, by the way in which the sign is written."""
+    """The text with escapes decoded, depending on the form of the '@'."""
     if form.startswith("%"):
         text = _PERCENT.sub(lambda match: chr(int(match[1], 16)), text)
     elif form.startswith("="):
@@ -183,7 +184,7 @@ def _plain(text: str, form: str) -> str:
 
 
 def numbers(window: Window, stop: int) -> Numbers:
-    """Every number before `stop` whose form may identify a person."""
+    """Every number before `stop` with a form that may identify a person."""
     from kordant_jobs.adapters.kernels import numbers as kernel
 
     room = max(256, (stop - window.start) // 64)
@@ -203,8 +204,7 @@ NUMBER_KINDS = {1: IdentifierKind.PHONE, 2: IdentifierKind.CARD, 3: IdentifierKi
 
 
 GAPS = "[-\u00a0\u2007-\u200b\u2010-\u2015\u202f]"
-"""The separators between groups of digits beside a blank: hyphens, and blanks of other widths or that must not
-break."""
+"""The separators between groups of digits besides the blank: hyphens, and other kinds of blanks."""
 _GAPS = re.compile(GAPS)
 _LAST_GROUP = re.compile(r"[^\d]+\d+$")
 
@@ -220,9 +220,7 @@ def _iban_sizes() -> npt.NDArray[np.uint8]:
 
 
 def number(kind: IdentifierKind, text: str) -> str | None:
-    """The canonical form of a number that the sweep found, if it is one: a phone number has to be allotted.
-
-    A number that stands behind a phone's, a blank between them, is left out.
+    """The canonical form of a number that the sweep found, if it is valid: a phone number has to be allotted.
 
     >>> number(IdentifierKind.IBAN, "DE89-3704-0044-0532-0130-00"), number(IdentifierKind.PHONE, "+1 202 555 0143 17")
     ('DE89370400440532013000', '+12025550143')

@@ -1,4 +1,4 @@
-"""From the bytes of one document to numbered lines of text, block by block, in bounded memory."""
+"""Converts the bytes of one document to numbered lines of text, block by block, in bounded memory."""
 
 from __future__ import annotations
 
@@ -44,10 +44,8 @@ _CONTROLS = bytes({*range(32), 127} - {*b"\t\n\r\x0b\x0c\x1a\x1b\x01\x1e\x1f"}) 
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """About `block_bytes` of text, which ends at a line's end if it can. `first` lines went before it.
-
-    `starts_inside`: its first line goes on with the one before.
-    """
+    """About `block_bytes` of text, which ends at a line's end if possible. `first` is the number of lines before it.
+    `starts_inside`: its first line continues the one before."""
 
     data: bytes
     first: int
@@ -55,8 +53,7 @@ class Block:
 
 
 def encoding_of(head: bytes) -> str:
-    """The encoding: by byte order mark, by zeros (UTF-16, UTF-32), else 'utf-8', or 'cp1252' when no line were
-    UTF-8."""
+    """The encoding: by byte order mark, by zeros (UTF-16, UTF-32), else 'utf-8', or 'cp1252' when no line is UTF-8."""
     for bom, name in _BOMS.items():
         if head.startswith(bom):
             return name
@@ -80,7 +77,7 @@ def _is_utf8(line: bytes) -> bool:
 
 
 def looks_binary(start: bytes) -> bool:
-    """True when this is no text in any encoding that is read: one control character in twenty."""
+    """True for data that is no text in a supported encoding: at least one control character in twenty."""
     if encoding_of(start).startswith(("utf-16", "utf-32")):
         return False
     start = tidy(start)  # stretches of UTF-16 are text
@@ -93,8 +90,8 @@ _ADDRESS = re.compile(rb"(?i)[\w.%+-](?:@|%40|&#64;|&#x40;|\\u0040)[a-z0-9-]{1,6
 
 
 class _Transcoded:
-    """UTF-16 and UTF-32 as UTF-8. Stretches of bytes with an address in them are left as they are: text of another
-    encoding was inserted there, and behind it the wide characters may begin one byte later."""
+    """UTF-16 and UTF-32 as UTF-8. Stretches of bytes with an address stay unchanged: text of another encoding was
+    inserted there, and after it the wide characters may be shifted by one byte."""
 
     def __init__(self, reader: Reader, encoding: str) -> None:
         self._reader = reader
@@ -129,8 +126,8 @@ class _Transcoded:
         return text.encode("utf-8", "replace")
 
     def _ahead(self, data: bytes) -> int:
-        """The number of bytes that belong to a character that began in a stretch that was left as it is: by where the
-        zeros stand."""
+        """The number of bytes of a character that began in an unchanged stretch, judged by the position of the
+        zeros."""
         width = 4 if "32" in self._encoding else 2
         low = 0 if self._encoding.endswith("le") else width - 1
         zeros = [data[at + low :: width].count(0) for at in range(width)]
@@ -138,7 +135,7 @@ class _Transcoded:
 
 
 class _Tidied:
-    """Text with one kind of line ends, and stretches of UTF-16 and UTF-32 within it as UTF-8."""
+    """Text with uniform line ends, and with stretches of UTF-16 and UTF-32 in it converted to UTF-8."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -168,7 +165,7 @@ def _narrow(encoding: str, match: re.Match[bytes]) -> bytes:
 
 
 def tidy(data: bytes) -> bytes:
-    """A piece of text: carriage returns alone become line ends, wide characters in a row become UTF-8.
+    """A piece of text in which single carriage returns are line ends, and runs of wide characters are UTF-8.
 
     >>> tidy(b"a\\rb\\r\\n" + "ann@x.example".encode("utf-16-le"))
     b'a\\nb\\nann@x.example'
@@ -183,7 +180,7 @@ def tidy(data: bytes) -> bytes:
 
 
 def utf8_reader(document: Document, encoding: str) -> Reader:
-    """The document as UTF-8 (broken lines as they are) with line ends that hold a newline."""
+    """The document as UTF-8 (invalid lines unchanged), with line ends that contain a newline."""
     wide = encoding.startswith(("utf-16", "utf-32"))
     reader: Reader = _Tidied(_Transcoded(document.reader, encoding) if wide else document.reader)
     for fold in folds_of(head_of(document, encoding)):
@@ -192,14 +189,14 @@ def utf8_reader(document: Document, encoding: str) -> Reader:
 
 
 def head_of(document: Document, encoding: str) -> bytes:
-    """The beginning of a document as UTF-8, its lines folded as they are."""
+    """The beginning of a document as UTF-8, with folded lines unchanged."""
     wide = encoding.startswith("utf-")
     text = tidy(document.head.decode(encoding, "replace").encode() if wide else document.head)
     return text.removeprefix(codecs.BOM_UTF8)
 
 
 def blocks(reader: Reader, limits: DumpLimits, *, first: int) -> Iterator[Block]:
-    """Blocks of about `block_bytes` that end at line ends; a line without an end in sight is cut between two words."""
+    """Blocks of about `block_bytes` that end at line ends; a very long line is cut between two words."""
     tail, inside, start = b"", False, True
     while data := _fill(reader, limits.block_bytes):
         if start:
@@ -222,7 +219,7 @@ _BETWEEN = re.compile(rb"[\s,;|)}\]>]")
 
 
 def _between_words(data: bytes) -> int:
-    """The place, close to its end, where a text may be cut: behind a character that is part of no identifier."""
+    """A place near the end where the text may be cut: after a character that is part of no identifier."""
     found = [match.end() for match in _BETWEEN.finditer(data, max(0, len(data) - 4_096))]
     return found[-1] if found else len(data)
 
@@ -243,12 +240,12 @@ def _line_ends(data: bytes) -> int:
 
 
 def lines_in(block: Block) -> int:
-    """The number of lines of a block; a line that it only continues counts where it began."""
+    """The number of lines of a block. A continued line counts in the block where it began."""
     return _line_ends(block.data) + bool(block.data and not block.data.endswith(b"\n")) - block.starts_inside
 
 
 def lines_as_series(data: bytes, count: int) -> pl.Series:
-    """Lines as a column of `count` texts; those that are not UTF-8 as Windows-1252."""
+    """Lines as a column of `count` texts; lines that are not UTF-8 are decoded as Windows-1252."""
     try:
         frame = _scan(data, 0)
     except pl.exceptions.ComputeError:
@@ -264,7 +261,7 @@ def _scan(data: bytes, first: int) -> pl.DataFrame:
 
 
 def _mended(data: bytes) -> bytes:
-    """Each line that is not UTF-8 read as Windows-1252, the others left alone."""
+    """The data with each line that is not UTF-8 decoded as Windows-1252; the others stay unchanged."""
     frame = _scan(data.decode("latin-1").encode(), 0)
     text = pl.col("text")
     high = frame.with_columns(high=text.str.contains(_HIGH), broken=~text.str.contains(_UTF8_AS_LATIN1))

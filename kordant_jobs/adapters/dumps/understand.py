@@ -22,7 +22,7 @@ from kordant_jobs.adapters.dumps.window import Places, Window
 from kordant_jobs.domain.identifiers import IdentifierKind, normalise
 
 MENTIONED, BARE = 0, 1
-"""Codes of what lay beside: not known; then, one above those of `secrets`: nothing, a hash, clear text."""
+"""Codes of the secret beside an identifier: unknown, none. The codes of `secrets` follow, each one higher."""
 Codes = npt.NDArray[np.uint8]
 _BY_ADDRESS = (CODES[Role.EMAIL], CODES[Role.LOGIN])
 _KIND_OF = {
@@ -51,17 +51,17 @@ class Found:
     """The sites where the person of a line logged in: `line` in the window from 0, `site`."""
     row_found: npt.NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, bool))
     only_swept: int = 0
-    """Addresses that no reader made sense of."""
+    """The number of addresses that no reader understood."""
 
 
 _OF_COLUMNS = frozenset(
     (DumpShape.CSV, DumpShape.DELIMITED, DumpShape.SQL_INSERT, DumpShape.JSON_LINES, DumpShape.LABELS)
 )
-"""Shapes whose rows are understood even where an address stands in a column that identifies no person."""
+"""Shapes whose rows count as understood even if an address is in a column that identifies no person."""
 
 
 class Understanding:
-    """One part with the addresses that stand in it."""
+    """One part with the addresses in it."""
 
     def __init__(self, window: Window, part: Part, swept: Addresses, *, phone_region: str) -> None:
         self._window, self._part, self._region = window, part, phone_region
@@ -89,7 +89,7 @@ class Understanding:
         return at_address
 
     def fits(self) -> npt.NDArray[np.bool_]:
-        """For each row: True when a person stands where the reader expects one, or the row has no address at all."""
+        """For each row: True when a person is found where the reader expects one, or the row has no address at all."""
         part = self._part
         good = np.zeros(part.rows, bool)
         good[part.cell_rows[self._cell[self._in_role]]] = True
@@ -100,7 +100,7 @@ class Understanding:
         return good
 
     def found(self) -> Found:
-        """Everybody in the part."""
+        """All persons in the part."""
         part = self._part
         secrets = self._secrets()
         codes = np.zeros(len(self._starts), np.uint8)
@@ -126,7 +126,7 @@ class Understanding:
         return found
 
     def _sites(self) -> pl.DataFrame:
-        """The hosts of the sites that stand in rows, by the lines of those whom the rows name."""
+        """The hosts of the sites in rows, by the lines of the persons in these rows."""
         from kordant_jobs.adapters.kernels.hosts import find_hosts
 
         part = self._part
@@ -149,7 +149,7 @@ class Understanding:
         return pl.DataFrame({"line": lines[held].astype(np.uint64), "site": sites})
 
     def _only_swept(self, found: Found) -> int:
-        """Addresses that stand in no row that its reader made sense of."""
+        """The number of addresses outside the rows that the reader understood."""
         rest = np.flatnonzero(~self._in_role)
         if not len(rest) or not self._part.rows:
             return len(rest)
@@ -189,7 +189,8 @@ class Understanding:
     def _whole_cells(
         self, found: Found, secrets: Codes, kept: npt.NDArray[np.bool_], odd: npt.NDArray[np.bool_]
     ) -> None:
-        """Cells of addresses of which the sweep saw none, or not from their beginning: asked as a whole."""
+        """Adds the addresses of cells in which the sweep found none, or not from the start: the whole cell is
+        parsed."""
         from kordant_jobs.adapters.kernels import attach as kernel
 
         part = self._part
@@ -259,7 +260,7 @@ class Understanding:
                 self._add(found, secrets, kind, rows, cells)
 
     def _logins(self, found: Found, secrets: Codes, cells: Places) -> None:
-        """Logins that are no addresses: phone numbers, else user names."""
+        """Adds logins that are no addresses: phone numbers, else user names."""
         from kordant_jobs.adapters.kernels.attach import has_sign
 
         part = self._part
@@ -321,7 +322,7 @@ class Understanding:
 
 
 def whole_address(text: str) -> str | None:
-    """The address that a whole cell is, its quotes, `mailto:` and blanks around the '@' left out.
+    """The address that a whole cell consists of, without quotes, `mailto:` and blanks around the '@'.
 
     >>> whole_address(" 'ann @mail.example'"), whole_address("write to ann @mail.example")
     ('ann@mail.example', None)

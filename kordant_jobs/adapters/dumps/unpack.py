@@ -1,5 +1,4 @@
-"""Packed streams read piece by piece, and what damage in them is called. Which file is packed how is not
-known here."""
+"""Reads packed streams piece by piece, and reports damage in them. The caller knows the kind of compression."""
 
 from __future__ import annotations
 
@@ -31,15 +30,15 @@ _DAMAGE = (
 
 
 class Reader(Protocol):
-    """Bytes in order; b'' at the end."""
+    """Reads bytes in order; b'' at the end."""
 
     def read(self, size: int, /) -> bytes:
-        """At most `size` bytes, at least one before the end."""
+        """At most `size` bytes, and at least one before the end."""
 
 
 @contextmanager
 def reading(what: str = "The dump") -> Iterator[None]:
-    """Turn whatever a damaged file makes the libraries raise into DumpUnreadable."""
+    """Convert any exception that a damaged file causes in the libraries to DumpUnreadable."""
     try:
         yield
     except zstandard.ZstdError as error:
@@ -59,18 +58,18 @@ class Decompressor(Protocol):
 
     @property
     def eof(self) -> bool:
-        """True when the end of the stream was reached."""
+        """True at the end of the stream."""
 
     @property
     def unused_data(self) -> bytes:
-        """The bytes behind the end."""
+        """The bytes after the end."""
 
     def decompress(self, data: bytes, /) -> bytes:
-        """The next piece of text, perhaps none yet."""
+        """The next piece of text; it may be empty."""
 
 
 class Unpacked:
-    """A file of one or more packed streams, end to end. Gives at least one byte a call until the end."""
+    """A file of one or more packed streams, one after the other. Each call returns at least one byte until the end."""
 
     def __init__(
         self, file: Reader, count: Callable[[int], None], start: Callable[[], Decompressor], *, chunk: int
@@ -114,7 +113,7 @@ class Unpacked:
         return self._file.read(self._chunk)
 
     def _next_stream(self, rest: bytes) -> None:
-        """After the end of one stream comes another, padding with zeros, or nothing."""
+        """Go to the next stream: after the end of one comes another, padding with zeros, or nothing."""
         while not rest.lstrip(b"\x00"):
             rest = self._more()
             if not rest:
@@ -126,26 +125,26 @@ class Unpacked:
 
 
 class Gzip:
-    """zlib's decompressor under the protocol of the others."""
+    """zlib's decompressor with the interface of the others."""
 
     def __init__(self) -> None:
         self._zlib = zlib.decompressobj(wbits=31)
 
     @property
     def eof(self) -> bool:
-        """True when the end of the member was reached."""
+        """True at the end of the member."""
         return self._zlib.eof
 
     @property
     def unused_data(self) -> bytes:
-        """The bytes behind the end."""
+        """The bytes after the end."""
         return self._zlib.unused_data
 
     @property
     def unconsumed_tail(self) -> bytes:
-        """The input that was given and not yet needed."""
+        """The input that has not been used yet."""
         return self._zlib.unconsumed_tail
 
     def decompress(self, data: bytes, size: int = 0, /) -> bytes:
-        """At most `size` bytes of text; 0: as many as there are."""
+        """At most `size` bytes of text; 0: no limit."""
         return self._zlib.decompress(data, size)

@@ -1,4 +1,4 @@
-"""A piece of a dump's text with room around it, as the compiled kernels want it."""
+"""A piece of a dump's text with a margin around it, for the compiled kernels."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 MARGIN = 128
-"""Bytes on both sides that may be read and mean nothing; `kernels.sweep.MARGIN`."""
+"""Meaningless bytes on both sides that may be read; the same as `kernels.sweep.MARGIN`."""
 Bytes = npt.NDArray[np.uint8]
 Places = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """`size` bytes of text from MARGIN on; spans count from the beginning of `bytes`. `first` lines went before."""
+    """`size` bytes of text from MARGIN on; spans count from the start of `bytes`. `first` is the number of lines before
+    it."""
 
     bytes: Bytes
     raw: builtins.bytes
@@ -29,7 +30,7 @@ class Window:
 
     @classmethod
     def of(cls, text: builtins.bytes, *, first: int = 0, final: bool = True, starts_inside: bool = False) -> Window:
-        """A window of its own copy of `text`."""
+        """A window on a copy of `text`."""
         margin = builtins.bytes(MARGIN)
         raw = b"".join((margin, text, margin))
         data = np.frombuffer(raw, np.uint8)
@@ -46,7 +47,7 @@ class Window:
 
     @property
     def stop(self) -> int:
-        """The place where it ends."""
+        """The place where the text ends."""
         return MARGIN + self.size
 
     def slice(self, start: int, end: int) -> builtins.bytes:
@@ -59,7 +60,7 @@ class Window:
 
 
 def decoded(data: bytes) -> str:
-    """Text of unknown encoding: UTF-8 if it is that, else Windows-1252.
+    """Text of unknown encoding, decoded as UTF-8 if valid, else as Windows-1252.
 
     >>> decoded("é".encode()), decoded("é".encode("cp1252"))
     ('é', 'é')

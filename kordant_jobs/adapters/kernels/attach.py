@@ -13,7 +13,7 @@ NONE, HASHED, CLEAR, UNSURE = 0, 1, 2, 3
 
 @njit(nogil=True, cache=True)
 def cells_of(starts, count, cell_starts, cell_ends, cells):
-    """For each of the spans, in their order, the cell that holds its beginning, or -1. Cells lie in order, too."""
+    """The cell that holds the start of each span, or -1. Spans and cells are both in the order of the text."""
     cell, size = 0, len(cell_starts)
     for span in range(count):
         start = starts[span]
@@ -24,7 +24,7 @@ def cells_of(starts, count, cell_starts, cell_ends, cells):
 
 @njit(nogil=True, cache=True)
 def has_sign(text, starts, ends, found):
-    """True when there is an '@' in each span."""
+    """Sets `found` to True for each span that contains an '@'."""
     for span in range(len(starts)):
         found[span] = False
         for at in range(starts[span], ends[span]):
@@ -37,7 +37,8 @@ def has_sign(text, starts, ends, found):
 def judge_cells(text, starts, ends, codes):
     """The kind of secret in each span: a hash, clear text, or UNSURE where `adapters.dumps.secrets` must decide.
 
-    A short run of base64 characters at its beginning is no hash, and what begins so is not empty unless it says so.
+    A value that begins with a short run of base64 characters is no hash, and it is empty only if it is a word such as
+    'null'.
     """
     for span in range(len(starts)):
         start, size = starts[span], ends[span] - starts[span]
@@ -62,7 +63,7 @@ def judge_cells(text, starts, ends, codes):
 
 @njit(nogil=True, cache=True)
 def row_secrets(cell_rows, codes, secrets, counts):
-    """The strongest secret of each row, and how many there are."""
+    """The strongest secret of each row, and the number of its secrets."""
     for cell in range(len(cell_rows)):
         row = cell_rows[cell]
         if row >= 0 and codes[cell]:
@@ -72,7 +73,8 @@ def row_secrets(cell_rows, codes, secrets, counts):
 
 @njit(nogil=True, cache=True)
 def record_secrets(parents, has_cell, secrets, counts, roots):
-    """Give rows without a secret the one of their record, if it has just one: the outermost row around with cells."""
+    """Gives rows without a secret the secret of their record, if that has just one. A row's record is the outermost row
+    around it that has cells."""
     for row in range(len(parents)):
         parent = parents[row]
         roots[row] = roots[parent] if parent >= 0 and roots[parent] >= 0 else row if has_cell[row] else -1

@@ -1,7 +1,7 @@
-"""Keyed BLAKE2b of short texts, many at a time: the blind index of `store.people.keyring`, equal bit by bit.
+"""Keyed BLAKE2b of short texts, many at a time: the same blind index as `store.people.keyring` computes, bit by bit.
 
-A key fills the first block (RFC 7693 §2.8), so that the state behind it is worked out once a key; each text of at most
-64 bytes then takes one block. Texts stand in the lanes of vector registers, LANES at a time.
+A key fills the first block (RFC 7693 §2.8), so the state after it is computed once for each key. Each text of at most
+64 bytes then needs one block. LANES texts are hashed at a time, one in each lane of a vector register.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _ROUNDS = 12
 
 
 def state_behind_key(key: bytes, person: bytes) -> Words:
-    """The eight words of state once `key` was taken in, for digests of 16 bytes personalised by `person`."""
+    """The eight words of state after `key` was hashed, for digests of 16 bytes personalised by `person`."""
     parameters = bytes([DIGEST_BYTES, len(key), 1, 1]) + bytes(44) + person.ljust(16, b"\0")
     state = [iv ^ int.from_bytes(parameters[8 * i : 8 * i + 8], "little") for i, iv in enumerate(_IV)]
     block = key.ljust(128, b"\0")
@@ -84,9 +84,10 @@ def _rotated(value: int, by: int) -> int:
 
 @intrinsic
 def _compress(_: Any, state: Any, message: Any, out: Any) -> Any:
-    """The last block of LANES texts. `message`: 8 words and the count of bytes, each LANES long; `out`: two words.
+    """Compresses the last block of LANES texts. `message` has 8 words and the count of bytes, each LANES long; `out`
+    has two words.
 
-    Written as vector code, since the loop over lanes is otherwise compiled to a third of the speed (no rotations).
+    Written as vector code, since Numba compiles the loop over lanes to a third of the speed (it finds no rotations).
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -150,9 +151,9 @@ _BLOCK = np.uint64(128)
 
 @njit(nogil=True, cache=True)
 def blind_spans(text, starts, lengths, count, state, out):
-    """Blind indexes of `count` spans of ASCII text, lower-cased, as two little-endian words each, into `out`.
+    """Writes the blind indexes of `count` spans of ASCII text, lower-cased, to `out`, as two little-endian words each.
 
-    A span has at most 64 bytes, and `text` eight more than it needs.
+    A span has at most 64 bytes. `text` must be readable for eight bytes beyond the last span.
     """
     message = np.empty((_WORDS + 1) * LANES, np.uint64)
     made = np.empty(2 * LANES, np.uint64)

@@ -1,7 +1,7 @@
-"""Lines with separators cut into rows and cells: CSV with its quotes, combo lists, `URL:login:password`.
+"""Cuts lines with separators into rows and cells: CSV with its quotes, combo lists, `URL:login:password`.
 
-A cell is a span of the text; only those of wanted columns are given. Text that the kernels cannot parse is given as it
-is: whether a row names a person is judged by what is found in it.
+A cell is a span of the text; only cells of wanted columns are returned. Text that the kernels cannot parse becomes a
+cell as it is; what is found in it decides whether the row names a person.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from numba import njit
 from kordant_jobs.adapters.kernels.machine import equal_at, lowest_bit
 
 PLAIN, DOUBLED, BACKSLASHED = 0, 1, 2
-"""The encodings of a cell: as it is, with its quotes doubled, with escapes by a backslash."""
+"""The encodings of a cell: plain, with doubled quotes, with backslash escapes."""
 ENDED, FULL, OTHER_SHAPE, UNFINISHED = 0, 1, 2, 3
-"""Why reading stopped: at the end, since there is no more room, before a line of another shape, within a record."""
+"""Why reading stopped: the text ended, the arrays are full, a line of another shape follows, a record is incomplete."""
 QUOTED_MAX = 1 << 16
-"""A quote whose end is farther away is a character like others."""
+"""The most bytes of a quoted cell. A quote whose end is farther away is an ordinary character."""
 
 _NEWLINE, _RETURN, _BLANK, _BACKSLASH = np.uint8(10), np.uint8(13), np.uint8(32), np.uint8(92)
 _ONE, _ZERO = np.uint64(1), np.uint64(0)
@@ -24,7 +24,7 @@ _ONE, _ZERO = np.uint64(1), np.uint64(0)
 
 @njit(nogil=True, cache=True)
 def other_shape(text, at):
-    """True when a line begins as SQL or as JSON does."""
+    """True when a line begins as SQL or JSON does."""
     byte = text[at]
     if byte == 123:  # {
         after = text[at + 1]
@@ -83,7 +83,8 @@ def _either_from(text, at, stop, delimiter, more):
 
 @njit(nogil=True, cache=True)
 def _closing_quote(text, at, stop, quote, delimiter):
-    """The place of the quote that ends a cell: one with a separator or the line's end behind it. -1: none near by."""
+    """The place of the quote that ends a cell, the one before a separator or the line's end. -1: none within
+    QUOTED_MAX."""
     limit = min(stop, at + QUOTED_MAX)
     while at < limit:
         found = equal_at(text, at, quote)
@@ -124,10 +125,10 @@ def read_rows(
     text, at, stop, line, delimiter, more, quote, tail, roles, final, row_starts, row_lines, row_cells, cell_rows,
     cell_columns, cell_starts, cell_ends, cell_forms
 ):  # fmt: skip
-    """Cut rows. `roles`: one a column, 0 for those not wanted; `tail`: the last column holds all that follows it;
-    `more`: what of a longer delimiter comes behind its first byte.
+    """Cuts rows. Returns rows, cells, the place where it stopped, the line there, and why. Blank lines make no row.
 
-    Returns rows, cells, where it stopped, the line there, and why. Blank lines make no row.
+    `roles` has one entry for each column, 0 for columns that are not wanted. `tail`: the last column holds the rest of
+    the line. `more`: the bytes of a longer delimiter after its first.
     """
     rows, cells, columns = 0, 0, len(roles)
     room, cell_room = len(row_starts) - 1, len(cell_rows) - columns
@@ -207,7 +208,7 @@ def read_rows(
 
 @njit(nogil=True, cache=True)
 def _after_site(text, at, end, separator):
-    """The place of the separator behind a line's address of a site; -1: there is none."""
+    """The place of the separator after the address of a site at the start of a line; -1: there is none."""
     scheme = -1
     for place in range(at, min(end, at + 24)):
         if text[place] == 58 and text[place + 1] == 47 and text[place + 2] == 47:
@@ -240,7 +241,8 @@ def read_sites(
     text, at, stop, line, separator, row_starts, row_lines, row_cells, cell_rows, cell_columns, cell_starts,
     cell_ends, cell_forms
 ):  # fmt: skip
-    """Cut lines into site, login and password, in this order (columns 0, 1, 2). Returns as `read_rows`."""
+    """Cuts lines into site, login and password, in this order (columns 0, 1, 2). Returns the same values as
+    `read_rows`."""
     rows, cells = 0, 0
     room, cell_room = len(row_starts) - 1, len(cell_rows) - 4
     while at < stop:
@@ -279,7 +281,7 @@ def read_sites(
 
 @njit(nogil=True, cache=True)
 def joined(text, starts, ends, out):
-    """Copy spans into `out`, a line each; line breaks within become blanks. Returns how many bytes that is."""
+    """Copies spans to `out`, one on each line; line breaks within a span become blanks. Returns the number of bytes."""
     size = 0
     for span in range(len(starts)):
         for at in range(starts[span], ends[span]):
@@ -300,7 +302,8 @@ def _separates(byte):
 def read_combo(
     text, at, stop, line, row_starts, row_lines, row_cells, cell_rows, cell_columns, cell_starts, cell_ends, cell_forms
 ):  # fmt: skip
-    """Cut lines at their first separator of any kind, quotes around what stands before it left out. As `read_rows`."""
+    """Cuts lines at their first separator of any kind, and strips quotes from the part before it. Returns the same
+    values as `read_rows`."""
     rows, cells = 0, 0
     room, cell_room = len(row_starts) - 1, len(cell_rows) - 2
     while at < stop:
@@ -336,7 +339,7 @@ def read_combo(
 
 @njit(nogil=True, cache=True)
 def has_control(text, starts, ends, found):
-    """True when there is a control character in the first line of each span, other than blanks."""
+    """Sets `found` to True for each span with a control character, other than blanks, in its first line."""
     for span in range(len(starts)):
         found[span] = False
         for at in range(starts[span], ends[span]):
@@ -350,7 +353,7 @@ def has_control(text, starts, ends, found):
 
 @njit(nogil=True, cache=True)
 def filled_lines(text, start, end):
-    """The number of lines between two places that are not blank."""
+    """The number of non-blank lines between two places."""
     count, filled = 0, False
     for at in range(start, end):
         byte = text[at]
@@ -364,7 +367,7 @@ def filled_lines(text, start, end):
 
 @njit(nogil=True, cache=True)
 def unread_lines(text, at, stop, line, count):
-    """The place where `count` lines end, or sooner where a line begins as SQL or JSON does; and the line there."""
+    """The place after `count` lines, or earlier where a line begins as SQL or JSON does, and the line there."""
     while count > 0 and at < stop:
         newline = _newline_from(text, at, stop)
         if newline >= stop:

@@ -15,9 +15,10 @@ def _is_of_host(byte):
 
 @njit(nogil=True, cache=True)
 def find_hosts(text, starts, ends, host_starts, host_ends):
-    """Of each span the host within it, without 'www.'; of an Android app its name. Empty where there is none.
+    """The host in each span, without 'www.'; for an Android app its name. Empty where there is none.
 
-    Known: `scheme://user@host:port/path`, all but the host may be missing, and slashes may be escaped as in JSON.
+    It reads `scheme://user@host:port/path`, where every part but the host may be missing and slashes may be escaped as
+    in JSON.
     """
     for place in range(len(starts)):
         start, end = starts[place], ends[place]

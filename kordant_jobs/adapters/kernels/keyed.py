@@ -1,6 +1,7 @@
-"""Values with names: JSON at any depth, and lines of labels (`Login: …`). A cell is a value whose name has a role.
+"""Reads values with names: JSON at any depth, and lines of labels (`Login: …`). A cell is a value whose name has a
+role.
 
-A name counts without case and punctuation, as 64 bits of a hash in a table of known ones.
+Names are compared without case and punctuation, by 64 bits of a hash in a table of known names.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _ONE, _ZERO = np.uint64(1), np.uint64(0)
 
 @njit(nogil=True, cache=True)
 def name_hash(text, start, end):
-    """The hash of a name, of its letters and digits only."""
+    """The hash of the letters and digits of a name."""
     value = _FNV
     for at in range(start, end):
         byte = text[at]
@@ -54,7 +55,7 @@ def _slot(names, value):
 
 
 def names_table(roles: dict[str, int]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint8]]:
-    """A table of names (letters and digits in lower case) and their roles, from 1 on."""
+    """A hash table of names (letters and digits in lower case) and their roles, numbered from 1."""
     names = np.zeros(2 << (2 * max(1, len(roles))).bit_length(), np.uint64)
     codes = np.zeros(len(names), np.uint8)
     for name, code in roles.items():
@@ -67,7 +68,7 @@ def names_table(roles: dict[str, int]) -> tuple[npt.NDArray[np.uint64], npt.NDAr
 
 @njit(nogil=True, cache=True)
 def _json_string(text, at, stop, quote):
-    """The place of the string's end; -1: not in this text, -2: a line break in it. And whether it has escapes."""
+    """The place where the string ends (-1: not in this text, -2: there is a line break in it), and its encoding."""
     form = PLAIN
     while at < stop:
         byte = text[at]
@@ -98,12 +99,13 @@ def read_json(
     text, at, stop, line, final, names, codes, inherited, stack, depth, safe_stack, row_starts, row_ends, row_lines,
     row_parents, cell_rows, cell_roles, cell_starts, cell_ends, cell_forms
 ):  # fmt: skip
-    """Read values. A row is an object; `row_parents` is the object around it or -1.
+    """Reads JSON values. A row is an object; `row_parents` is the row of the object around it, or -1. Returns rows,
+    cells, the place where it stopped, the line there, why, the depth, and the number of damaged values.
 
-    `stack` has a line each for what is open: kind, row, and the role of the name that it stands under; `depth` says how
-    many are. Each object that was open before has a row again. Returns rows, cells, where it stopped, the line there,
-    why, the depth, and how many values were damaged. Where the text goes on elsewhere it stops, if it can, behind an
-    object that was closed as far out as any, with the stack in `safe_stack`: so that records stay whole.
+    `stack` has one entry for each open object or list: kind, row, and the role of the name that it stands under;
+    `depth` is their number. Each object that was open before gets a row again. Where the text continues in a later
+    call, reading stops if possible after an object that closed at the lowest depth, with the stack in `safe_stack`, so
+    that records stay whole.
     """
     safe = (np.int64(0), 0, at, line, depth, 0)
     safe_depth = DEPTH_MAX + 1
@@ -272,7 +274,7 @@ def read_json(
 
 @njit(nogil=True, cache=True)
 def _label_end(text, start, end):
-    """The place of the ':' or '=' behind a line's label; -1: it has none."""
+    """The place of the ':' or '=' after a line's label; -1: there is none."""
     for at in range(start, min(end, start + 48)):
         byte = text[at]
         if byte == 58 or (byte == 61 and at > start):
@@ -306,7 +308,7 @@ def _label_role(text, start, end, names, codes):
 
 @njit(nogil=True, cache=True)
 def _says_base64(text, start, end):
-    """True when a label says that its value is coded so: `EMAIL;ENCODING=b`, `;ENCODING=BASE64`."""
+    """True when a label declares a base64 value: `EMAIL;ENCODING=b`, `;ENCODING=BASE64`."""
     for at in range(start, end - 9):
         if text[at] == 59 and (text[at + 1] | 32) == 101 and (text[at + 2] | 32) == 110 and text[at + 9] == 61:
             return (text[at + 10] | 32) == 98
@@ -315,7 +317,7 @@ def _says_base64(text, start, end):
 
 @njit(nogil=True, cache=True)
 def _next_label(text, start, end, names, codes):
-    """The next known label within a line: where its word begins and ends, and its role (0: there is none)."""
+    """The next known label within a line: start and end of its word, and its role (0: there is none)."""
     at = start
     while at < end:
         if (text[at] == 58 or text[at] == 61) and at > start:
@@ -337,10 +339,10 @@ def read_labels(
     text, at, stop, line, final, names, codes, several, secrets, row_starts, row_ends, row_lines, row_cells, cell_rows,
     cell_roles, cell_starts, cell_ends, cell_forms
 ):  # fmt: skip
-    """Read lines of labels; a row is a record of one or more lines, `row_cells` the known labels in it.
+    """Reads lines of labels. A row is a record of one or more lines; `row_cells` is the number of known labels in it.
+    Returns rows, cells, the place where it stopped, the line there, why, and the number of lines without a label.
 
-    `several`: the roles that a record may have more than once before a secret. Returns rows, cells, where it stopped,
-    the line there, why, and how many lines had no label.
+    `several`: the roles that a record may have more than once before a secret.
     """
     rows, cells, odd = 0, 0, 0
     room, cell_room = len(row_starts) - 2, len(cell_rows) - 64

@@ -1,4 +1,5 @@
-"""Finds the addresses of a combo list: for lines that start with a plain ASCII address. Others are left over."""
+"""Finds the addresses of a combo list, in lines that start with a plain ASCII address. Other lines are left to other
+readers."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from kordant_jobs.adapters.kernels.machine import equal_at, hex_masks_at, lowest
 from kordant_jobs.domain.identifiers.email import FILES
 
 FILE_ENDS = np.zeros(1024, np.bool_)
-"""The last two letters of kinds of files, five bits each."""
+"""The last two letters of file extensions, five bits each."""
 for _kind in FILES:
     FILE_ENDS[((ord(_kind[-2]) & 31) << 5) | (ord(_kind[-1]) & 31)] = True
 
@@ -18,11 +19,12 @@ _ONE, _ZERO = np.uint64(1), np.uint64(0)
 
 @njit(nogil=True, cache=True)
 def find_addresses(text, first, size, starts, lengths, numbers, other_starts, other_numbers, signs, sign_lines):
-    """Go through `size` bytes of whole lines from `first` on. Returns how many addresses, other lines and lines there
-    are, and how many '@' behind the addresses (`signs`, on `sign_lines`), which are to be judged by themselves.
+    """Finds addresses in `size` bytes of whole lines from `first` on. Returns the numbers of addresses, of other lines,
+    of lines, and of '@' signs after the addresses (`signs`, on `sign_lines`), which must be judged separately. Line
+    numbers count from 0.
 
-    An address goes from the line's start to the first delimiter or the line's end, has fewer than 64 bytes, of letters,
-    digits and '.-_+' with one '@', and is what `adapters.dumps.bulk` accepts without asking. `numbers` count from 0.
+    An address starts its line and ends at the first delimiter or the line's end. It has fewer than 64 bytes of letters,
+    digits and '.-_+' with one '@', and is one that `adapters.dumps.bulk` accepts without further checks.
     """
     at, found, others, line, more, limit = first, 0, 0, 0, 0, first + size
     while at < limit:
@@ -78,21 +80,21 @@ def find_addresses(text, first, size, starts, lengths, numbers, other_starts, ot
 
 @njit(nogil=True, cache=True)
 def newlines_and_signs_at(text, at):
-    """Of the 64 bytes from a place on, a bit for each newline, and for each '@'."""
+    """Bit masks of the newlines and of the '@' signs among the 64 bytes from a place on."""
     return equal_at(text, at, np.uint8(10)), equal_at(text, at, np.uint8(64))
 
 
 UNSURE = 3
-"""The code of a secret that `adapters.dumps.secrets` must be asked about; the others are its own."""
+"""The code of a secret that `adapters.dumps.secrets` must judge. Other codes are its own."""
 
 
 @njit(nogil=True, cache=True)
 def judge_secrets(text, starts, lengths, count, codes):
-    """The kind of secret behind each address: 0 nothing, 1 a hash, 2 clear text, 3 unsure.
+    """The kind of secret after each address: 0 none, 1 a hash, 2 clear text, 3 unsure.
 
-    A value that begins with a short run of base64 characters is no hash, and one that begins with such a character is
-    not empty unless it says so ('null', 'none', 'n/a'). A run of hex digits of the right length up to the line's end
-    is a hash, any other long one up to there is not (base64 of a hash ends with '=').
+    A value that begins with a short run of base64 characters is no hash, and it is empty only if it is a word such as
+    'null', 'none' or 'n/a'. A run of hex digits of the right length up to the line's end is a hash; any other long run
+    up to there is not (base64 of a hash ends with '=').
     """
     for span in range(count):
         at = np.int64(starts[span]) + np.int64(lengths[span])

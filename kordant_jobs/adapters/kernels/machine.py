@@ -1,4 +1,4 @@
-"""Processor operations that Numba has no word for: 64 bytes compared at once, unaligned words."""
+"""Processor operations that Numba does not offer: comparison of 64 bytes at once, unaligned words."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numba.extending import intrinsic
 
 _I64, _I8 = ir.IntType(64), ir.IntType(8)
 WIDTH = 64
-"""Bytes that are compared together; one bit each in a mask."""
+"""The number of bytes compared together; each has one bit in a mask."""
 
 
 def _pointer(context: Any, builder: Any, array_type: Any, array: Any, at: Any) -> Any:
@@ -43,7 +43,7 @@ def word_at(_: Any, array: Any, __: Any) -> Any:
 
 @intrinsic
 def masks_at(_: Any, array: Any, __: Any) -> Any:
-    """Of the 64 bytes from a place on, a bit each: newline, delimiter, '@', '.', '-', '_' or '+', digit, letter."""
+    """Bit masks of the 64 bytes from a place on: newline, delimiter, '@', '.', '-', '_' or '+', digit, letter."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         found = _bytes_at(builder, _pointer(context, builder, signature.args[0], *arguments))
@@ -79,7 +79,7 @@ def masks_at(_: Any, array: Any, __: Any) -> Any:
 
 @intrinsic
 def hex_masks_at(_: Any, array: Any, __: Any) -> Any:
-    """Of the 64 bytes from a place on, a bit each: newline, base64 character, lower-case and upper-case hex digit."""
+    """Bit masks of the 64 bytes from a place on: newline, base64 character, lower-case and upper-case hex digit."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         found = _bytes_at(builder, _pointer(context, builder, signature.args[0], *arguments))
@@ -104,7 +104,7 @@ def hex_masks_at(_: Any, array: Any, __: Any) -> Any:
 
 @intrinsic
 def newlines_at(_: Any, array: Any, __: Any) -> Any:
-    """Of the 64 bytes from a place on, a bit for each newline."""
+    """A bit mask of the newlines among the 64 bytes from a place on."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         found = _bytes_at(builder, _pointer(context, builder, signature.args[0], *arguments))
@@ -114,7 +114,7 @@ def newlines_at(_: Any, array: Any, __: Any) -> Any:
 
 
 def _spread(builder: Any, value: Any) -> Any:
-    """One byte in all 64 lanes."""
+    """A vector with one byte in all 64 lanes."""
     vector = ir.VectorType(_I8, WIDTH)
     first = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
     order = ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), [0] * WIDTH)
@@ -123,7 +123,7 @@ def _spread(builder: Any, value: Any) -> Any:
 
 @intrinsic
 def equal_at(_: Any, array: Any, __: Any, ___: Any) -> Any:
-    """Of the 64 bytes from a place on, a bit for each that equals a byte."""
+    """A bit mask of the 64 bytes from a place on that equal a byte."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         found = _bytes_at(builder, _pointer(context, builder, signature.args[0], *arguments[:2]))
@@ -134,7 +134,7 @@ def equal_at(_: Any, array: Any, __: Any, ___: Any) -> Any:
 
 @intrinsic
 def between_at(_: Any, array: Any, __: Any, ___: Any, ____: Any) -> Any:
-    """Of the 64 bytes from a place on, a bit for each that is one of `count` from `first` on."""
+    """A bit mask of the 64 bytes from a place on whose value is one of the `count` values from `first` on."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         found = _bytes_at(builder, _pointer(context, builder, signature.args[0], *arguments[:2]))
@@ -146,7 +146,7 @@ def between_at(_: Any, array: Any, __: Any, ___: Any, ____: Any) -> Any:
 
 @intrinsic
 def lowest_bit(_: Any, value: Any) -> Any:
-    """Place of the lowest bit that is set; 64 when none is."""
+    """The place of the lowest set bit; 64 when no bit is set."""
 
     def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
@@ -166,7 +166,7 @@ def bits_set(_: Any, value: Any) -> Any:
 
 @intrinsic
 def zeros_above(_: Any, value: Any) -> Any:
-    """The number of zero bits above the highest that is set; 64 when none is."""
+    """The number of zero bits above the highest set bit; 64 when no bit is set."""
 
     def generate(_: Any, builder: Any, __: Any, arguments: Any) -> Any:
         return builder.ctlz(arguments[0], ir.Constant(ir.IntType(1), 0))

@@ -1,4 +1,4 @@
-"""Tests blind indexes for membership in the watched ones: a bitmap that passes few others, and a table that knows."""
+"""Finds watched blind indexes: a bitmap rejects nearly all others, then a hash table decides."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ class Members:
         _fill(self._keys, self._bitmap, self._bits, self._table, self._slots)
 
     def find(self, indexes: Words, count: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
-        """Of the first `count` of `indexes` those that are in: their places, and which of the keys they are."""
+        """The matches among the first `count` of `indexes`: their places, and the number of the matching key of
+        each."""
         places, items = np.empty(count, np.int32), np.empty(count, np.int32)
         hits = _find(indexes, count, self._keys, self._bitmap, self._bits, self._table, self._slots, places, items)
         return places[:hits], items[:hits]

@@ -1,8 +1,8 @@
-"""XML by its elements and attributes, PHP by its arrays, serialised or as source. A row is what has named values: an
-element with others in it or with attributes, an array. A name counts as in `kernels.keyed`.
+"""Reads XML by its elements and attributes, and PHP by its arrays, serialised or as source. A row is what has named
+values: an element that contains elements or has attributes, or an array. Names are compared as in `kernels.keyed`.
 
-Reading begins with nothing open, wherever it begins, and stops, if it can, where a record has just ended as far out as
-any: so no stack goes from one window to the next, and records stay whole where a window has room for one.
+Reading starts with nothing open, at any place. It stops, if possible, where a record has just ended at the lowest
+depth. So no stack passes from one window to the next, and records stay whole where a window has room for one.
 """
 
 from __future__ import annotations
@@ -24,19 +24,20 @@ from kordant_jobs.adapters.kernels.machine import equal_at, lowest_bit
 
 ENTITIES = 5
 DEPTH_MAX, CLOSED_MAX = 256, 32
-"""An end tag ends one of so many elements that are open, or none."""
+"""The most open elements, and the number of innermost ones among which an end tag finds its own; otherwise it ends
+none."""
 NAME_MAX = 128
 
 _ZERO = np.uint64(0)
 _ROW, _START, _LINE, _ROLE, _CONTENT, _NAME, _LEAF = range(7)
 WORDS = 7
-"""Of an open element: its row or -1, where and on which line it begins, its role, where its content begins, the hash of
-its name, whether nothing stands in it but text."""
+"""The values kept for an open element: its row or -1, its start, the line there, its role, the start of its content,
+the hash of its name, whether its content is text only."""
 
 
 @njit(nogil=True, cache=True)
 def _found_from(text, at, stop, first, second, third):
-    """The next place of three bytes; -1: nowhere before `stop`."""
+    """The next place of three bytes; -1: there is none before `stop`."""
     while at < stop:
         found = equal_at(text, at, first) & equal_at(text, at + 1, second) & equal_at(text, at + 2, third)
         if found != _ZERO:
@@ -61,7 +62,7 @@ def _is_name(byte):
 
 @njit(nogil=True, cache=True)
 def _role_of(text, start, end, names, codes):
-    """By the whole name, else by what stands behind its prefix ('ns:email')."""
+    """The role of a name: of the whole name, else of the part after its prefix ('ns:email')."""
     role = codes[_slot(names, name_hash(text, start, end))]
     if role == 0:
         for at in range(start, min(end, start + NAME_MAX)):
@@ -80,7 +81,7 @@ def _value_form(text, start, end):
 
 @njit(nogil=True, cache=True)
 def _names_a_field(text, start, end):
-    """True when an attribute names the field of its element: name, key, field, column."""
+    """True when an attribute's name is one that names the field of its element: name, key, field, column."""
     size, first = end - start, text[start] | 32
     if size == 4:
         return first == 110 and (text[start + 1] | 32) == 97 and (text[start + 2] | 32) == 109
@@ -96,7 +97,8 @@ def read_xml(
     text, at, stop, line, final, names, codes, stack, row_starts, row_ends, row_lines, row_parents, cell_rows,
     cell_roles, cell_starts, cell_ends, cell_forms
 ):  # fmt: skip
-    """Read elements. Returns rows, cells, where it stopped, the line there, why, and how much was damaged."""
+    """Reads elements. Returns rows, cells, the place where it stopped, the line there, why, and the number of damaged
+    elements."""
     rows, cells, damaged, depth = 0, 0, 0, 0
     room, cell_room = len(row_starts) - 4, len(cell_rows) - 4
     safe, safe_depth = (0, 0, at, line, 0), DEPTH_MAX + 1
@@ -306,7 +308,7 @@ def read_xml(
 
 @njit(nogil=True, cache=True)
 def _php_string(text, at, stop, quote):
-    """The place of a string's end, or -1; and True when it has escapes."""
+    """The place where a string ends, or -1; and its encoding."""
     form = PLAIN
     while at < stop:
         byte = text[at]
@@ -321,8 +323,8 @@ def _php_string(text, at, stop, quote):
 
 @njit(nogil=True, cache=True)
 def _serialised_end(text, at, stop, size):
-    """The place of the quote that ends a string of `size` bytes from `at` on; that of another one if the size is wrong.
-    Else -1, and up to where there is none."""
+    """The place of the quote that ends a string of `size` bytes from `at` on; where the size is wrong, of the next
+    quote that may end it. Otherwise -1. The second value is the place up to which there is none."""
     if at + size < stop and text[at + size] == 34 and (text[at + size + 1] == 59 or text[at + size + 1] == 58):
         return at + size, at
     end = at

@@ -1,7 +1,7 @@
-"""Finds numbers that may identify a person, wherever they stand: '+' and a phone number, cards, IBANs, national ids as
-written.
+"""Finds numbers that may identify a person, anywhere in a text: '+' and a phone number, cards, IBANs, national ids in
+their written form.
 
-Only form and check digits are judged here; `adapters.dumps.sweep` asks `domain.identifiers` about each that is left.
+Only form and check digits are judged here; `adapters.dumps.sweep` passes each candidate to `domain.identifiers`.
 """
 
 from __future__ import annotations
@@ -28,8 +28,7 @@ def _is_word(byte):
 
 @njit(nogil=True, cache=True)
 def _gap(text, at):
-    """The number of bytes of the blank or hyphen at `at`, of whatever width and whether it may break; 0: none is
-    there."""
+    """The number of bytes of the blank or hyphen at `at`, including all Unicode widths; 0: there is none."""
     byte = text[at]
     if byte == 32 or byte == 45:
         return 1
@@ -43,7 +42,8 @@ def _gap(text, at):
 
 @njit(nogil=True, cache=True)
 def _phone_end(text, at):
-    """'+' and 8 to 15 digits, perhaps in groups; of more, the groups that fit. 0: none."""
+    """The end of a phone number: '+' and 8 to 15 digits, perhaps in groups; of a longer number, the groups that fit. 0:
+    none."""
     before = text[at - 1]
     if _is_word(before) or before == 43 or text[at + 1] == 48:
         return 0
@@ -74,7 +74,8 @@ def _phone_end(text, at):
 
 @njit(nogil=True, cache=True)
 def _card_end(text, at):
-    """15 or 16 digits of a payment scheme, together or in its groups, the last one right (Luhn). 0: none."""
+    """The end of a card number: 15 or 16 digits of a payment scheme, together or in its groups, with a valid check
+    digit (Luhn). 0: none."""
     before = text[at - 1]
     if _is_word(before) or before == 46 or before == 45 or before == 43 or before == 47 or before == 37:
         return 0
@@ -128,8 +129,8 @@ def _card_end(text, at):
 
 @njit(nogil=True, cache=True)
 def _iban_end(text, at, sizes):
-    """Two letters, two digits and as many letters and digits as the country has, perhaps in groups, if they are right
-    (ISO 7064). 0: none."""
+    """The end of an IBAN: two letters, two digits and the country's number of letters and digits, perhaps in groups,
+    with valid check digits (ISO 7064). 0: none."""
     if _is_word(text[at - 1]):
         return 0
     size = np.int64(sizes[(text[at] - 65) * 26 + text[at + 1] - 65])
@@ -160,8 +161,8 @@ def _iban_end(text, at, sizes):
 
 @njit(nogil=True, cache=True)
 def _id_end(text, at):
-    """An SSN as ddd-dd-dddd or a CPF as ddd.ddd.ddd-dd, with blanks and hyphens of any kind. Digits around an SSN with
-    blanks make it part of a table of numbers. 0: none."""
+    """The end of an SSN as ddd-dd-dddd or a CPF as ddd.ddd.ddd-dd, with blanks and hyphens of any kind. 0: none. An SSN
+    with blanks between other digits belongs to a table of numbers."""
     before = text[at - 1]
     if _is_word(before) or before == 45 or before == 46 or before == 43 or before == 47:
         return 0
@@ -203,9 +204,11 @@ def _id_end(text, at):
 
 @njit(nogil=True, cache=True)
 def find_numbers(text, start, size, line, sizes, starts, ends, numbers, kinds):
-    """Go through a text from `start`. Returns how many spans there are, the line where it ends, and where that is.
+    """Finds the numbers in a text from `start` on. Returns the number of spans, the line where it stopped, and the
+    place.
 
-    `sizes`: how long an IBAN is, by its two letters (26 each). Room is left for 64 more when it ends early.
+    `sizes` has the length of an IBAN by its two letters (26 each). It stops early when the arrays have room for fewer
+    than 64 more.
     """
     at, stop, found, room = start, start + size, 0, len(starts) - 64
     while at < stop:

@@ -1,8 +1,8 @@
-"""Records of the corpus put in order by their blind index, and looked up by it.
+"""Sorts records of the corpus by their blind index, and looks them up by it.
 
-A blind index is two words. The first `place_bits` of the low word say in which bucket a record stands (64 to 128 in
-each), the next 32 are its key there, and the high half of the high word confirms it. The other half of the high word
-is nowhere written: it seals line and secret, so that who has not the whole index cannot read them.
+A blind index is two words. The first `place_bits` of the low word choose the bucket of a record (64 to 128 records in
+each), the next 32 bits are its key there, and the high half of the high word confirms it. The other half of the high
+word is stored nowhere: it encrypts line and secret, so that only a holder of the whole index can read them.
 """
 
 from __future__ import annotations
@@ -11,19 +11,20 @@ import numpy as np
 from numba import njit
 
 PARTS = 256
-"""Into how many parts a run is split, by the first 8 bits."""
+"""The number of parts that a run is split into, by the first 8 bits."""
 
 _64, _56, _32 = np.uint64(64), np.uint64(56), np.uint64(32)
 _LOW = np.uint64(0xFFFFFFFF)
 SECRET_BITS = 3
-"""Of a place, its lowest: one of four kinds of secret, so that the other four tell a wrong seal."""
+"""The lowest bits of a place, which hold one of four kinds of secret. The other four values show that it was decrypted
+with the wrong index."""
 _SECRET_BITS = np.uint64(SECRET_BITS)
 
 
 @njit(nogil=True, cache=True)
 def split(index, line, secret, low, high, place, bounds):
-    """Copy records into `low`, `high` and `place` (line and secret in one), part by part; `bounds` says where each
-    of PARTS begins."""
+    """Copies records to `low`, `high` and `place` (line and secret in one word), grouped by part. `bounds` has the
+    start of each of the PARTS."""
     count = len(line)
     next_at = np.zeros(PARTS + 1, np.int64)
     for record in range(count):
@@ -40,7 +41,8 @@ def split(index, line, secret, low, high, place, bounds):
 
 
 _FEW = 512
-"""Up to so many records of a bucket are spread over STEPS by the next bits of their keys, and so nearly in order."""
+"""The largest bucket that is sorted by spreading its records over STEPS by the next bits of their keys, which puts them
+nearly in order."""
 _STEPS = 128
 _STEP_SHIFT = np.uint64(64 - 7)
 
@@ -82,8 +84,8 @@ def _heap_sort(rows):
 
 @njit(nogil=True, cache=True)
 def _sort(rows, spare, starts):
-    """By the first word, then the second. Keys of hashes lie evenly, so that each row is close to its place once it
-    stands with those of its step; a large bucket, which many equal records make, is sorted as a heap."""
+    """Sorts by the first word, then the second. Keys are hashes and evenly distributed, so a row is close to its place
+    once it is grouped by its step. A large bucket, which many equal records make, is heap-sorted."""
     size = len(rows)
     if size > _FEW:
         _heap_sort(rows)
@@ -110,8 +112,8 @@ def _sort(rows, spare, starts):
 
 @njit(nogil=True, cache=True)
 def order(low, high, place, shard_bits, bucket_bits, directory, key, more, sealed):
-    """Put one shard's records in order: into `directory` (where each of its 2^bucket_bits buckets begins, and the end),
-    `key`, `more` and `sealed` (all as long as the records)."""
+    """Sorts one shard's records into `directory` (the start of each of its 2^bucket_bits buckets, and the end), `key`,
+    `more` and `sealed` (each as long as the records)."""
     count = len(low)
     buckets = 1 << bucket_bits
     shift = _64 - np.uint64(bucket_bits)
@@ -146,8 +148,11 @@ def order(low, high, place, shard_bits, bucket_bits, directory, key, more, seale
 
 @njit(nogil=True, cache=True)
 def look_up(index, shard_bits, bucket_bits, secret_bits, directory, key, more, sealed, lines, occurrences, secrets):
-    """For each of `index`, all of one shard: the first line, on how many lines, the strongest secret; 0 lines: not
-    there. Returns how many are there. With two bits (of old) the secrets are one less, and 3 is none."""
+    """Looks up each of `index`, which belong to one shard: its first line, its number of lines (0: not found), its
+    strongest secret. Returns the number found.
+
+    Dumps of the older format have two bits: their secrets are numbered one lower, and 3 means none.
+    """
     shift = _64 - np.uint64(bucket_bits)
     behind_shard = np.uint64(shard_bits)
     behind_bucket = np.uint64(shard_bits + bucket_bits)

@@ -1,8 +1,8 @@
-"""The sweep: where addresses and numbers stand in a text, whatever its shape. A span is where one is written.
+"""The sweep: finds addresses and numbers in a text of any shape. A span is the place of one.
 
-Each '@' is judged by what stands around it. What is plain ASCII and ends in a top-level domain is decided here, however
-its '@' is written ('%40', '&#64;', '\\\\u0040', a full-width '@'); where there are letters outside ASCII or escapes
-besides, it is left over as *odd* for `adapters.dumps.sweep`, which undoes them.
+Each '@' is judged by the characters around it. An address in plain ASCII that ends in a top-level domain is decided
+here, in whichever form its '@' is written ('%40', '&#64;', '\\u0040', a full-width '@'). An address with letters
+outside ASCII or with other escapes is left as *odd* to `adapters.dumps.sweep`, which decodes it.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from numba import njit
 from kordant_jobs.adapters.kernels.machine import bits_set, equal_at, lowest_bit
 
 MARGIN = 128
-"""Bytes before and behind the text that may be read; before it there must be one that is no letter."""
+"""Bytes before and after the text that may be read. The byte before the text must not be a letter."""
 LOCAL_MAX, DOMAIN_MAX = 64, 253
 PLAIN, ODD = 1, 2
 FORM_NONE, FORM_PLAIN, FORM_WIDE, FORM_PERCENT, FORM_QUOTED, FORM_ENTITY, FORM_UNICODE = range(7)
-"""Ways in which the '@' of an odd address is written."""
+"""The forms in which the '@' of an odd address is written."""
 ODD_BEFORE, ODD_BEHIND = 240, 320
-"""So far around it an odd address may reach, escapes and all. What is around the text stops it."""
+"""The most bytes, escapes included, that an odd address may have before and after its '@'. It ends at the end of the
+text."""
 
 _ONE, _ZERO = np.uint64(1), np.uint64(0)
 _OTHER, _WORD, _DASH, _DOT, _UNDERSCORE, _EXTRA, _HIGH = range(7)
@@ -87,7 +88,7 @@ def words_table(words: list[str]) -> npt.NDArray[np.uint64]:
 
 @njit(nogil=True, cache=True)
 def _domain_end(text, at, classes, tops):
-    """The end of the domain that begins at `at`: 0 no domain, negative: there are letters outside ASCII in it."""
+    """The end of the domain that begins at `at`. 0: no domain; negative: it has letters outside ASCII."""
     end, limit = at, at + DOMAIN_MAX
     last_dot, label = -1, at
     while end < limit:
@@ -126,7 +127,8 @@ def _domain_end(text, at, classes, tops):
 
 @njit(nogil=True, cache=True)
 def _local_start(text, at, classes):
-    """The start of the local part that ends before `at` (`at`: there is none); negative: letters outside ASCII."""
+    """The start of the local part that ends before `at`. `at`: there is none; negative: it has letters outside
+    ASCII."""
     start, limit = at, at - LOCAL_MAX
     while start > limit:
         kind = classes[text[start - 1]]
@@ -163,7 +165,7 @@ def _is_hex(byte):
 
 @njit(nogil=True, cache=True)
 def _is_authority(text, start, domain, end):
-    """True when this is the user of a URL: '//ann@host', '//ann:word@host', or git's 'git@host:path'."""
+    """True when the address is the user of a URL: '//ann@host', '//ann:word@host', or git's 'git@host:path'."""
     before = text[start - 1]
     if before == 47 and text[start - 2] == 47:
         return True
@@ -191,7 +193,7 @@ def _hex_value(byte):
 
 @njit(nogil=True, cache=True)
 def _sign_form(text, at):
-    """The form of the '@' at `at` (`FORM_…`), where it begins, and how many bytes it has; FORM_NONE: it is none."""
+    """The form of the '@' at `at` (`FORM_…`), its start, and its number of bytes; FORM_NONE: it is not an '@'."""
     byte, before = text[at], text[at - 1]
     if byte == 64:
         return FORM_PLAIN, at, 1
@@ -210,8 +212,8 @@ def _sign_form(text, at):
 
 @njit(nogil=True, cache=True)
 def _unit(text, at, form, classes):
-    """The character at `at` of a domain that is written in a form: its class, and its bytes. A full stop of another
-    script is a dot; letters outside ASCII, and names of entities, are _HIGH: not known here."""
+    """The class and the number of bytes of the character at `at`, in a domain that is written in a form. A full stop of
+    another script is a dot; letters outside ASCII and names of entities are _HIGH, to be decided elsewhere."""
     byte = text[at]
     if byte == 92 and text[at + 1] == 117:  # \\u002e
         value = 0
@@ -261,7 +263,7 @@ def _may_be_local(byte, form, classes):
 
 @njit(nogil=True, cache=True)
 def _ends_in_sign(text, at):
-    """True when a sign that is no '@' ends before `at`."""
+    """True when the text before `at` ends in an escaped '@' of another address."""
     if text[at - 1] == 59:
         return text[at - 2] == 52 and text[at - 3] == 54 and text[at - 4] == 35
     if text[at - 1] != 48 or text[at - 2] != 52:
@@ -272,8 +274,8 @@ def _ends_in_sign(text, at):
 
 @njit(nogil=True, cache=True)
 def _odd_span(text, at, classes, tops):
-    """The span that may belong to the address around the sign at `at`: begin, where the sign begins and ends, end, and
-    True when all of it is ASCII without escapes, so that it is known to be one. Begin -1: there is none."""
+    """The span of a possible address around the '@' at `at`: start, start and end of the '@', end, and True when it is
+    ASCII without escapes and so certainly an address. Start -1: there is none."""
     form, sign, size = _sign_form(text, at)
     behind = sign + size
     if form == FORM_NONE:
@@ -317,9 +319,9 @@ def _odd_span(text, at, classes, tops):
 
 @njit(nogil=True, cache=True)
 def judge_signs(text, signs, lines, count, classes, tops, starts, ends, numbers, kinds, odd):
-    """Judge the '@' at each of `signs`. Returns how many spans there are: `kinds` PLAIN or ODD, `numbers` its line.
+    """Judges the '@' at each of `signs`. Returns the number of spans: `kinds` is PLAIN or ODD, `numbers` has the lines.
 
-    An odd one has its sign as start and end, and in `odd` what `_odd_span` says.
+    An odd span has the place of its '@' as start and end, and in `odd` the values of `_odd_span`.
     """
     found = 0
     for sign in range(count):
@@ -349,11 +351,8 @@ def judge_signs(text, signs, lines, count, classes, tops, starts, ends, numbers,
 
 @njit(nogil=True, cache=True)
 def find_signs(text, start, size, line, signs, lines, plain):
-    """Go through a text from `start`: each '@' (if `plain`), and each other way to write one. Returns how many, and the
-    last line.
-
-    `signs` and `lines` may run full: then it ends early, and the third value is where to go on.
-    """
+    """Finds each '@' in a text from `start` on (if `plain`), and each other form of it. Returns their number, the last
+    line, and the place to continue from: it stops early when `signs` and `lines` are full."""
     at, found, room = start, 0, len(signs) - 64
     stop = start + size
     while at < stop:

@@ -1,4 +1,4 @@
-"""The tuples of an INSERT, in the dialects of MySQL, PostgreSQL, SQLite, SQL Server and Oracle, cut into cells."""
+"""Cuts the tuples of an INSERT into cells, in the dialects of MySQL, PostgreSQL, SQLite, SQL Server and Oracle."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from kordant_jobs.adapters.kernels.keyed import _slot, name_hash
 
 HEXADECIMAL = 3
 TUPLE_MAX = 4 << 20
-"""A tuple that goes on for longer is damage."""
+"""The most bytes of a tuple; a longer one counts as damaged."""
 
 
 @njit(nogil=True, cache=True)
 def _string_end(text, at, stop, quote, escapes):
     """The place of the quote that ends a string, its encoding, and its line breaks. -1: not in this text; -2: a
-    statement begins within it, so that its quote was lost."""
+    statement begins within it, so its closing quote is missing."""
     form, breaks = PLAIN, 0
     while at < stop:
         byte = text[at]
@@ -78,10 +78,10 @@ def read_tuples(
     text, at, stop, line, roles, escapes, head, final, row_starts, row_lines, row_cells, cell_rows, cell_columns,
     cell_starts, cell_ends, cell_forms
 ):  # fmt: skip
-    """Cut the tuples from `at` on, and those of each statement behind that begins with `head` as well.
+    """Cuts the tuples from `at` on, and those of each later statement that begins with `head`. Returns rows, cells, the
+    place where it stopped, the line there, why (OTHER_SHAPE: after the last tuple), and the number of damaged tuples.
 
-    Returns rows, cells, where it stopped, the line there, why (OTHER_SHAPE: behind the last tuple), and how many were
-    damaged. `row_cells` counts all values of a tuple.
+    `row_cells` counts all values of a tuple.
     """
     rows, cells, damaged, columns = 0, 0, 0, len(roles)
     room, cell_room = len(row_starts) - 1, len(cell_rows) - columns
@@ -179,7 +179,7 @@ def read_tuples(
 
 @njit(nogil=True, cache=True)
 def statement_end(text, at, stop, escapes):
-    """The end of a statement (behind its ';'), and how many line breaks it has; -1: not in this text."""
+    """The end of a statement (after its ';'), and its number of line breaks; -1: not in this text."""
     breaks = 0
     while at < stop:
         byte = text[at]
@@ -203,7 +203,8 @@ def read_assignments(
     text, at, stop, line, names, codes, escapes, head, final, row_starts, row_lines, row_cells, cell_rows, cell_columns,
     cell_starts, cell_ends, cell_forms
 ):  # fmt: skip
-    """Cut `name = value, …;` from `at` on, and what follows the same `head`. As `read_tuples`; columns are roles."""
+    """Cuts `name = value, …;` from `at` on, and the later statements with the same `head`. Returns the same values as
+    `read_tuples`; columns are roles."""
     rows, cells, damaged = 0, 0, 0
     room, cell_room = len(row_starts) - 1, len(cell_rows) - 512
     while at < stop:

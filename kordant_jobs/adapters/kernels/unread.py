@@ -1,4 +1,4 @@
-"""Finds numbers like a phone's in lines that no reader understood: they may identify a person that was missed."""
+"""Finds phone-like numbers in lines that no reader understood: they may identify a person who was missed."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def _is_word(byte):
 
 @njit(nogil=True, cache=True)
 def _is_between(byte):
-    """True when it may stand between two digits of a phone number: a blank, '-', '.', '(' or ')'."""
+    """True for a character that may stand between two digits of a phone number: a blank, '-', '.', '(' or ')'."""
     return byte == 32 or byte == 45 or byte == 46 or byte == 40 or byte == 41
 
 
 @njit(nogil=True, cache=True)
 def _is_time(groups, count, digits, first, dots):
-    """True when groups of digits are a date, with an hour or without, an address of a host, or seconds since 1970."""
+    """True when groups of digits are a date with or without a time, an IP address, or seconds since 1970."""
     if count == 1:
         return (digits == 10 or digits == 13) and first == 49
     if dots == count - 1 and count >= 4:
@@ -77,7 +77,8 @@ def _holds_number(text, start, end):
 
 @njit(nogil=True, cache=True)
 def count_numbered(text, starts, ends):
-    """In how many spans a number like a phone's stands: 7 to 15 digits, alone or in groups, that are no time."""
+    """The number of spans that hold a phone-like number: 7 to 15 digits, alone or in groups, that are no date or
+    time."""
     count = 0
     for span in range(len(starts)):
         count += _holds_number(text, starts[span], ends[span])
@@ -86,7 +87,7 @@ def count_numbered(text, starts, ends):
 
 @njit(nogil=True, cache=True)
 def count_numbered_lines(text, start, end):
-    """The same for the lines from `start` to `end`."""
+    """The number of lines from `start` to `end` that hold such a number."""
     count, begin = 0, start
     for at in range(start, end + 1):
         if at == end or text[at] == _NEWLINE:

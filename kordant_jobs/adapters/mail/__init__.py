@@ -1,4 +1,4 @@
-"""The ways a mail leaves the house: a maildir on this machine, or an SMTP server."""
+"""The transports of mails: a maildir on this machine, or an SMTP server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["MaildirTransport", "SmtpTransport", "open_transport", "parse_smtp_ur
 
 
 def open_transport(settings: Settings) -> MailTransport:
-    """The SMTP server of the settings, else the maildir. Nothing is connected or made yet.
+    """The SMTP server of the settings, else the maildir. Nothing is connected or created yet.
 
     Raises:
         SettingsError: KORDANT_SMTP_URL or KORDANT_MAIL_FROM is wrong.

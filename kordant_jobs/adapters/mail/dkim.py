@@ -1,7 +1,7 @@
 """DKIM signatures (RFC 6376), relaxed/relaxed with rsa-sha256.
 
-By hand on `cryptography`, since dkimpy computes RSA in Python: see docs/decisions/0018. A test has dkimpy verify what
-is signed here.
+Our own code on `cryptography`, since dkimpy computes RSA in Python: see docs/decisions/0018. In a test dkimpy verifies
+the signatures.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ SIGNED = (
 """The headers that the signature covers. RFC 8058 §4 asks for the last two."""
 
 ONCE_MORE = ("From", "To", "Subject")
-"""Named again than they are there, so that a second one, added later, breaks the signature (RFC 6376 §5.4.2)."""
+"""Headers named once more than they occur, so that a second one, added later, breaks the signature (RFC 6376
+§5.4.2)."""
 
 _BLANKS = re.compile(rb"[ \t]+")
 _TRAILING = re.compile(rb"[ \t]+(?=\r\n)")
@@ -41,7 +42,7 @@ class DkimSigner:
     key: rsa.RSAPrivateKey = field(repr=False)
 
     def __call__(self, content: bytes) -> bytes:
-        """The mail with its signature in front. Its lines must end in CRLF."""
+        """The mail with its signature before it. Its lines must end in CRLF."""
         head, _, body = content.partition(b"\r\n\r\n")
         headers = _headers(head)
         named = [name for name in SIGNED for _ in range(sum(key == name.lower() for key, _ in headers))]
@@ -65,7 +66,7 @@ class DkimSigner:
 
 
 def _headers(head: bytes) -> list[tuple[str, bytes]]:
-    """Names in lower case and values, folded lines put together."""
+    """Names in lower case and values, with folded lines joined."""
     unfolded = head.replace(b"\r\n ", b" ").replace(b"\r\n\t", b"\t").split(b"\r\n")
     return [(name.decode("ascii").strip().lower(), value) for name, _, value in (x.partition(b":") for x in unfolded)]
 
@@ -88,7 +89,8 @@ def _relaxed_header(name: str, value: bytes) -> bytes:
 
 
 def _relaxed_body(body: bytes) -> bytes:
-    """§3.4.4: blanks at the end of lines and empty lines at the end don't count, other blanks are one."""
+    """The relaxed body of §3.4.4: blanks at the end of lines and empty lines at the end are removed, other runs of
+    blanks become one."""
     text = _BLANKS.sub(b" ", _TRAILING.sub(b"", body)).rstrip(b"\r\n")
     return text + b"\r\n" if text else b""
 

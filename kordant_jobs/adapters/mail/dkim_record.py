@@ -16,13 +16,13 @@ ANSWER_S = 3.0
 
 
 def public_half(key: rsa.RSAPrivateKey) -> str:
-    """The value of `p=` that receivers check this key's signatures with."""
+    """The value of `p=` for this key, which receivers check its signatures with."""
     der = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return base64.b64encode(der).decode()
 
 
 def published_keys(name: str, *, nameserver: tuple[str, int] | None = None) -> list[str]:
-    """The values of `p=` in the TXT records of a name; an empty one stands for a key that was withdrawn.
+    """The values of `p=` in the TXT records of a name; an empty one means a withdrawn key.
 
     Raises:
         TransientError: DNS gives no answer.

@@ -1,4 +1,4 @@
-"""Mails into a maildir (the layout of qmail, readable with `mutt -f` or Python's `mailbox.Maildir`)."""
+"""Writes mails to a maildir (the layout of qmail, readable with `mutt -f` or Python's `mailbox.Maildir`)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ from kordant_jobs.errors import SourceUnavailable
 from kordant_jobs.ports import Delivery, DeliveryOutcome, OutgoingMail
 
 HOST_PART = "kordant"
-"""Stands where maildir names usually end in the machine's name."""
+"""Used where names in a maildir usually have the machine's name."""
 
 
 class MaildirTransport:
-    """Writes each mail once, under a name made from its id: delivered again, it is found and left as it is.
-
-    Every reader of the folder can read the mails, so it is made with mode 0700.
-    """
+    """Writes each mail once, under a name made from its id: a repeated delivery finds it and changes nothing. A reader
+    of the folder can read the mails, so it has mode 0700."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -42,7 +40,7 @@ class MaildirTransport:
             ) from None
 
     def delete(self, ids: Collection[UUID]) -> int:
-        """Delete the mails with these ids, read or not. Returns how many there were."""
+        """Delete the mails with these ids, read or not. Returns the number deleted."""
         names, gone = {f"{one}.{HOST_PART}" for one in ids}, 0
         for folder in ("new", "cur"):
             with suppress(FileNotFoundError), os.scandir(self._folder / folder) as entries:
@@ -53,7 +51,7 @@ class MaildirTransport:
         return gone
 
     def _prepare(self) -> set[str]:
-        """Make the folders. Returns the names of the mails that they hold already, read ones (in cur) included."""
+        """Create the folders. Returns the names of the mails already in them, including read ones (in cur)."""
         there: set[str] = set()
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in ("tmp", "new", "cur"):

@@ -1,8 +1,8 @@
-"""Classifies a mail server's replies: later, never to this address, or a matter for an operator. Pure.
+"""Classifies a mail server's replies: try later, never use this address, or ask an operator. Pure.
 
-RFC 5321 §4.2 (the first digit decides) and RFC 3463 (the enhanced code says of what). The words are read beside the
-codes, since servers give 5.1.1 or 5.2.1 where a block list or a rate was the reason: an address is called dead only
-when no code and no word says something else.
+It follows RFC 5321 §4.2 (the first digit decides) and RFC 3463 (the enhanced code gives the subject). The words are
+read as well, since servers send 5.1.1 or 5.2.1 where a block list or a rate limit was the reason: an address counts as
+dead only when no code and no word gives another reason.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NO_SUCH_ADDRESS = frozenset(
         (2, 1),  # mailbox disabled
     }
 )
-"""Subject and detail of the permanent codes that speak of the address, unless the words say otherwise."""
+"""Subject and detail of the permanent codes about the address, unless the words give another reason."""
 
 _FULL = (2, 2)
 _NO_DETAIL = frozenset({(0, 0), (1, 0), (2, 0)})
@@ -64,11 +64,11 @@ _WORDS = (
 _PATTERNS = [(cause, re.compile(pattern, re.IGNORECASE)) for cause, pattern in _WORDS]
 
 WORDS_MAX = 4000
-"""Characters of a server's words that are read."""
+"""The most characters of a server's words that are read."""
 
 
 def enhanced_codes(text: str) -> list[Enhanced]:
-    """The enhanced codes in a text, in their order; an IP address is none.
+    """The enhanced codes in a text, in order. IP addresses are not matched.
 
     >>> enhanced_codes("550-5.1.1 no\\n550 5.1.1 such user at 192.5.1.1")
     [(5, 1, 1), (5, 1, 1)]
@@ -77,8 +77,8 @@ def enhanced_codes(text: str) -> list[Enhanced]:
 
 
 def cause_of(codes: Sequence[Enhanced], words: str) -> Cause:
-    """Why a mail was refused for good. Any code or word that speaks of something else than the address is believed
-    over those that speak of it: a wrong guess silences a person who is to be warned.
+    """The reason why a mail was refused for good. Any code or word with a reason other than the address is preferred: a
+    wrong guess would silence a person who must be warned.
 
     >>> cause_of([(5, 1, 1)], "user unknown").value, cause_of([(5, 1, 1)], "on a block list").value
     ('recipient', 'reputation')
@@ -105,8 +105,7 @@ _OUTCOMES = {Cause.RECIPIENT: DeliveryOutcome.NO_SUCH_ADDRESS, Cause.RATE: Deliv
 
 
 def outcome_of(code: int, text: bytes) -> tuple[DeliveryOutcome, str, Cause]:
-    """The outcome that a reply stands for, its code to keep, and the cause. The text goes no further: it may quote the
-    address.
+    """The outcome of a reply, the code to store, and the cause. The text is not stored, since it may quote the address.
 
     >>> outcome_of(550, b"5.1.1 <jane@example.com>: Recipient address rejected")[:2]
     (<DeliveryOutcome.NO_SUCH_ADDRESS: 'no_such_address'>, 'smtp 550 5.1.1')

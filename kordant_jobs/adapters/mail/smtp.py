@@ -1,4 +1,4 @@
-"""Mails to an SMTP server (RFC 5321), encrypted unless the server is this machine."""
+"""Sends mails to an SMTP server (RFC 5321), encrypted unless the server is this machine."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from kordant_jobs.errors import SettingsError, SourceUnavailable
 from kordant_jobs.ports import Delivery, DeliveryOutcome, OutgoingMail
 
 TIMEOUT_S = 60
-"""Seconds that one reply may take. RFC 5321 §4.5.3.2 allows 5 to 10 minutes; a relay that takes a minute is not
-well."""
+"""Seconds that one reply may take. RFC 5321 §4.5.3.2 allows 5 to 10 minutes; a relay that needs a minute has a
+problem."""
 
 
 _LINE_WITH_DOT = re.compile(rb"^\.", re.MULTILINE)
-"""A dot at a line's start is doubled (RFC 5321 §4.5.2)."""
+"""A dot at the start of a line, which is doubled (RFC 5321 §4.5.2)."""
 
 _AUTH_WANTED = frozenset({530, 534, 535, 538})
-"""RFC 4954 §6: they speak of our log-in, whatever the mail."""
+"""Reply codes about our log-in, not about the mail (RFC 4954 §6)."""
 
 _LOST = (smtplib.SMTPServerDisconnected, OSError)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SmtpServer:
-    """The server that mail is delivered to, and the way to connect. `starttls` False leaves the connection open to
-    readers: this machine only."""
+    """The server that mails are delivered to, and how to connect. With `starttls` False the connection is unencrypted:
+    only for this machine."""
 
     host: str
     port: int
@@ -52,10 +52,9 @@ def _is_this_machine(host: str) -> bool:
 
 
 def parse_smtp_url(url: str) -> SmtpServer:
-    """Read `smtp://user:password@host:587` (STARTTLS) or `smtps://host:465` (TLS from the start).
-
-    STARTTLS is demanded, but for a server on this machine; `?starttls=no` gives it up for a network that you trust,
-    and then no password may be given.
+    """Read `smtp://user:password@host:587` (STARTTLS) or `smtps://host:465` (TLS from the start). STARTTLS is required,
+    except for a server on this machine; `?starttls=no` disables it for a network that you trust, and then no password
+    may be given.
 
     Raises:
         SettingsError: it is no such URL. The text never repeats it, since it may hold a password.
@@ -88,13 +87,13 @@ def parse_smtp_url(url: str) -> SmtpServer:
 
 
 class SmtpTransport:
-    """Delivers over one connection a batch; each mail has one recipient, so each has an answer of its own.
+    """Delivers over one connection per batch; each mail has one recipient, so each gets an answer of its own.
 
-    Where the server allows it (PIPELINING, RFC 2920), a mail goes out in one write with the announcement of the next
-    one: one round trip a mail, during which the mail after that is composed. A connection lost in the middle of a
-    batch is opened again for the mails that follow; a mail at whose announcement it is lost twice waits, and stops no
-    other. If it was lost after the last dot of a mail, that mail may have been accepted: that is uncertain, and its
-    Message-ID tells the copies apart.
+    Where the server allows it (PIPELINING, RFC 2920), a mail is sent in one write with the envelope of the next one:
+    one round trip for each mail, during which the mail after that is composed. A connection lost in the middle of a
+    batch is opened again for the following mails; a mail whose envelope loses it twice waits, and stops no other. A
+    mail whose connection was lost after its last dot may have been accepted: its outcome is uncertain, and its
+    Message-ID identifies copies.
     """
 
     def __init__(self, server: SmtpServer, *, sender: str, context: ssl.SSLContext | None = None) -> None:
@@ -105,7 +104,7 @@ class SmtpTransport:
             raise SettingsError("KORDANT_MAIL_FROM is no sender. Write a name, then the address in angle brackets.")
 
     def deliver(self, mails: Iterable[OutgoingMail]) -> Generator[Delivery, None, None]:
-        """See `MailTransport.deliver`. Mails are taken from `mails` up to two ahead of the one that is sent."""
+        """See `MailTransport.deliver`. Mails are taken from `mails` at most two ahead of the one being sent."""
         ahead = _Ahead(mails)
         accepted: OutgoingMail | None = None
         following = ahead.take()
@@ -179,22 +178,23 @@ class SmtpTransport:
 
 
 TRIES_MOST = 2
-"""Connections that may be lost over the announcement of one mail: the first may have ended for another reason (a server
-may end one after so many mails). Then the mail waits, and the batch goes on without it."""
+"""The most connections that may be lost at the envelope of one mail. The first may have ended for another reason (a
+server may end one after some mails). Then the mail waits, and the batch continues without it."""
 
 LOST_IN_A_ROW = 5
-"""Mails one after the other that no connection survived: then it is the server."""
+"""The consecutive mails without a surviving connection after which the server is at fault."""
 
 
 @dataclass
 class _Losses:
-    """Connections lost since the last answer to a mail."""
+    """The connections lost since the last answer to a mail."""
 
     of_this_mail: int = 0
     mails: int = 0
 
     def are_many(self) -> bool:
-        """Count one more over the announcement of a mail; whether the batch goes on without that mail."""
+        """Count one more lost connection at the envelope of a mail. Returns whether the batch continues without that
+        mail."""
         self.of_this_mail += 1
         if self.of_this_mail < TRIES_MOST:
             return False
@@ -203,7 +203,7 @@ class _Losses:
         return True
 
     def check(self) -> None:
-        """Raise when it is the server, and no mail.
+        """Raise an error when the server is at fault, not a mail.
 
         Raises:
             SourceUnavailable: no connection survived the last mails.
@@ -213,7 +213,7 @@ class _Losses:
 
 
 class _Ahead:
-    """The mails, of which one may be asked for before its turn."""
+    """The mails, of which one may be taken ahead of its turn."""
 
     def __init__(self, mails: Iterable[OutgoingMail]) -> None:
         self._mails = iter(mails)
@@ -229,8 +229,8 @@ class _Ahead:
 
 
 def _as_data(content: bytes) -> bytes:
-    """A mail as it is sent behind DATA: lines that begin with a dot have another, and the end is on a line of its own;
-    behind a last line that is not ended the server would wait for more (RFC 5321 §4.1.1.4, §4.5.2).
+    """A mail as it is sent after DATA: dots at the start of lines are doubled, and the final dot is on its own line;
+    after an unfinished last line the server would wait for more (RFC 5321 §4.1.1.4, §4.5.2).
 
     >>> _as_data(b"Subject: x\\r\\n\\r\\n.a")
     b'Subject: x\\r\\n\\r\\n..a\\r\\n.\\r\\n'
@@ -240,7 +240,7 @@ def _as_data(content: bytes) -> bytes:
 
 
 class _Talk:
-    """One connection. What is said waits until its replies are read, in groups where the server allows it."""
+    """One connection. Commands are collected until their replies are read, in groups where the server allows it."""
 
     def __init__(self, client: smtplib.SMTP, sender: str) -> None:
         self._client = client
@@ -255,7 +255,7 @@ class _Talk:
         """The server takes what comes next for a mail's content."""
 
     def why_not(self, mail: OutgoingMail) -> str | None:
-        """Why this server cannot even be asked to take a mail."""
+        """The reason why this server cannot receive a mail at all; None: it can."""
         if not mail.recipient.isprintable() or set(" <>") & set(mail.recipient):
             return "its recipient is no address"
         if not (mail.recipient.isascii() or self._utf8):
@@ -263,7 +263,7 @@ class _Talk:
         return None
 
     def say(self, content: OutgoingMail | None, envelope: OutgoingMail | None) -> None:
-        """Send the content of the mail that was accepted, and announce the next one."""
+        """Send the content of the accepted mail, and the envelope of the next one."""
         said = [] if content is None else [_as_data(content.content)]
         if envelope is not None:
             if self._broken_off:
@@ -297,7 +297,7 @@ class _Talk:
         return code, text
 
     def refusal(self) -> tuple[int, bytes] | None:
-        """Why the mail that was announced is not wanted; None when its content may come."""
+        """The reply that refuses the mail of the last envelope; None when its content may be sent."""
         if self._broken_off:
             self.reply()
         replies = [self.reply() for _ in range(3)]
@@ -316,7 +316,7 @@ class _Talk:
         self._client.close()
 
     def end(self) -> None:
-        """Say good-bye where that is possible; what was announced is not sent."""
+        """End the session politely where possible; a mail whose envelope was sent is not sent."""
         if self._unread or self._in_data:
             self.close()
             return

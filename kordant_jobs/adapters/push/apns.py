@@ -1,5 +1,5 @@
 """Push messages to Apple's devices, over HTTP/2. A repeated message has the same apns-id and apns-collapse-id, so that
-the device shows it in the first one's place."""
+the device shows it in place of the first."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from kordant_jobs.ports import Delivery, DeliveryOutcome, OutgoingPush
 BASE_URL = "https://api.push.apple.com"
 SANDBOX_URL = "https://api.sandbox.push.apple.com"
 TOKEN_LASTS_S = 40 * 60
-"""Apple wants a token no younger than 20 and no older than 60 minutes."""
+"""Apple accepts tokens between 20 and 60 minutes old."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,8 @@ class ApnsKey:
 
 
 class ApnsTransport:
-    """Sends to the app `key.topic`. The provider token is made again after 40 minutes, or when Apple says so."""
+    """Sends to the app `key.topic`. The provider token is renewed after 40 minutes, or when Apple reports it as
+    expired."""
 
     def __init__(self, key: ApnsKey, *, base_url: str = BASE_URL, clock: Callable[[], float] = time.time) -> None:
         self._key = key
@@ -58,7 +59,7 @@ class ApnsTransport:
         yield from deliver_each(messages, self._send, http1=False, http2=True)
 
     def _token(self, refused: str | None = None) -> str:
-        """The token to use; `refused` is one that Apple called expired."""
+        """The token to use; `refused` is a token that Apple reported as expired."""
         with self._lock:
             now = self._clock()
             if self._made is None or now - self._made[0] > TOKEN_LASTS_S or self._made[1] == refused:

@@ -1,4 +1,5 @@
-"""Seals a Web Push message so that only the subscribed browser can open it (RFC 8291, content coding RFC 8188)."""
+"""Encrypts a Web Push message so that only the subscribed browser can decrypt it (RFC 8291, content coding RFC
+8188)."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 RECORD_SIZE = 4096
-"""The one record that a push service must accept (RFC 8291 §4); 86 bytes of header and 17 of padding and tag count."""
+"""The one record size that a push service must accept (RFC 8291 §4), including 86 bytes of header and 17 of padding and
+tag."""
 LONGEST = RECORD_SIZE - 17
 LAST_RECORD = b"\x02"
 """The padding delimiter of the last record (RFC 8188 §2)."""
@@ -23,11 +25,8 @@ def point_of(key: ec.EllipticCurvePublicKey) -> bytes:
 
 
 def content_keys(secret: bytes, auth: bytes, browser: bytes, sender: bytes, salt: bytes) -> tuple[bytes, bytes]:
-    """The content encryption key (16 bytes) and nonce (12 bytes) of RFC 8291 §3.4, for either side.
-
-    `secret` is the ECDH secret, `auth` the subscription's authentication secret; `browser` and `sender` are the two
-    public points.
-    """
+    """The content encryption key (16 bytes) and nonce (12 bytes) of RFC 8291 §3.4, for both sides. `secret` is the ECDH
+    secret, `auth` the subscription's authentication secret; `browser` and `sender` are the two public points."""
     key = _hkdf(auth, b"WebPush: info\0" + browser + sender, secret, 32)
     return _hkdf(salt, b"Content-Encoding: aes128gcm\0", key, 16), _hkdf(salt, b"Content-Encoding: nonce\0", key, 12)
 
@@ -45,7 +44,7 @@ def seal(
     salt: bytes | None = None,
 ) -> bytes:
     """The body of the push request. `browser` is the subscription's p256dh point. `sender` and `salt` are for tests;
-    each message has fresh ones.
+    otherwise each message gets new ones.
 
     Raises:
         ValueError: `browser` is no point of P-256, or the message is longer than `LONGEST` bytes.

@@ -25,7 +25,7 @@ FCM = ErrorTable(
 )
 
 FCM_QUOTA_WAIT_S = 60.0
-"""At least so long after QUOTA_EXCEEDED, whatever it says ("FCM error codes")."""
+"""The shortest wait in seconds after QUOTA_EXCEEDED, even if the answer asks for less ("FCM error codes")."""
 
 APNS = ErrorTable(
     service="apns",

@@ -1,5 +1,5 @@
-"""Push messages through Firebase Cloud Messaging, HTTP v1. It takes no idempotency key: a repeated message is a second
-one, though its `tag` makes an Android device show it in the first one's place."""
+"""Push messages through Firebase Cloud Messaging, HTTP v1. It accepts no idempotency key: a repeated message is a
+second one, though its `tag` makes an Android device show it in place of the first."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BASE_URL = "https://fcm.googleapis.com"
 
 
 def read_service_account(path: Path) -> dict[str, Any]:
-    """The service account's key file, as Google gives it.
+    """The content of a service account's key file, as Google issues it.
 
     Raises:
         SettingsError: it is not readable, or no such file.
@@ -42,7 +42,8 @@ def read_service_account(path: Path) -> dict[str, Any]:
 
 
 class FcmTransport:
-    """Sends as the project of a service account. Its OAuth token is fetched when needed, and again before it ends."""
+    """Sends as the project of a service account. Its OAuth token is fetched when needed, and renewed before it
+    expires."""
 
     def __init__(self, account: Mapping[str, Any], *, base_url: str = BASE_URL) -> None:
         try:
@@ -118,7 +119,7 @@ def _json(response: httpx.Response) -> dict[str, Any]:
 
 
 def _code(response: httpx.Response) -> str:
-    """The errorCode among the details, else the status word."""
+    """The errorCode in the details, else the status word."""
     error = _json(response).get("error")
     if not isinstance(error, dict):
         return ""
@@ -128,7 +129,7 @@ def _code(response: httpx.Response) -> str:
 
 
 class _GoogleRequest(Request):
-    """Lets google-auth fetch its token over our client."""
+    """Lets google-auth fetch its token with our client."""
 
     def __init__(self, client: httpx.Client) -> None:
         self._client = client
@@ -142,7 +143,7 @@ class _GoogleRequest(Request):
         timeout: float | None = None,
         **_: Any,
     ) -> Response:
-        """One request."""
+        """Send one request."""
         try:
             found = self._client.request(method, url, content=body, headers=headers, timeout=timeout or TIMEOUT)
         except httpx.HTTPError:
@@ -151,7 +152,7 @@ class _GoogleRequest(Request):
 
 
 class _GoogleResponse(Response):
-    """An answer as google-auth reads it."""
+    """An answer in google-auth's form."""
 
     def __init__(self, response: httpx.Response) -> None:
         self._response = response

@@ -1,5 +1,5 @@
-"""Push messages to browsers: RFC 8030, encrypted by RFC 8291, signed by VAPID (RFC 8292). A repeated message has the
-same Topic, so that it takes the place of one that still waits."""
+"""Push messages to browsers: RFC 8030, encrypted by RFC 8291, signed with VAPID (RFC 8292). A repeated message has the
+same Topic, so that it replaces one that still waits."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TOKEN_LASTS_S = 12 * 3600
 
 @dataclass(frozen=True, kw_only=True)
 class Subscription:
-    """A browser's subscription: where to post, and the keys that only it can open."""
+    """A browser's subscription: the address to post to, and the keys that only the browser can open messages with."""
 
     endpoint: str = field(repr=False)
     p256dh: bytes = field(repr=False)
@@ -64,10 +64,8 @@ def _encoded(raw: bytes) -> str:
 
 
 class WebPushTransport:
-    """Sends with one VAPID key to the browser makers' `services`, which are host names, `*.` before some.
-
-    `contact` is a mailto: or https: address for the operator of the push service.
-    """
+    """Sends with one VAPID key to the browser makers' `services`, a list of host names, some with a leading `*.`.
+    `contact` is a mailto: or https: address for the operator of the push service."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
-"""The reactions to Twilio's error codes: at once, as an answer, and later, in a status callback.
+"""The reactions to Twilio's error codes: in the answer to a request, and later in a status callback.
 
-twilio.com/docs/api/errors, and the Message resource. Its changelog of July 2024 splits some codes and says that they
-evolve, so that an unknown one goes by its HTTP status.
+Sources: twilio.com/docs/api/errors, and the Message resource. The changelog of July 2024 splits some codes and
+announces further changes, so the reaction to an unknown code depends on its HTTP status.
 """
 
 from __future__ import annotations
@@ -37,4 +37,4 @@ LATER: Mapping[str, Act] = {
     "30007": Act.OPERATOR,  # filtered as spam
     "30008": Act.RETRY,  # unknown: again
 }
-"""Codes of a message that was taken and did not arrive. One that is not here is for an operator."""
+"""The reactions to codes of a message that was accepted and did not arrive. Any other code is for an operator."""

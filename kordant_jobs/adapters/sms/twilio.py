@@ -1,4 +1,5 @@
-"""Text messages through Twilio's Messages resource. It takes no idempotency key: a repeated message is a second one."""
+"""Text messages through Twilio's Messages resource. It accepts no idempotency key: a repeated message is a second
+one."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ BODY_MAX = 1600
 
 @dataclass(frozen=True, kw_only=True)
 class TwilioAccount:
-    """An account, its token, and who the texts are from: a number, or a messaging service (MG…)."""
+    """An account, its token, and the sender of the texts: a number, or a messaging service (MG…)."""
 
     sid: str
     token: str = field(repr=False)
@@ -30,8 +31,8 @@ class TwilioAccount:
 
 
 class TwilioTransport:
-    """Sends from one number or service. Twilio reports the fate of each message to `callback_url`; the message's id
-    stands behind it, since a callback may come before our own row says which message it was."""
+    """Sends from one number or service. Twilio reports the outcome of each message to `callback_url`, with the
+    message's id appended, since a callback may arrive before our own row has Twilio's id of the message."""
 
     def __init__(self, account: TwilioAccount, *, callback_url: str | None = None, base_url: str = BASE_URL) -> None:
         self._account = account

@@ -26,7 +26,7 @@ PREFIX_DIGITS = 6
 """Hex digits of the SHA-1 that the k-anonymous search sends ('Searching by range'); the other 34 stay here."""
 
 STEALER_LOGS = "StealerLogs"
-"""Our key for what stealer logs say of an address; HIBP names the sites, not a breach."""
+"""Our name for the findings of stealer logs on an address; HIBP names the sites, not a breach."""
 
 T = TypeVar("T")
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=200)]
@@ -48,7 +48,7 @@ class _Paste(_Row):
 
 
 class HibpPlan(_Row):
-    """The limits of the key's subscription. `rpm` is requests a minute, over everything that is asked with the key."""
+    """The limits of the key's subscription. `rpm` is requests a minute, for all requests with the key."""
 
     name: str = Field("", alias="SubscriptionName")
     rpm: int = Field(alias="Rpm", ge=1)
@@ -61,7 +61,7 @@ class _VerifiedDomain(_Row):
 
 
 class _Refusal(_Row):
-    """The form of an error of HIBP."""
+    """The form of HIBP's errors."""
 
     status: int = Field(alias="statusCode")
 
@@ -78,8 +78,7 @@ _REFUSAL = TypeAdapter(_Refusal)
 
 
 def _is_not_found(reply: Reply) -> bool:
-    """True when a 404 is HIBP's own 'not pwned': an empty body, its JSON, or a plain sentence (range search); a page of
-    a proxy or portal is none.
+    """True when a 404 is HIBP's own 'not pwned': an empty body, its JSON, or a plain sentence (range search).
 
     Raises:
         SourceFailed: it is a 404 of another server.
@@ -95,12 +94,10 @@ def _is_not_found(reply: Reply) -> bool:
 
 
 class Hibp(HttpSource):
-    """Have I Been Pwned with a key.
-
-    With `use_range` e-mail addresses are only ever asked about by the first six digits of their hash, and pastes not
-    at all (they can be asked for by the address alone). Stealer logs are asked for addresses at `stealer_log_domains`,
-    which must be verified with HIBP and the plan have them: by the address, with `use_range` by its domain alone.
-    """
+    """Have I Been Pwned with a key. With `use_range` an e-mail address is only looked up by the first six digits of its
+    hash, and pastes are not looked up at all (they need the full address). Stealer logs are looked up for addresses at
+    `stealer_log_domains`, which must be verified with HIBP and included in the plan: by the address, or with
+    `use_range` by its domain only."""
 
     source = Source.HIBP
     name_of_service = "Have I Been Pwned"
@@ -125,13 +122,13 @@ class Hibp(HttpSource):
         return {"hibp-api-key": self._key.get_secret_value()} if self._key else {}
 
     def requests_for(self, kind: IdentifierKind) -> int:
-        """One each, and for an e-mail address one more for pastes."""
+        """One request, and for an e-mail address one more for pastes."""
         if kind is IdentifierKind.EMAIL:
             return 1 + self._pastes
         return int(kind in {IdentifierKind.PHONE, IdentifierKind.USERNAME, IdentifierKind.DOMAIN})
 
     def cost(self, question: Question) -> int:
-        """One more for an address of which stealer logs are asked, too."""
+        """One more request for an address that stealer logs are looked up for."""
         return self.requests_for(question.kind) + self._has_stealer_logs(question)
 
     def _has_stealer_logs(self, question: Question) -> bool:
@@ -192,7 +189,7 @@ class Hibp(HttpSource):
         return [Finding(reference=STEALER_LOGS, breach=_stealer_breach())]
 
     async def _of_domain(self, session: Session, domain: str) -> Sequence[Finding]:
-        """Every breach that holds an address of a domain which was verified with HIBP; the addresses are let go."""
+        """Every breach with an address of a domain that was verified with HIBP. The addresses are discarded."""
         reply = await session.get(f"{self._base}/breacheddomain/{domain}")
         if _is_not_found(reply):
             return ()
@@ -200,7 +197,7 @@ class Hibp(HttpSource):
         return [Finding(reference=name) for name in sorted(names)]
 
     def describe(self, reference: str) -> Breach | None:
-        """One breach of the catalogue; keyless.
+        """One breach of the catalogue; needs no key.
 
         Raises:
             SourceUnavailable: HIBP did not say.
@@ -209,7 +206,7 @@ class Hibp(HttpSource):
         return None if self._said(_is_not_found, reply) else self._read(reply).breach()
 
     def latest_breach(self) -> Breach:
-        """The breach that was added last; keyless, and cheap to ask every minute.
+        """The breach that was added last; needs no key, and may be requested every minute.
 
         Raises:
             SourceUnavailable: HIBP did not say.
@@ -217,7 +214,7 @@ class Hibp(HttpSource):
         return self._read(self.fetch("/latestbreach")).breach()
 
     def plan(self) -> HibpPlan:
-        """Read the limits of the key's subscription.
+        """The limits of the key's subscription.
 
         Raises:
             SourceUnavailable: HIBP did not say; also when it refuses the key.
@@ -228,7 +225,7 @@ class Hibp(HttpSource):
         return self._said(lambda one: one.read_as(_PLAN), reply)
 
     def terms(self) -> SourceTerms:
-        """The rate and searches of the plan; where it has stealer logs, the domains that are verified.
+        """The rate and the searches of the plan; where it includes stealer logs, the verified domains.
 
         Raises:
             SourceUnavailable: HIBP did not say; also when it refuses the key.
@@ -248,7 +245,8 @@ class Hibp(HttpSource):
         return tuple(sorted(row.name.lower() for row in self._said(lambda one: one.read_as(_DOMAINS), reply)))
 
     def under(self, terms: SourceTerms) -> Hibp:
-        """Asked by range where the plan has it, and for stealer logs at the domains that are verified."""
+        """The source that uses these terms: by range where the plan includes it, and for stealer logs at the verified
+        domains."""
         return Hibp(
             self._key,
             base_url=self._base,

@@ -1,8 +1,9 @@
-"""Asking a source over HTTP: bounded in time and size, never redirected, and every failure has a name.
+"""Requests to a source over HTTP: limited in time and size, without redirects. Every failure has a reason.
 
-    SourceFailed   one request that gave no usable answer: an `UnknownReason`, and when to ask again
+SourceFailed is raised for one request without a usable answer, with an `UnknownReason` and when to ask again.
 
-The text of an answer, of an address and of a library's error never leaves this module: each may hold the identifier.
+The text of an answer, of an address and of a library's error never leaves this module, since each may hold the
+identifier.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ if TYPE_CHECKING:
     import httpx
 
 USER_AGENT = "kordant-jobs"
-"""HIBP answers 403 without one; the others like to know who asks."""
+"""HIBP answers 403 without one; other services appreciate it."""
 
 RETRY_AFTER_MOST_S = 3600.0
-"""Longest Retry-After that is obeyed, in seconds; after it the source is asked again, so that one header stops no
-source for a day."""
+"""The longest Retry-After in seconds that is followed; after it the source is asked again, so that one header cannot
+stop a source for a day."""
 
 T = TypeVar("T")
 
@@ -46,8 +47,8 @@ for _name in ("httpx", "httpcore"):  # they log the address of every request, wh
 
 @dataclass(frozen=True, kw_only=True)
 class HttpLimits:
-    """The limits of one request. `total_s` bounds it whole, however slowly bytes drip in; `max_bytes` counts what the
-    answer unpacks to."""
+    """The limits of one request. `total_s` limits the whole request, however slowly bytes arrive; `max_bytes` counts
+    the unpacked answer."""
 
     connect_s: float = 5.0
     read_s: float = 10.0
@@ -58,7 +59,7 @@ class HttpLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """A whole answer with a usable status; any other is a `SourceFailed`."""
+    """A complete answer with a usable status. Any other status raises `SourceFailed`."""
 
     status: int
     content_type: str
@@ -66,7 +67,7 @@ class Reply:
     retry_after_s: float | None = None
 
     def read_as(self, model: TypeAdapter[T]) -> T:
-        """The body as JSON of this form. Unknown keys are the model's to accept.
+        """The body as JSON of this model. The model decides whether unknown keys are allowed.
 
         Raises:
             SourceFailed: it is none.
@@ -78,12 +79,12 @@ class Reply:
 
     @property
     def looks_like_a_page(self) -> bool:
-        """True when it is a page for people, such as a proxy or a portal sends, also under a 404."""
+        """True for an HTML page for people, as a proxy or a portal sends, also with status 404."""
         return "html" in self.content_type or self.body.lstrip()[:1] == b"<"
 
 
 class SourceFailed(SourceUnavailable):
-    """One request gave no usable answer."""
+    """One request had no usable answer."""
 
     def __init__(self, reason: UnknownReason, *, retry_after_s: float | None = None) -> None:
         super().__init__(f"the source gave no usable answer ({reason}).", retry_after_s=retry_after_s)
@@ -91,7 +92,7 @@ class SourceFailed(SourceUnavailable):
 
 
 def retry_after(header: str | None, now: datetime) -> float | None:
-    """Seconds that a Retry-After header asks for, as a number or a date (RFC 9110 §10.2.3); None when it is neither.
+    """The seconds in a Retry-After header, given as a number or a date (RFC 9110 §10.2.3); None when it is neither.
 
     >>> retry_after("7", datetime(2026, 1, 1, tzinfo=UTC))
     7.0
@@ -123,7 +124,7 @@ _STATUSES = {
 
 
 USABLE = frozenset({200, 404})
-"""Statuses whose answers are read, unless a caller wants others."""
+"""Statuses whose answers are read, unless a caller passes others."""
 
 
 def _failure_of(status: int, headers: httpx.Headers, usable: frozenset[int]) -> SourceFailed | None:
@@ -161,7 +162,7 @@ class Session:
         json: object = None,
         usable: frozenset[int] = USABLE,
     ) -> Reply:
-        """The whole answer, if its status is `usable`. `form` is posted as a form, `json` as JSON.
+        """The whole answer, if its status is `usable`. `form` is sent as a form, `json` as JSON.
 
         Raises:
             SourceFailed: there is none that could be used.
@@ -200,7 +201,7 @@ class Session:
 
 @lru_cache(maxsize=1)
 def _tls() -> ssl.SSLContext:
-    """Reading the certificates takes 20 ms and more, so once a process."""
+    """The TLS context, made once in each process, since reading the certificates takes 20 ms and more."""
     import httpx
 
     context = httpx.create_ssl_context()
@@ -212,8 +213,8 @@ def _tls() -> ssl.SSLContext:
 async def open_session(
     limits: HttpLimits, headers: Mapping[str, str], *, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[Session]:
-    """Connections that end with the block; `headers` go with every request. `tls` holds a certificate of ours, for
-    servers that want one."""
+    """Connections that end with the block; `headers` are sent with every request. `tls` has a client certificate, for
+    servers that require one."""
     import httpx
 
     async with httpx.AsyncClient(
@@ -227,7 +228,7 @@ async def open_session(
 
 
 class HttpSource(ABC):
-    """The base of sources over HTTP: a batch is asked over few connections, and each question gets its answer."""
+    """The base of sources over HTTP: a batch is asked over few connections, and each question gets its own answer."""
 
     source: Source
     name_of_service: str
@@ -242,7 +243,7 @@ class HttpSource(ABC):
 
     @abstractmethod
     async def _findings(self, session: Session, question: Question) -> Sequence[Finding]:
-        """The findings on the identifier; none only after a whole, well-formed answer.
+        """The findings on the identifier; empty only after a complete, well-formed answer.
 
         Raises:
             SourceFailed: it could not be known.
@@ -250,14 +251,14 @@ class HttpSource(ABC):
 
     @abstractmethod
     def requests_for(self, kind: IdentifierKind) -> int:
-        """The number of requests that one question of this kind costs; 0: it cannot be asked about such."""
+        """The number of requests for one question of this kind; 0: the source does not accept the kind."""
 
     def cost(self, question: Question) -> int:
         """The number of requests for its kind."""
         return self.requests_for(question.kind)
 
     def ask(self, questions: Sequence[Question]) -> list[Answer]:
-        """An answer a question, in their order. See `ports.ExposureSource`."""
+        """One answer for each question, in their order. See `ports.ExposureSource`."""
         return asyncio.run(self._ask_all(questions))
 
     async def _ask_all(self, questions: Sequence[Question]) -> list[Answer]:
@@ -283,7 +284,7 @@ class HttpSource(ABC):
         return Answer(item_id=item_id, verdict=Verdict.EXPOSED if once else Verdict.CLEAN, findings=once)
 
     def terms(self) -> SourceTerms | None:
-        """None: it tells no terms."""
+        """None: the source has no terms to read."""
         return None
 
     def under(self, terms: SourceTerms) -> Self:
@@ -291,7 +292,7 @@ class HttpSource(ABC):
         return self
 
     def fetch(self, path: str, *, params: Mapping[str, str] | None = None) -> Reply:
-        """One answer outside of a batch.
+        """One answer outside a batch.
 
         Raises:
             SourceUnavailable: there is none, for the reason said.

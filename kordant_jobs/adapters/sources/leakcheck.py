@@ -1,6 +1,5 @@
-"""LeakCheck: the public API (names of sources only), or Pro v2 with a key. An e-mail address goes there as the first 24
-digits of its SHA-256, never as itself. Every page that shows findings of the public API must write 'Powered by
-LeakCheck'."""
+"""LeakCheck: the public API (only names of sources), or Pro v2 with a key. An e-mail address is sent only as the first
+24 digits of its SHA-256. Every page that shows findings of the public API must write 'Powered by LeakCheck'."""
 
 from __future__ import annotations
 
@@ -20,13 +19,13 @@ from kordant_jobs.ports import Finding, Question, SourceTerms
 
 LEAKCHECK_URL = "https://leakcheck.io/api"
 HASH_DIGITS = 24
-"""The public API takes exactly so many; Pro takes a hash cut to them too."""
+"""The number of digits that the public API requires; Pro accepts a hash cut to them too."""
 
 PRO_REQUESTS_PER_MINUTE = 120
-"""Pro allows three requests a second: two a second and one at once are never more."""
+"""Pro allows three requests a second; two a second plus a burst of one never exceed that."""
 
 ROWS_MOST = 1000
-"""Rows of one answer of Pro; an address in more leaks than that is exposed all the same."""
+"""The most rows of one answer of Pro; an address in more leaks than that is exposed in any case."""
 
 FIELDS = {
     "password": "Passwords",
@@ -43,7 +42,7 @@ FIELDS = {
     "ip": "IP addresses",
     "ssn": "Social security numbers",
 }
-"""LeakCheck's fields in the words of HIBP, which all our rules go by; others are left out."""
+"""LeakCheck's fields as HIBP's data classes, which all our rules use; other fields are ignored."""
 
 _DATE = re.compile(r"(\d{4})-(\d{2})(?:-(\d{2}))?")
 
@@ -73,7 +72,7 @@ class _ProSource(_Row):
 
 
 class _ProRow(_Row):
-    """A row of Pro without what it says of the person: passwords come in clear, and are not even read here."""
+    """A row of Pro without its personal fields: passwords come in clear text, and are not even read."""
 
     source: _ProSource
     fields: list[str] = []
@@ -91,7 +90,7 @@ _PRO = TypeAdapter(_Pro)
 
 
 def email_hash(canonical: str) -> str:
-    """The hash that stands for an address there.
+    """The hash that is sent in place of an address.
 
     >>> len(email_hash("test@example.com"))
     24
@@ -100,7 +99,7 @@ def email_hash(canonical: str) -> str:
 
 
 class LeakCheck(HttpSource):
-    """Pro with a key, else the public API."""
+    """LeakCheck Pro with a key, else the public API."""
 
     source = Source.LEAKCHECK
     name_of_service = "LeakCheck"
@@ -115,7 +114,7 @@ class LeakCheck(HttpSource):
         return {"x-api-key": self._key.get_secret_value()} if self._key else {}
 
     def requests_for(self, kind: IdentifierKind) -> int:
-        """One; phone numbers and domains only with a key."""
+        """One request; for phone numbers and domains only with a key."""
         if kind in {IdentifierKind.PHONE, IdentifierKind.DOMAIN}:
             return int(self._key is not None)
         return int(kind in {IdentifierKind.EMAIL, IdentifierKind.USERNAME})
@@ -137,12 +136,12 @@ class LeakCheck(HttpSource):
         return _pro(reply)
 
     def describe(self, reference: str) -> Breach | None:
-        """Never more than its answers say already."""
+        """None: its answers have all that it knows."""
         return None
 
 
 def _nothing(success: bool, error: str | None) -> bool:
-    """True when an answer says 'not found'.
+    """True for the answer 'not found'.
 
     Raises:
         SourceFailed: it says something else went wrong.
@@ -204,7 +203,7 @@ def _breach(name: str, when: str | None, fields: Iterable[str], *, verified: boo
 
 
 def _day(text: str | None) -> date | None:
-    """`2019-07` or `2019-07-03` as a day; the first where only the month is given.
+    """`2019-07` or `2019-07-03` as a day; the first of the month where only the month is given.
 
     >>> _day("2019-07"), _day("?")
     (datetime.date(2019, 7, 1), None)

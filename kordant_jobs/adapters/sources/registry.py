@@ -1,4 +1,4 @@
-"""Opens the outside sources that the settings configure; one that is off says what would turn it on."""
+"""Opens the outside sources that the settings configure; for each other source it names the settings that it lacks."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from kordant_jobs.settings import Settings
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """The sources that may be asked, and why each other may not."""
+    """The sources that may be asked, and the reasons why the others may not."""
 
     on: Mapping[Source, ExposureSource] = field(default_factory=dict)
     off: Mapping[Source, str] = field(default_factory=dict)
 
 
 def open_sources(settings: Settings) -> Sources:
-    """The outside sources of the settings. Nothing is asked yet."""
+    """The outside sources of the settings. Nothing is requested yet."""
     on: dict[Source, ExposureSource] = {}
     off: dict[Source, str] = {}
     if settings.hibp_api_key is not None:

@@ -1,4 +1,5 @@
-"""XposedOrNot, API v1: e-mail addresses, without a key. The address itself goes there, so it is off unless set."""
+"""XposedOrNot, API v1: e-mail addresses, without a key. It receives the full address, so it is off unless
+configured."""
 
 from __future__ import annotations
 
@@ -53,7 +54,7 @@ _EXPOSURES = TypeAdapter(_Exposures)
 
 
 class XposedOrNot(HttpSource):
-    """The consumer API: two requests a second, 25 an hour, 100 a day from one address of the internet."""
+    """The consumer API: two requests a second, 25 an hour, 100 a day from one IP address."""
 
     source = Source.XPOSEDORNOT
     name_of_service = "XposedOrNot"
@@ -62,7 +63,7 @@ class XposedOrNot(HttpSource):
         return {}
 
     def requests_for(self, kind: IdentifierKind) -> int:
-        """One for an e-mail address; it takes nothing else."""
+        """One request for an e-mail address; other kinds are not accepted."""
         return int(kind is IdentifierKind.EMAIL)
 
     async def _findings(self, session: Session, question: Question) -> Sequence[Finding]:
@@ -86,7 +87,7 @@ class XposedOrNot(HttpSource):
 
 
 def _names(reply: Reply, asked: str) -> list[str]:
-    """The breaches named: `[["Tesco", "KiwiFarms"]]`. Nothing is an 'Error: Not found', with 404 or with 200.
+    """The breaches in the answer `[["Tesco", "KiwiFarms"]]`; empty for 'Error: Not found', with 404 or 200.
 
     Raises:
         SourceFailed: it is neither, or the answer to another question.

@@ -1,4 +1,4 @@
-"""Entries of the audit log: their canonical text, their chain of hashes, and what is wrong with a chain. Pure."""
+"""Entries of the audit log: their canonical text, their chain of hashes, and the faults of a chain. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import rfc8785
 GENESIS = hashlib.sha256(b"kordant audit").digest()
 """The hash that precedes the first row."""
 SQL = "sql"
-"""The source of rows that triggers write: they carry no code of ours."""
+"""The source of rows that triggers write without our code."""
 
 
 class Outcome(StrEnum):
@@ -41,7 +41,8 @@ class Break(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One thing that was done or refused. Ids and closed words only: no name, address, payload or error text."""
+    """One action that was done or refused. It has only ids and words from closed sets: no name, address, payload or
+    error text."""
 
     actor: str
     role: str
@@ -58,7 +59,7 @@ class Entry:
     after: Mapping[str, Any] | None = None
 
     def text(self, at: datetime) -> str:
-        """The entry as it is stored and hashed: canonical JSON (RFC 8785)."""
+        """The entry in the form that is stored and hashed: canonical JSON (RFC 8785)."""
         values = {
             "v": 1,
             "at": at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
@@ -79,7 +80,7 @@ class Entry:
 
 
 def _plain(values: Mapping[str, Any] | None) -> Any:
-    """Values as JSON has them, without numbers that canonical JSON refuses."""
+    """Values as JSON, without numbers that canonical JSON refuses."""
     return None if values is None else json.loads(json.dumps(values, default=str))
 
 
@@ -95,7 +96,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Anchor:
-    """The head of the log at some moment, kept outside the database."""
+    """The head of the log at one time, stored outside the database."""
 
     seq: int
     hash: bytes
@@ -103,7 +104,7 @@ class Anchor:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """The first row that is wrong, and how; `seq` None: the chain holds. `checked` rows were read."""
+    """The first faulty row, and its fault; `seq` None: the chain is intact. `checked` is the number of rows read."""
 
     checked: int
     head: Anchor
@@ -124,7 +125,7 @@ def link(prev_hash: bytes, seq: int, mac: bytes | None, entry: str) -> bytes:
 def verify(
     rows: Iterable[Row], *, mac_of: Callable[[bytes], bytes], anchors: Mapping[int, bytes] | None = None
 ) -> Verdict:
-    """Check a whole chain in the order in which it is stored, against anchors by `seq`; stops at the first fault."""
+    """Check a whole chain, in its stored order, against anchors by `seq`. Stops at the first fault."""
     anchors = anchors or {}
     last, before, checked = 0, GENESIS, 0
 

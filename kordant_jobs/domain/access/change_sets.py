@@ -1,4 +1,4 @@
-"""Change sets: what an agent proposes and a person decides. Their states, moves and digest. Pure."""
+"""Change sets: changes that an agent proposes and a person decides on. Their states, moves and digest. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import rfc8785
 
 
 class ChangeState(StrEnum):
-    """The state of a change set. Silence is EXPIRED: neither consent nor a person's no."""
+    """The state of a change set. Without a decision it becomes EXPIRED, which is neither a consent nor a refusal."""
 
     PROPOSED = "proposed"
     APPLIED = "applied"
@@ -33,7 +33,7 @@ class ChangeKind(StrEnum):
     FIRST_TRIGGER = "first_trigger"
     """An agent's first request of a job that it has a grant of."""
     GRANT = "grant_change"
-    """Other bounds of an agent's grant, or a grant of another job."""
+    """Other limits of an agent's grant, or a grant for another job."""
 
 
 OF_GRANTS = frozenset({ChangeKind.FIRST_TRIGGER, ChangeKind.GRANT})
@@ -42,15 +42,15 @@ MOVES: Mapping[ChangeState, frozenset[ChangeState]] = {
     ChangeState.PROPOSED: frozenset(set(ChangeState) - {ChangeState.PROPOSED}),
     **{state: frozenset() for state in ChangeState if state is not ChangeState.PROPOSED},
 }
-"""Every move there is. A dry run is the draft, and PROPOSED waits for a person. An approval is applied in the same
-transaction, so APPROVED is no state of its own."""
+"""Every allowed move. A dry run is the draft; PROPOSED waits for a person. An approval is applied in the same
+transaction, so there is no state APPROVED."""
 
 WAITS = timedelta(hours=72)
-"""Time for which a proposal waits for a person."""
+"""The time that a proposal waits for a person."""
 
 
 def digest_of(target: str, base_version: int, changes: Mapping[str, Any], expires_at: datetime) -> str:
-    """The digest that an approval is bound to: any change of the proposal changes it.
+    """The digest that an approval is bound to: any change of the proposal gives another digest.
 
     >>> from datetime import UTC
     >>> day = datetime(2026, 12, 1, tzinfo=UTC)

@@ -1,7 +1,7 @@
-"""Requests that Dagster's UI may send, by the mutation's field: the action that the policy is asked for. Pure.
+"""The requests that Dagster's UI may send: by the mutation's field, the action that the policy decides on. Pure.
 
-A mutation that is in neither table is refused, so that an upgrade of Dagster adds none silently; a test compares both
-with Dagster's schema.
+A mutation that is in neither table is refused, so that an upgrade of Dagster cannot add one unnoticed; a test compares
+both tables with Dagster's schema.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ MUTATIONS: Mapping[str, Action] = {
     "setNuxSeen": Action.UI_READ,
     "logTelemetry": Action.UI_READ,
 }
-"""Every mutation that passes, for principals that may do the action."""
+"""Every mutation that is passed on, for principals that may perform the action."""
 UNRECORDED = frozenset({"setNuxSeen", "logTelemetry"})
-"""The UI sends these by itself, and they change nothing of the jobs."""
+"""Mutations that the UI sends by itself and that do not affect jobs."""
 REFUSED = frozenset({
     "shutdownRepositoryLocation", "deleteRun", "deletePipelineRun", "wipeAssets", "addDynamicPartition",
     "deleteDynamicPartitions", "reportRunlessAssetEvents", "reportAssetCheckEvaluations", "setAppManagedComponent",
@@ -52,7 +52,7 @@ REFUSED = frozenset({
 """Mutations that are refused to everyone: they delete history, or bypass the queue."""
 
 TOKENS = 20_000
-"""The longest document, in words of GraphQL. The UI's largest has some 3,000."""
+"""The most GraphQL tokens of a document. The UI's largest has some 3,000."""
 DEEPEST = 30
 NAMES = frozenset({"jobName", "pipelineName", "runId", "runIds", "parentRunId", "rootRunId", "scheduleName",
                    "sensorName", "backfillId", "repositoryLocationName", "partitionSetName", "name", "id",
@@ -62,7 +62,7 @@ MANY = 20
 
 
 class NotAllowed(ValueError):
-    """A document that is not passed on. The text says why, without repeating anything of it."""
+    """The document is not passed on. The text gives the reason without repeating any of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ class Mutation:
 
     @property
     def named(self) -> dict[str, str]:
-        """The objects that it changes, by the closed names of Dagster: for the audit log. Run config and tags are left
+        """The objects that it changes, by Dagster's own names for them, for the audit log. Run config and tags are left
         out."""
         found: dict[str, list[str]] = {}
         for name, value in _pairs(self.arguments):
@@ -84,12 +84,12 @@ class Mutation:
 
     @property
     def run_ids(self) -> list[str]:
-        """The runs that it names."""
+        """The ids of the runs that it names."""
         return [value for name, value in _pairs(self.arguments) if name in {"runId", "runIds"}]
 
 
 def _pairs(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """Every text below a value with the name of the argument that holds it."""
+    """Every text below a value, with the name of its argument."""
     if isinstance(value, Mapping):
         for key, below in value.items():
             if key not in {"runConfigData", "runConfigYaml", "tags", "executionMetadata"}:
@@ -102,7 +102,7 @@ def _pairs(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
 
 
 def read(query: Any, variables: Any, *, kinds: frozenset[OperationType]) -> list[Mutation]:
-    """The mutations of a document; none for a query or a subscription.
+    """The mutations of a document; empty for a query or a subscription.
 
     Raises:
         NotAllowed: it cannot be read, holds more than one operation, or one of another kind.

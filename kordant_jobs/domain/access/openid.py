@@ -1,4 +1,4 @@
-"""People whom an OpenID provider knows: their id here, and the role that a claim of theirs gives them. Pure."""
+"""People who sign in through an OpenID provider: their id here, and the role that a claim gives them. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PEOPLE = (Role.ADMIN, Role.OPERATOR)
 
 
 def person_id(issuer: str, subject: str) -> str:
-    """The principal of a person. A provider's subject may be a name or an address, so that only its hash is kept.
+    """The principal id of a person. A provider's subject may be a name or an address, so only its hash is used.
 
     >>> person_id("https://id.example", "jane")
     'user:oidc-68fa1c5de319e9e264e3'
@@ -22,8 +22,8 @@ def person_id(issuer: str, subject: str) -> str:
 
 
 def role_of(claims: Mapping[str, Any], claim: str, roles: Mapping[str, Role]) -> Role | None:
-    """The highest role that the values of a claim give; None: no entry. Values are compared whole, dots in the claim's
-    name lead into objects.
+    """The highest role that the values of a claim give; None: no access. Values must match completely; dots in the
+    claim's name lead into objects.
 
     >>> roles = {"ops": Role.OPERATOR, "admins": Role.ADMIN}
     >>> str(role_of({"groups": ["ops", "admins"]}, "groups", roles))

@@ -1,4 +1,4 @@
-"""The policy table: role, action, owner → allowed or not, by the first rule that fits. Pure; read by `api` only."""
+"""The policy table: role, action, owner → allowed or not, by the first matching rule. Pure; only `api` reads it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kordant_jobs.domain.access.principals import Principal, Role, TokenScope
 
 
 class Action(StrEnum):
-    """Everything that can be asked for."""
+    """Every action that can be requested."""
 
     READ = "requests.read"
     READ_OUTPUT = "requests.read_output"
@@ -29,25 +29,26 @@ class Action(StrEnum):
     READ_CHANGE = "changes.read"
     DECIDE = "changes.decide"
     DECIDE_WORKFLOW = "changes.decide_workflow"
-    """A version of an agent's workflow, a step of one that waits for a person, or an agent's first request of a job."""
+    """Decide on a version of an agent's workflow, a workflow's step that waits for a person, or an agent's first
+    request of a job."""
     AUDIT_READ = "audit.read"
     SYSTEM_READ = "system.read"
-    """Figures of all tenants together: health, history, alerts, sources, the doctor."""
+    """Read figures of all tenants together: health, history, alerts, sources, the doctor."""
     ALERT_HANDLE = "alerts.handle"
     SUBSCRIPTION_READ = "subscriptions.read"
     ISSUE_SUBSCRIBER_TOKEN = "tokens.issue_subscriber"  # noqa: S105 - the name of an action
     PROTECTION_READ = "protection.read"
-    """Verdicts and receipts of one's own subscriptions."""
+    """Read verdicts and receipts of one's own subscriptions."""
     UI_READ = "dagster.read"
-    """Dagster's own UI, to look."""
+    """View Dagster's own UI."""
     UI_RUN = "dagster.run"
-    """To launch, re-execute, backfill and terminate there."""
+    """Launch, re-execute, backfill and terminate in Dagster's UI."""
     UI_ADMIN = "dagster.admin"
-    """To start and stop schedules and sensors there, reload the code, and change limits."""
+    """Start and stop schedules and sensors in Dagster's UI, reload the code, and change limits."""
 
 
 class Owner(StrEnum):
-    """The owner of the thing, seen from the principal."""
+    """The owner of the thing, relative to the principal."""
 
     OWN = "own"
     SCOPE = "scope"
@@ -87,20 +88,20 @@ NEEDS: dict[Action, TokenScope] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """One line of the table. None fits everything."""
+    """One line of the table. A field that is None matches everything."""
 
     id: str
     role: Role | None
     actions: frozenset[Action] | None
     owners: frozenset[Owner] | None = None
     critical: bool | None = None
-    """Of a job without which the system does not work."""
+    """True: only for a job without which the system does not work."""
     allowed: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """Allowed or not, and the rule that says so."""
+    """Allowed or not, and the rule that decided."""
 
     allowed: bool
     rule: str
@@ -156,15 +157,15 @@ RULES: tuple[Rule, ...] = (
     _rule("agent.audit_own", Role.AGENT, Action.AUDIT_READ, owners=_OWN),
     _rule("subscriber.read_own", Role.SUBSCRIBER, Action.READ, Action.PROTECTION_READ, owners=_SCOPE),
 )
-"""Read from the top. What no rule allows is denied."""
+"""Checked from the top. An action without a matching rule is denied."""
 
 DEFAULT = Decision(allowed=False, rule="default.deny")
 SELF_DECISION = "changes.not_own"
-"""A principal may not decide what they, or their own agent, proposed."""
+"""The rule that principals may not decide on proposals of their own, or of their own agent."""
 
 
 def decide(principal: Principal, action: Action, owner: Owner, *, critical: bool = False) -> Decision:
-    """The decision whether `principal` may do this to a thing of `owner`.
+    """Decide whether `principal` may perform this action on a thing of `owner`.
 
     >>> agent = Principal(id="agent:a", role=Role.AGENT, scopes=frozenset(TokenScope))
     >>> decide(agent, Action.CANCEL, Owner.OWN).rule, decide(agent, Action.CANCEL, Owner.SCOPE).rule
@@ -184,13 +185,13 @@ def decide(principal: Principal, action: Action, owner: Owner, *, critical: bool
 
 
 def owner_of(principal: Principal, *, by: str, tenant: str | None, entity: str | None) -> Owner:
-    """The owner of a request, seen from `principal`: what left their scope is another's, even when they asked. A
-    subscriber's own is what is about them: they ask for nothing themselves."""
+    """The owner of a request, relative to `principal`. A request outside their scope is another's, even when they made
+    it. For a subscriber, requests about them are their own, since they make none."""
     if not principal.covers(tenant, entity):
         return Owner.OTHER
     return Owner.OWN if by == principal.id or principal.role is Role.SUBSCRIBER else Owner.SCOPE
 
 
 def decision_on(kind: ChangeKind) -> Action:
-    """The action needed to decide a change set of this kind: schedules and grants are an admin's."""
+    """The action needed to decide on a change set of this kind: schedules and grants are for admins."""
     return Action.DECIDE if kind in {ChangeKind.SCHEDULE, ChangeKind.GRANT} else Action.DECIDE_WORKFLOW

@@ -1,4 +1,4 @@
-"""Principals: a person, a program or an agent, with a role, scopes, and the tenants and entities that are theirs."""
+"""Principals: a person, a program or an agent, with a role, scopes, and their tenants and entities."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Role(StrEnum):
-    """The role of a principal. The policy table says what each may do."""
+    """The role of a principal. The policy table has each role's rights."""
 
     ADMIN = "admin"
     OPERATOR = "operator"
@@ -18,7 +18,7 @@ class Role(StrEnum):
 
 
 class TokenScope(StrEnum):
-    """The uses that a token is limited to; a right is the role's and the token's."""
+    """The uses that a token is limited to. A right needs both the role and the token's scope."""
 
     JOBS_READ = "jobs:read"
     JOBS_TRIGGER = "jobs:trigger"
@@ -41,7 +41,7 @@ class Principal:
     tenants: frozenset[str] | None = None
     entities: frozenset[str] | None = None
     topics: frozenset[str] | None = None
-    """Of which events it may publish; None: any that its role may."""
+    """The events that it may publish; None: any that its role may."""
     token_id: str = ""
     on_behalf_of: str | None = None
     """The person an agent belongs to."""
@@ -56,6 +56,6 @@ class Principal:
         return (self.tenants is None or tenant in self.tenants) and (self.entities is None or entity in self.entities)
 
     def reaches(self, entities: Collection[str] | None) -> bool:
-        """True when all these entities are in scope; None stands for all."""
+        """True when all these entities are in scope. None means all entities."""
         mine = self.tenants if self.entities is None else self.entities
         return mine is None or (entities is not None and mine.issuperset(entities))

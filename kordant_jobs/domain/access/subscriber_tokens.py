@@ -1,7 +1,8 @@
-"""Tokens of subscribers: signed, short, kept nowhere. A service asks for one, and gives it to the app of a subscriber.
+"""Tokens of subscribers: signed, short-lived, stored nowhere. A service requests one, and gives it to the subscriber's
+app.
 
-A token is a JWT signed with Ed25519 (EdDSA). It names the subscriber and the service that asked. What it opens is
-looked up at each use, so that a subscription or service that has ended takes the token along. Pure.
+A token is a JWT signed with Ed25519 (EdDSA). It names the subscriber and the service that requested it. Rights are
+looked up at each use, so a token ends with its subscription or service. Pure.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 TYPE, AUDIENCE, ALGORITHM = "kordant-subscriber+jwt", "kordant-jobs:subscriber", "EdDSA"
 LONGEST_S = 900
-"""The longest life of a token, in seconds: nothing ends one sooner but the end of what it is of."""
+"""The longest life of a token, in seconds. It cannot be revoked; it only ends earlier with its subscription or
+service."""
 TEXT_MAX = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
 class SubscriberToken:
-    """The subscriber, the service that asked for it, and the end of its life, to the second."""
+    """The subscriber, the service that requested it, and its expiry, to the second."""
 
     subscriber_id: UUID
     service_id: str
@@ -29,14 +31,14 @@ class SubscriberToken:
 
 
 def sign(token: SubscriberToken, key: Ed25519PrivateKey) -> str:
-    """As it is written."""
+    """The signed token as text."""
     claims = {"aud": AUDIENCE, "sub": str(token.subscriber_id), "act": token.service_id,
               "exp": int(token.expires_at.timestamp())}  # fmt: skip
     return jwt.encode(claims, key, algorithm=ALGORITHM, headers={"typ": TYPE})
 
 
 def read(text: str, key: Ed25519PublicKey, *, now: datetime) -> SubscriberToken | None:
-    """The token that is written so; None when it is none of ours, or has expired.
+    """The token in a signed text; None when it is not ours, or has expired.
 
     >>> from datetime import timedelta
     >>> key, now = Ed25519PrivateKey.generate(), datetime(2026, 12, 1, tzinfo=UTC)

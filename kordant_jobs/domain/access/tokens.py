@@ -1,4 +1,4 @@
-"""The form of a token: `kj<a|s|o>_<id>_<secret><checksum>`. Scanners of leaked secrets find it by that form."""
+"""The form of a token: `kj<a|s|o>_<id>_<secret><checksum>`. Scanners for leaked secrets recognise it by that form."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from kordant_jobs.domain.access.principals import Role
 _BASE62 = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _BASE32 = "abcdefghijklmnopqrstuvwxyz234567"
 ID_CHARACTERS, SECRET_CHARACTERS, SUM_CHARACTERS = 12, 43, 6
-"""43 characters of 62 are 256 bits."""
+"""43 characters out of 62 give 256 bits."""
 _FORM = re.compile(rf"kj[aso]_([a-z2-7]{{{ID_CHARACTERS}}})_([0-9A-Za-z]{{{SECRET_CHARACTERS + SUM_CHARACTERS}}})")
 
 LETTERS = {Role.AGENT: "a", Role.SERVICE: "s", Role.OPERATOR: "o", Role.ADMIN: "o"}
 LONGEST_DAYS = {Role.AGENT: 90, Role.SERVICE: 365, Role.OPERATOR: 365, Role.ADMIN: 365}
-"""Longest life of a token, in days."""
+"""The longest life of a token, in days."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ def _checksum(body: str) -> str:
 
 
 def new_token(role: Role) -> tuple[Token, str]:
-    """A new token, and how it is written."""
+    """A new token, and its text."""
     token = Token(
         id="".join(secrets.choice(_BASE32) for _ in range(ID_CHARACTERS)),
         secret="".join(secrets.choice(_BASE62) for _ in range(SECRET_CHARACTERS)),
@@ -51,7 +51,7 @@ def new_token(role: Role) -> tuple[Token, str]:
 
 
 def read_token(text: str) -> Token | None:
-    """The token that is written so; None when it is none, or one character is wrong.
+    """The token in a text; None when it is not one, or one character is wrong.
 
     >>> token, written = new_token(Role.AGENT)
     >>> read_token(written) == token, read_token(written[:-1] + ("0" if written[-1] != "0" else "1"))

@@ -1,7 +1,7 @@
-"""Workflows of agents: typed steps that are read from the top, and what one step decides. Pure.
+"""Workflows of agents: typed steps that run from the top, and the decision of one step. Pure.
 
-A value of a step may be a reference and nothing more: `${inputs.NAME}` or `${steps.NAME.output.PATH}`. There are no
-expressions, no code, and no way back: `goto` names a later step.
+A value of a step may be a reference: `${inputs.NAME}` or `${steps.NAME.output.PATH}`. There are no expressions, no
+code, and no loops: `goto` names a later step.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 STEPS_MAX = 50
 AWAIT_MAX_S, GATE_MAX_S = 7 * 86_400, 72 * 3600
-"""A person has as long as for any change set; a job as long as its dead letter may take to be handled."""
+"""The longest waits of a step: for a person, as for any change set; for a job, the time in which its dead letter may be
+handled."""
 FIRST_CHECK_S, LAST_CHECK_S = 2.0, 60.0
-"""A waiting workflow holds no process: it checks again after 2 s, then after twice as long each time, up to a minute.
-"""
+"""The times between checks of a waiting workflow, which holds no process: 2 s, then twice as long each time, up to a
+minute."""
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 Plain = str | int | bool | None
@@ -31,7 +32,7 @@ class WorkflowState(StrEnum):
     """The state of a version of a workflow."""
 
     DRAFT = "draft"
-    """Waits for a person."""
+    """Waiting for a person."""
     APPROVED = "approved"
     RETIRED = "retired"
 
@@ -47,7 +48,7 @@ class StepStatus(StrEnum):
 
 
 class ExecutionStatus(StrEnum):
-    """The state of an execution. DENIED: a rule or a person said no."""
+    """The state of an execution. DENIED: a rule or a person refused it."""
 
     RUNNING = "running"
     COMPLETED = "completed"
@@ -79,14 +80,14 @@ class Await(_Step):
 
 
 class Check(_Step):
-    """Look how the request of an earlier step stands, without waiting."""
+    """Read the state of an earlier step's request, without waiting."""
 
     type: Literal["check"]
     step: Name
 
 
 class Case(BaseModel):
-    """Go to a later step when the value compares so."""
+    """Go to a later step when the comparison with the value is true."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
     op: Literal["eq", "ne", "gt", "lt", "in"]
@@ -95,7 +96,7 @@ class Case(BaseModel):
 
 
 class Decide(_Step):
-    """Go to the step of the first case that fits the value, else to `otherwise`, else on."""
+    """Go to the step of the first case that matches the value, else to `otherwise`, else to the next step."""
 
     type: Literal["decide"]
     on: Annotated[str, Field(pattern=_REFERENCE.pattern)]
@@ -104,7 +105,7 @@ class Decide(_Step):
 
 
 class Propose(_Step):
-    """Propose a change of a row of the price list; a person decides it, and the workflow does not wait for that."""
+    """Propose a change of a row of the price list. A person decides on it; the workflow does not wait for that."""
 
     type: Literal["propose"]
     job: Annotated[str, Field(max_length=100)]
@@ -113,7 +114,7 @@ class Propose(_Step):
 
 
 class Gate(_Step):
-    """Wait until a person says yes; a no, or silence, ends the workflow."""
+    """Wait for a person's approval. A refusal, or no answer, ends the workflow."""
 
     type: Literal["gate"]
     message: Annotated[str, Field(min_length=1, max_length=500)]
@@ -121,14 +122,14 @@ class Gate(_Step):
 
 
 class Notify(_Step):
-    """Tell the operators: in the run's log and in the audit log."""
+    """Send the operators a message: in the run's log and in the audit log."""
 
     type: Literal["notify"]
     message: Annotated[str, Field(min_length=1, max_length=500)]
 
 
 class Stop(_Step):
-    """End here."""
+    """End the workflow here."""
 
     type: Literal["stop"]
     status: Literal["completed", "stopped"] = "completed"
@@ -176,7 +177,7 @@ class WorkflowDefinition(BaseModel):
             raise ValueError(f"{name}: {found[2]} is no earlier step")
 
     def digest(self) -> str:
-        """The digest that a person approves: any change of the definition changes it."""
+        """The digest that a person approves: any change of the definition gives another digest."""
         return hashlib.sha256(rfc8785.dumps(self.model_dump(mode="json"))).hexdigest()
 
     def faults_of(self, inputs: Mapping[str, Any]) -> list[str]:
@@ -204,7 +205,7 @@ def _texts(value: Any) -> Sequence[str]:
 
 
 def resolved(value: Any, inputs: Mapping[str, Any], outputs: Mapping[str, Mapping[str, Any]]) -> Any:
-    """`value` with every reference replaced by what it refers to; a path that leads nowhere is null.
+    """`value` with every reference replaced by its value; a path that does not exist gives null.
 
     >>> resolved({"a": "${inputs.x}", "b": ["${steps.s.output.status}"]}, {"x": 3}, {"s": {"status": "completed"}})
     {'a': 3, 'b': ['completed']}
@@ -225,7 +226,7 @@ def resolved(value: Any, inputs: Mapping[str, Any], outputs: Mapping[str, Mappin
 
 
 def goes_to(step: Decide, value: Any) -> str | None:
-    """The step that a decision leads to; None: the next one. What cannot be compared fits no case.
+    """The step that a decision leads to; None: the next one. A value that cannot be compared matches no case.
 
     >>> step = OneStep.validate_python({"type": "decide", "name": "d", "on": "${inputs.n}",
     ...                                 "cases": [{"op": "gt", "value": 3, "goto": "many"}]})
@@ -252,7 +253,7 @@ def _fits(case: Case, value: Any) -> bool:
 
 
 def next_check_s(looks: int) -> float:
-    """Seconds until a waiting execution checks the next time, after so many checks.
+    """Seconds until the next check of a waiting execution, by the number of checks so far.
 
     >>> [next_check_s(looks) for looks in (0, 1, 4, 9)]
     [2.0, 4.0, 32.0, 60.0]

@@ -1,1 +1,1 @@
-"""Breaches and exposures as values. How they are judged is the job's rules; identifiers have an area of their own."""
+"""Breaches and exposures as values. The job's rules judge them; identifiers have their own package."""

@@ -13,20 +13,18 @@ class BreachSource(StrEnum):
 
     HIBP = "hibp"
     DUMP = "dump"
-    """A dump that no catalogued breach is known for; its name is made from its content."""
+    """A dump of an unknown breach; its name is made from its content."""
     PASTE = "paste"
-    """A text published for anyone to read; HIBP lists those that hold addresses."""
+    """A published text; HIBP lists those with addresses."""
     XPOSEDORNOT = "xposedornot"
     LEAKCHECK = "leakcheck"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Breach:
-    """One breach. `name` is the stable key: a title may change, a name never does.
-
-    `description` is sanitised HTML. `breached_on` is approximate by the catalogue's own word.
-    `extra` keeps the keys of the catalogue that we do not know.
-    """
+    """One breach. `name` is the stable key: a title may change, a name never does. `description` is sanitised HTML.
+    `breached_on` is approximate, as the catalogue itself states. `extra` has the catalogue's keys that we have no field
+    for."""
 
     name: str
     title: str

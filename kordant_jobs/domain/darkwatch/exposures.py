@@ -1,4 +1,4 @@
-"""An exposure: a watched identifier found in a breach. And the verdict of a source over a subscription."""
+"""An exposure, which is a watched identifier found in a breach; and the verdict of a source on a subscription."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from enum import StrEnum
 
 
 class SecretKind(StrEnum):
-    """The kind of password that stood beside an identifier in a dump, if any. The password itself is never kept."""
+    """The kind of password beside an identifier in a dump, if any. The password itself is never stored."""
 
     MENTIONED = "mentioned"
-    """The identifier stands in the text; what stood beside it is not known."""
+    """The identifier was found in the text; the text beside it was not understood."""
     NONE = "none"
     CLEAR = "clear"
     HASHED = "hashed"
 
 
 class Verdict(StrEnum):
-    """The answer of one source about one subscription. A source that could not be asked is unknown, never clean."""
+    """The answer of one source on one subscription. A source that could not be asked is unknown, never clean."""
 
     CLEAN = "clean"
     EXPOSED = "exposed"
@@ -37,32 +37,33 @@ class Source(StrEnum):
 
 
 class UnknownReason(StrEnum):
-    """Why a source's answer is unknown. What a source said in words is never kept: it may quote what was asked."""
+    """The reason why a source's answer is unknown. A source's own text is never stored, since it may quote the
+    identifier."""
 
     KEY_REFUSED = "key_refused"
-    """401: the key is missing, malformed or no more valid."""
+    """401: the key is missing, malformed or no longer valid."""
     FORBIDDEN = "forbidden"
     """403: the plan does not include it, the domain is not verified, or the user agent was refused."""
     BAD_REQUEST = "bad_request"
-    """400 or 422: the source takes no such identifier."""
+    """400 or 422: the source does not accept such an identifier."""
     RATE_LIMITED = "rate_limited"
-    """429, or no request was left within the time of this scan."""
+    """429, or no request was left within this scan's time."""
     UNAVAILABLE = "unavailable"
-    """5xx."""
+    """5xx: a failure of the server."""
     TIMED_OUT = "timed_out"
-    """No whole answer in time."""
+    """No complete answer in time."""
     UNREACHABLE = "unreachable"
-    """No connection, or it broke off."""
+    """No connection, or a lost one."""
     REDIRECTED = "redirected"
     """3xx: never followed, since it would carry the identifier elsewhere."""
     UNREADABLE = "unreadable"
-    """An answer that is not what the source's contract promises."""
+    """An answer that violates the source's contract."""
     TOO_LARGE = "too_large"
-    """An answer beyond any that the contract allows for."""
+    """An answer larger than the contract allows."""
     CIRCUIT_OPEN = "circuit_open"
-    """It failed so often that it is left alone for a while."""
+    """It failed so often that it is not asked for a while."""
     NOT_ASKED = "not_asked"
-    """It is on, and this identifier's turn has not come yet."""
+    """The source is enabled, but this identifier has not been asked about yet."""
 
 
 RETRYABLE = frozenset(
@@ -76,8 +77,8 @@ RETRYABLE = frozenset(
         UnknownReason.NOT_ASKED,
     }
 )
-"""Reasons that may be gone when it is asked again; the others need an operator or the subscriber to change something.
-"""
+"""Reasons that may be gone at the next attempt; for the others an operator or the subscriber has to change
+something."""
 
 
 class Judgement(StrEnum):
@@ -87,15 +88,15 @@ class Judgement(StrEnum):
     WITHHELD_SENSITIVE = "withheld_sensitive"
     """A sensitive breach is alerted only to the verified owner of the identifier."""
     WITHHELD_UNVERIFIED = "withheld_unverified"
-    """No source could verify the breach, and we do not hold its data ourselves. Judged again when that changes."""
+    """No source could verify the breach, and we do not hold its data. It is judged again when that changes."""
     NOT_A_BREACH = "not_a_breach"
     """The breach was fabricated or retired, or is a list of addresses for spam."""
     NOT_ME = "not_me"
-    """The subscriber said that it is not theirs; they never hear of it again."""
+    """The subscriber said that it is not theirs; they are never alerted to it again."""
 
 
 class JudgementReason(StrEnum):
-    """By which rule an exposure was judged."""
+    """The rule that decided on an exposure."""
 
     BREACH = "breach"
     STEALER_LOG = "stealer_log"
@@ -115,10 +116,10 @@ class DumpStatus(StrEnum):
     REGISTERED = "registered"
     INGESTED = "ingested"
     PARTIAL = "partial"
-    """In the corpus as far as it was understood; its file stays, and what else it may hold is unknown."""
+    """In the corpus as far as it was understood. Its file stays, and the rest of its content is unknown."""
     QUARANTINED = "quarantined"
-    """It cannot be read. While it lies there, what it may hold is unknown."""
+    """It cannot be read. While the file is there, its content is unknown."""
     SUPERSEDED = "superseded"
-    """A repaired file took the place of a quarantined one."""
+    """A repaired file replaced a quarantined one."""
     DISMISSED = "dismissed"
     """An operator decided that it does not count."""

@@ -1,1 +1,1 @@
-"""Nouns of bank accounts: connections, accounts, transactions, bills, transfers. Pure."""
+"""Bank accounts as values: connections, accounts, transactions, bills, transfers. Pure."""

@@ -1,8 +1,8 @@
-"""Limits on calls of a provider: a month's operational limits, rates, and when a connection is next due. Pure.
+"""Limits on calls to a provider: monthly operational limits, rates, and the next due time of a connection. Pure.
 
-Sources: OFB operational limits as Belvo and Pluggy repeat them (420 or 240 for balances: the lower counts, 4 for the
-historic list and for lists of accounts, 240 for the current one); Pluggy's rate limits page (360 a minute and address).
-Those of bills, limits and resources of OFB are not verified: `bills` and `resources` are read once a day.
+Sources: OFB's operational limits as Belvo and Pluggy quote them (420 or 240 for balances: the lower is used; 4 for the
+historic list and for lists of accounts, 240 for the current one); Pluggy's page on rate limits (360 a minute and
+address). OFB's limits for bills, limits and resources were not verified: `bills` and `resources` are read once a day.
 """
 
 from __future__ import annotations
@@ -29,25 +29,26 @@ MONTHLY: Mapping[Provider, Mapping[str, int]] = {
     },
     Provider.BELVO: {"transactions": 4, "transactions-current": 240},
 }
-"""Calls a calendar month in Sao Paulo, of one endpoint and account. An endpoint that is not here has no such limit."""
+"""Calls per calendar month in Sao Paulo, for one endpoint and account. An endpoint that is missing here has no such
+limit."""
 
 USERS_SHARE = 0.1
-"""Of each limit, for reads that their owner asks for."""
+"""The share of each limit that is kept for reads requested by the owner."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rate:
-    """Calls a second over all our processes, and how many may come at once."""
+    """Calls per second over all our processes, and the burst allowed."""
 
     per_s: float
     burst: int
 
 
 RATES: Mapping[Provider, Rate] = {Provider.PLUGGY: Rate(per_s=5.5, burst=60)}
-"""Providers that limit calls by address: 360 a minute, with a little air."""
+"""Rates of providers that limit calls by address: 360 a minute, with a small margin."""
 
 CALLS_A_READ = 4
-"""About how many limited calls a read costs: what a tick can do under a rate is planned by it."""
+"""The approximate number of rate-limited calls of a read, for planning the reads of a tick."""
 
 TARGET: Mapping[Provider, timedelta] = {
     Provider.PLUGGY: timedelta(hours=8),
@@ -55,15 +56,17 @@ TARGET: Mapping[Provider, timedelta] = {
     Provider.BELVO: timedelta(hours=24),
     Provider.FILE: timedelta(days=3650),
 }
-"""The age that a connection's data may reach: Pluggy refreshes by itself every 24, 12 or 8 hours; 240 calls a month are
-one in three hours, of which a share is kept; Belvo's recurrent links refresh by themselves; files have no schedule."""
+"""The highest age of a connection's data. Pluggy refreshes by itself every 24, 12 or 8 hours; OFB's 240 calls a month
+allow one in three hours, of which a share is kept back; Belvo's recurrent links refresh by themselves; files have no
+schedule."""
 
 RETRIES = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=15))
 STALE_AFTER = timedelta(hours=36)
 
 
 def limit_of(provider: Provider, endpoint: str, *, user_is_present: bool) -> int | None:
-    """Calls a month of one endpoint and subject; None: there is no such limit. A part is kept for a user's own.
+    """Calls per month of one endpoint and subject; None: there is no limit. A share is kept for reads that a user
+    requests.
 
     >>> limit_of(Provider.OFB, "balances", user_is_present=False)
     216
@@ -75,8 +78,8 @@ def limit_of(provider: Provider, endpoint: str, *, user_is_present: bool) -> int
 
 
 def next_due(provider: Provider, now: datetime, *, spread: float, remaining: int | None = None) -> datetime:
-    """The moment at which a connection that was read to its end is due again. `spread` (0 to 1, the connection's own)
-    keeps those that began together apart; `remaining` calls of the scarcest limit last until the month ends."""
+    """The next due time of a connection after a complete read. `spread` (0 to 1, fixed for each connection) separates
+    connections that began together; the `remaining` calls of the scarcest limit are spread until the month ends."""
     wait = TARGET[provider] * (0.95 + 0.1 * spread)
     if remaining is not None:
         today = today_in(now)
@@ -89,9 +92,9 @@ def next_due(provider: Provider, now: datetime, *, spread: float, remaining: int
 def retry_at(
     error_class: ErrorClass, failures: int, now: datetime, *, spread: float, after_s: float | None
 ) -> datetime:
-    """The moment at which a connection whose read failed is due again; `failures` in a row, this one included. Failures
-    that need a person to act are not due by themselves (their status says so); this is when a permanent one is checked.
-    """
+    """The next due time of a connection after a failed read; `failures` in a row, this one included. Failures that a
+    person has to solve are not due by themselves (their status shows that); for a permanent one this is the time of its
+    next check."""
     if error_class is ErrorClass.PERMANENT or error_class is ErrorClass.OURS:
         wait = timedelta(hours=6)
     elif error_class is ErrorClass.BUSY:
@@ -103,7 +106,8 @@ def retry_at(
 
 
 def warning_due(expires_at: datetime, warned_days: int | None, now: datetime) -> int | None:
-    """The days before its end of which a consent's owner is to be warned now: 30, 7, 1, once each; None: none.
+    """The number of days before its end at which a consent's owner must be warned now: 30, 7, 1, once each; None: no
+    warning.
 
     >>> from datetime import UTC
     >>> warning_due(datetime(2026, 3, 8, tzinfo=UTC), 30, datetime(2026, 3, 2, tzinfo=UTC))

@@ -1,8 +1,9 @@
-"""Matches newly seen rows with rows of the account: a pending one that posted, one that the bank restated under another
-id, or one that came over a connection before. Pure.
+"""Matches new rows with stored rows of the account: a pending row that was posted, a row that the bank restated under
+another id, or a row that came over a former connection. Pure.
 
-A bank's id is no identity: it changes when a row posts, when a bill closes, and when an owner connects again.
-Sources of the figures: Plaid's documentation (1 to 5 business days, up to 14), sure#602 (8 days exact, 3 days +30 %).
+A bank's id does not identify a row: it changes when a row is posted, when a bill closes, and when an owner connects
+again. Sources of the figures: Plaid's documentation (1 to 5 business days, up to 14), sure#602 (8 days exact, 3 days
++30 %).
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from kordant_jobs.domain.finance.states import PROVISIONAL, TransactionState
 
 POSTS_WITHIN = timedelta(days=8)
 LEAD = 0.2
-"""The least lead in likeness of the best candidate over the next one."""
+"""The least difference in likeness between the best candidate and the next one."""
 SAME = 0.95
 TIP = Decimal("1.3")
 TIP_WITHIN = timedelta(days=3)
 ALIKE = 0.8
-"""The least likeness of two descriptions of one transaction."""
+"""The least likeness of two descriptions for them to be of one transaction."""
 DRIFT = timedelta(days=1)
-"""A restated row moves by a day at most."""
+"""The most days by which a restated row's date changes."""
 EXPIRES_AFTER = timedelta(days=14)
 CLOSED_AT_ONCE_SHARE, CLOSED_AT_ONCE = 0.2, 50
 MISSING_FOR = timedelta(hours=6)
@@ -35,7 +36,7 @@ MISSING_FOR = timedelta(hours=6)
 
 @dataclass(frozen=True, kw_only=True)
 class Newcomer:
-    """A row whose id is not known at its account; `place` is its place in what was read."""
+    """A row with an id that is unknown at its account; `place` is its place in the read."""
 
     place: int
     state: TransactionState
@@ -49,9 +50,12 @@ class Newcomer:
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """A row that is kept and was not seen under its id. `is_restated`: something says that its id is gone (its day was
-    read whole, it was deleted explicitly, its connection ended), so that it may come under another one. `is_open`: its
-    id is not final, yet nothing says that it is gone (a card's row without a bill): only a like row may be it."""
+    """A stored row that was not found under its id.
+
+    `is_restated`: there is a sign that its id is gone (its day was read completely, it was deleted explicitly, its
+    connection ended), so it may return under another id. `is_open`: its id is not final, but there is no such sign (a
+    card's row without a bill): only a very similar row may be it.
+    """
 
     id: UUID
     state: TransactionState
@@ -67,8 +71,8 @@ class Known:
 
 @dataclass(frozen=True, kw_only=True)
 class Matches:
-    """The known row of each newcomer; places of those that may be one of several, and of those that are likely one with
-    another amount (a tip, a hotel): neither is merged."""
+    """The stored row of each new row; the places of new rows with several candidates, and of those that are likely a
+    stored row with another amount (a tip, a hotel): neither is merged."""
 
     claims: dict[int, UUID]
     ambiguous: frozenset[int] = frozenset()
@@ -76,7 +80,7 @@ class Matches:
 
 
 def match(newcomers: Sequence[Newcomer], known: Sequence[Known]) -> Matches:
-    """Match each newcomer with one known row of the same account at most, and each known row once."""
+    """Match each new row with at most one stored row of the same account, and each stored row once."""
     left, free, claims = dict.fromkeys(newcomers), dict.fromkeys(known), dict[int, UUID]()
 
     def claim(new: Newcomer, old: Known) -> None:
@@ -101,8 +105,8 @@ def _pair(
     *,
     is_sure: bool,
 ) -> set[int]:
-    """Pair those that fit, the most alike first. `is_sure`: each newcomer is one of them, so any of equals will do.
-    Returns the places of newcomers between whose candidates nothing decides."""
+    """Pair rows that fit, the most similar first. `is_sure`: each new row is one of them, so any of equal rows will do.
+    Returns the places of new rows with several equally good candidates."""
     by_amount = defaultdict[tuple[Decimal, str], list[Known]](list)
     by_purchase = defaultdict[tuple[Decimal, str, date], list[Known]](list)
     for old in sorted(known, key=lambda one: one.booked_on):
@@ -138,7 +142,7 @@ def _pair(
 
 
 def _is_same(new: Newcomer, old: Known, drift: timedelta = DRIFT) -> bool:
-    """True when it may be the row under another id: of a purchase in instalments, the same one of them."""
+    """True when it may be the row under another id. For a purchase in instalments it must be the same instalment."""
     if new.instalment_no is not None and old.instalment_no is not None and new.instalment_no != old.instalment_no:
         return False
     near = abs(new.booked_on - old.booked_on) <= drift
@@ -172,7 +176,7 @@ def _may_be_tipped(new: Newcomer, old: Known) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Posting:
-    """The facts of a posted row that distinguish a bank's reuse of an id from a correction of the row."""
+    """The facts of a posted row that show whether a bank reused its id or corrected the row."""
 
     booked_on: date
     amount: Decimal
@@ -180,8 +184,8 @@ class Posting:
 
 
 def is_another(one: Posting, other: Posting) -> bool:
-    """True when two posted rows under one id are two transactions: of day, amount and description, two differ. A bank
-    that corrects a row changes one of them.
+    """True when two posted rows under one id are different transactions: two of day, amount and description differ. A
+    correction by the bank changes only one.
 
     >>> day, later = date(2026, 10, 5), date(2026, 11, 5)
     >>> water = Posting(booked_on=day, amount=Decimal(-5), description="AGUA")
@@ -197,7 +201,7 @@ def is_another(one: Posting, other: Posting) -> bool:
 
 
 def closes_too_many(closing: int, rows: int) -> bool:
-    """True when so many rows of an account vanish at once that the read is to blame, not the bank.
+    """True when so many rows of an account are missing at once that the read is at fault, not the bank.
 
     >>> closes_too_many(2, 5), closes_too_many(1, 4), closes_too_many(51, 10_000), closes_too_many(3, 100)
     (True, False, True, False)
@@ -206,7 +210,7 @@ def closes_too_many(closing: int, rows: int) -> bool:
 
 
 def ordinals(keys: Iterable[tuple[object, ...]]) -> list[int]:
-    """Of each key, how many equal ones came before it: tells equal rows of a day apart.
+    """For each key, the number of equal keys before it: it distinguishes equal rows of a day.
 
     >>> ordinals([("a",), ("b",), ("a",)])
     [0, 0, 1]

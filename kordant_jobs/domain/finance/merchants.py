@@ -15,7 +15,7 @@ from kordant_jobs.domain.finance.states import TransactionType
 
 TABLES = files(__package__).joinpath("tables")
 _CHANNEL = frozenset(TABLES.joinpath("channels.txt").read_text("utf-8").split())
-"""Words at the beginning of a line that say how money moved, not to whom."""
+"""Words at the start of a description that tell how money moved, not to whom."""
 _ACQUIRERS = re.compile(
     r"^(?:PAG|MP|MERC(?:ADO)?PAGO|EBN|EBANX|DL|EC|IFD|HTM|SUMUP|STONE|TON|CIELO|PICPAY|PP|PAYPAL|ZP|ZOOP|IUGU|PAGARME|"
     r"PAGSEGURO|PG|ASAAS|VINDI|STRIPE|SHPP|INFINITEPAY|CLOUDWALK)\s*\*\s*"
@@ -36,15 +36,15 @@ _TAIL = re.compile(rf"(?:\s+|-)*(?:\b(?:{_PLACES})\b|\bBRA?\b|\bBRASIL\b)\s*$")
 _FORMS = re.compile(r"\b(?:S\.?/?A|LTDA|EIRELI|EPP|MEI|CIA|COM|WWW|HTTPS?|PAGAMENTOS|SERVICOS DIGITAIS)\b\.?|\.COM\b")
 
 KNOWN = frozenset(TABLES.joinpath("firms.txt").read_text("utf-8").splitlines())
-"""Firms whose names are kept in clear: none whose first words are also a person's name (CLARO, RAIA, TIM) stands here
-by that name alone. Every other name may be a person's, and is kept as a keyed hash."""
+"""Firms whose names are stored in clear. A firm whose first word is also a person's name (CLARO, RAIA, TIM) is not
+listed by that word alone. Any other name may be a person's, and is stored as a keyed hash."""
 _KNOWN_WORDS = max(len(name.split()) for name in KNOWN)
 _MOVES = frozenset({TransactionType.PIX, TransactionType.TED, TransactionType.DOC, TransactionType.INTERNAL_TRANSFER})
 _MOVED = re.compile(r"\b(?:PIX|TED|DOC|TEF|TBI|TRANSF\w*)\b")
 
 
 def plain(text: str) -> str:
-    """Upper case without accents, signs as blanks."""
+    """A text in upper case without accents, with signs as blanks."""
     if text.isascii():
         return _SIGNS.sub(" ", text.upper())
     letters = unicodedata.normalize("NFKD", text.upper())
@@ -53,7 +53,7 @@ def plain(text: str) -> str:
 
 @lru_cache(maxsize=1 << 16)
 def merchant_of(description: str, counterparty: str = "") -> str:
-    """The part that stays the same over a merchant's descriptions; empty when no part does.
+    """The part of a description that is the same for all of a merchant's descriptions; empty when there is none.
 
     >>> merchant_of("PAG*Padaria Sol 03/11 SAO PAULO BR"), merchant_of("PIX ENVIADO 12/03 Maria de Souza 99812")
     ('PADARIA SOL', 'MARIA DE SOUZA')
@@ -72,7 +72,7 @@ def merchant_of(description: str, counterparty: str = "") -> str:
 
 
 def known_firm(merchant: str) -> tuple[str, str]:
-    """The firm that everybody knows with which a name begins, and the rest of the name, which may be anybody's.
+    """The well-known firm at the start of a name, and the rest of the name, which may be a person's.
 
     >>> known_firm("UBER TRIP HELP"), known_firm("NETFLIX MARIA SILVA"), known_firm("RAIA LIMA")
     (('UBER TRIP', 'HELP'), ('NETFLIX', 'MARIA SILVA'), ('', 'RAIA LIMA'))

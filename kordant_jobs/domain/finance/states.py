@@ -1,4 +1,4 @@
-"""The closed sets of bank data: who says it, what it is, and where it stands. Pure.
+"""The closed sets of bank data: providers, kinds and states. Pure.
 
 Sources: Open Finance Brasil (accounts 2.4.2, credit cards 2.3, consents 3.3.1, resources 3.1), Pluggy's item lifecycle,
 Belvo's links.
@@ -32,10 +32,10 @@ class ConnectionStatus(StrEnum):
 
     ACTIVE = "active"
     NEEDS_USER = "needs_user"
-    """Nothing is asked until its owner acts: log-in, second factor, a new consent."""
+    """Nothing is read until its owner acts: log-in, second factor, a new consent."""
     PAUSED = "paused"
     ENDED = "ended"
-    """Revoked, deleted or closed for good; its retention clock runs."""
+    """Revoked, deleted or closed for good; its retention term runs."""
 
 
 CONNECTION_MOVES: dict[ConnectionStatus, frozenset[ConnectionStatus]] = {
@@ -44,11 +44,11 @@ CONNECTION_MOVES: dict[ConnectionStatus, frozenset[ConnectionStatus]] = {
     ConnectionStatus.PAUSED: frozenset({ConnectionStatus.ACTIVE, ConnectionStatus.ENDED}),
     ConnectionStatus.ENDED: frozenset(),
 }
-"""No read brings an ended connection back: a new consent is a new connection."""
+"""No read reopens an ended connection: a new consent is a new connection."""
 
 
 class ConsentStatus(StrEnum):
-    """The state of a consent (consents 3.3.1; Belvo says expired where OFB says rejected)."""
+    """The state of a consent (consents 3.3.1; Belvo's 'expired' is OFB's 'rejected')."""
 
     AWAITING_AUTHORISATION = "awaiting_authorisation"
     AUTHORISED = "authorised"
@@ -56,7 +56,7 @@ class ConsentStatus(StrEnum):
 
 
 class ConsentEnd(StrEnum):
-    """Why a consent ended (consents 3.3.1, rejection reasons)."""
+    """The reason why a consent ended (consents 3.3.1, rejection reasons)."""
 
     CONSENT_EXPIRED = "consent_expired"
     CUSTOMER_MANUALLY_REJECTED = "customer_manually_rejected"
@@ -79,7 +79,7 @@ class AccountKind(StrEnum):
 
 
 class BalanceKind(StrEnum):
-    """The amounts that a balance counts. Debt of a card is negative."""
+    """The kind of amount that a balance has. A card's debt is negative."""
 
     CURRENT = "current"
     AVAILABLE = "available"
@@ -97,7 +97,7 @@ class TransactionState(StrEnum):
     PENDING = "pending"
     POSTED = "posted"
     EXPIRED = "expired"
-    """Pending that never posted."""
+    """A pending transaction that was never posted."""
     REMOVED = "removed"
 
 
@@ -105,7 +105,7 @@ PROVISIONAL = frozenset({TransactionState.SCHEDULED, TransactionState.PENDING})
 
 
 class TransactionType(StrEnum):
-    """The kind of money movement: every word of the sources is mapped to one, new words to `other`."""
+    """The kind of money movement. Every word of the sources is mapped to one; new words to `other`."""
 
     PIX = "pix"
     TED = "ted"
@@ -126,13 +126,13 @@ class TransactionType(StrEnum):
     REDEMPTION = "redemption"
     CREDIT_OPERATION = "credit_operation"
     RESERVED_BALANCE = "reserved_balance"
-    """Into or out of a reserve of one's own ('caixinha')."""
+    """A transfer to or from the owner's reserve ('caixinha')."""
     PURCHASE = "purchase"
     BILL_PAYMENT = "bill_payment"
     REVERSAL = "reversal"
     INTEREST = "interest"
     TAX = "tax"
-    """IOF among them."""
+    """A tax, for example IOF."""
     ANNUAL_FEE = "annual_fee"
     OTHER = "other"
 
@@ -141,11 +141,11 @@ class TransferStatus(StrEnum):
     """The decision whether a transaction moves money between accounts of one owner."""
 
     OWN = "own"
-    """Both legs are known: `transfer_id`."""
+    """Both legs are known: see `transfer_id`."""
     ONE_LEG = "one_leg"
     """Its counterparty is the owner; the other account is not connected."""
     CANDIDATE = "candidate"
-    """It may be: more than one other leg fits, or none well enough."""
+    """It may be a transfer: several other legs fit, or none well enough."""
 
 
 class CategorySource(StrEnum):
@@ -171,7 +171,7 @@ class BillState(StrEnum):
 
 
 class SyncOutcome(StrEnum):
-    """The outcome of reading one connection. `partial` counts as failed; what was read is kept."""
+    """The outcome of reading one connection. `partial` counts as failed; what was read is stored."""
 
     COMPLETE = "complete"
     PARTIAL = "partial"
@@ -179,23 +179,23 @@ class SyncOutcome(StrEnum):
 
 
 class ErrorClass(StrEnum):
-    """The reaction that a failed read asks for."""
+    """The reaction to a failed read."""
 
     TRANSIENT = "transient"
-    """Again after 1, 5, 15 minutes, then every hour: time-out, 5xx, 429, 423, 529, reset. Where only a part failed: as
-    if none had, after the third time."""
+    """Retry after 1, 5, 15 minutes, then every hour: time-out, 5xx, 429, 423, 529, reset. After the third partial
+    failure in a row it counts as complete."""
     BUSY = "busy"
-    """The provider is at work on it: it was not an attempt."""
+    """The provider is processing the connection; it does not count as an attempt."""
     USER = "user"
-    """Not again until its owner acts: log-in, second factor, consent."""
+    """Do not retry until the owner acts: log-in, second factor, consent."""
     PERMANENT = "permanent"
-    """Not retried until an operator acts: 400, 404, 410, an answer that cannot be understood."""
+    """Do not retry until an operator acts: 400, 404, 410, an answer that cannot be understood."""
     OURS = "ours"
-    """Our own credentials or settings."""
+    """Our own credentials or settings are at fault."""
 
 
 class ChangeReason(StrEnum):
-    """Why a transaction changed."""
+    """The reason why a transaction changed."""
 
     POSTED = "posted"
     RESTATED = "restated"

@@ -1,7 +1,7 @@
 """Finds pairs of rows that move money between accounts of one owner. Pure.
 
-A missing leg is never made up; what could be one of several stays a candidate. A counterparty that is another person is
-evidence against a pair, whatever its amount.
+A missing leg is never invented; a row with several possible partners stays a candidate. A counterparty that is another
+person speaks against a pair, whatever its amount.
 """
 
 from __future__ import annotations
@@ -14,20 +14,21 @@ from uuid import UUID
 from kordant_jobs.domain.finance.states import TransactionType as T
 
 DAYS = (-1, 4)
-"""From the day money left to the day it came: a card's payment may be seen a day early, a TED takes a weekend."""
+"""The days allowed between the outgoing and the incoming leg: a card's payment may be seen a day early, a TED takes a
+weekend."""
 OWN_FROM = 0.6
 LEAD = 0.1
 MOVES = frozenset(
     {T.PIX, T.TED, T.DOC, T.INTERNAL_TRANSFER, T.BOLETO, T.BILL_PAYMENT, T.DEPOSIT, T.REDEMPTION, T.OTHER, T.COLLECTION}
 )
-"""Types that a leg may have: wages, purchases, fees and interest are none."""
+"""Types that a leg may have. Wages, purchases, fees and interest are excluded."""
 PAYS_BILLS = frozenset({T.PIX, T.BOLETO, T.INTERNAL_TRANSFER, T.COLLECTION, T.OTHER, T.TED})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """An outgoing and an incoming row of one amount. `is_holder`: True when the leg's counterparty is the owner, None
-    where the bank does not say; `same_key`: both carry the same end-to-end id; `days` from out to in."""
+    """An outgoing and an incoming row of the same amount. `is_holder`: True when the leg's counterparty is the owner,
+    None where the bank does not say; `same_key`: both have the same end-to-end id; `days` from out to in."""
 
     out_id: UUID
     in_id: UUID
@@ -40,8 +41,8 @@ class Pair:
 
     @property
     def score(self) -> float:
-        """The likelihood that it is a transfer, from 0 to 1; 2 where both legs carry the same id. A card's bill is paid
-        to its bank, so that there the counterparty says nothing."""
+        """The likelihood that it is a transfer, from 0 to 1; 2 where both legs have the same id. The counterparty is
+        ignored for a card's bill, which is paid to its bank."""
         if self.same_key:
             return 2.0
         pays_bill = T.BILL_PAYMENT in {self.in_type, self.out_type}
@@ -60,14 +61,14 @@ class Pair:
 
 @dataclass(frozen=True, kw_only=True)
 class Decided:
-    """Pairs that are transfers, with their scores; and rows that may be legs of one."""
+    """The pairs that are transfers, with their scores; and the rows that may be legs of one."""
 
     own: tuple[tuple[Pair, float], ...]
     candidates: frozenset[UUID]
 
 
 def decide(pairs: Sequence[Pair]) -> Decided:
-    """Take the best pairs, each row once. Where two are as good, neither is taken."""
+    """Choose the best pairs, each row once. Of two equally good pairs neither is chosen."""
     scored = [(one.score, one) for one in pairs]
     by_leg = defaultdict[UUID, list[tuple[float, Pair]]](list)
     for score, one in scored:

@@ -1,4 +1,5 @@
-"""The sources' words for what moved the money, and ours. Pure. What is new at a source is `other`, its word kept.
+"""Maps the sources' types of money movements to ours. Pure. A type that is new at a source becomes `other`, and its
+word is stored.
 
 Sources: OFB accounts 2.4.2 and 2.5.0, credit cards 2.3.1 (EnumTransactionTypes, EnumCreditCardTransactionType).
 """
@@ -41,11 +42,11 @@ CARD_TYPES = {
 
 VAGUE = frozenset({T.OTHER, T.PURCHASE, T.SINGLE_FEE, T.CREDIT_OPERATION})
 FINAL_AT_ONCE = frozenset({T.TED, T.PIX, T.INTERNAL_TRANSFER, T.SINGLE_FEE, T.PAYROLL})
-"""OFB accounts 2.4.2: of these types a row's id stays from the day itself, of all others from the next day on."""
+"""OFB accounts 2.4.2: a row of these types keeps its id from the same day, of all other types from the next day on."""
 
 
 def refined(kind: T, description: str) -> T:
-    """The type that a description makes more exact: an IOF line is a tax, whatever its source calls it.
+    """A more exact type from the description: an IOF line is a tax, whatever its source calls it.
 
     >>> refined(T.PURCHASE, "IOF COMPRA INTERNACIONAL").value, refined(T.PIX, "PIX IOF BAR").value
     ('tax', 'pix')
@@ -54,7 +55,7 @@ def refined(kind: T, description: str) -> T:
 
 
 def type_of(word: object, table: dict[str, T]) -> tuple[T, str | None]:
-    """Our type for a source's word, and the word itself where we have none for it.
+    """Our type for a source's word, and the word itself where we have no type for it.
 
     >>> type_of("PIX_AUTOMATICO", ACCOUNT_TYPES)
     (<TransactionType.OTHER: 'other'>, 'PIX_AUTOMATICO')

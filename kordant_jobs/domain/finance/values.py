@@ -1,7 +1,7 @@
 """Values read from a bank. Amounts are Decimal and positive towards the holder, days are of Sao Paulo.
 
-Adapters make these; nothing after them knows how a provider writes signs, days or enums. Pure, but that `checked_day`
-asks the clock how far ahead a day may lie.
+Adapters create these; no later code knows a provider's signs, days or enums. Pure, except that `checked_day` reads the
+clock for the limit of future days.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from kordant_jobs.domain.finance.states import AccountKind, BalanceKind, Consent
 
 ZONE = ZoneInfo("America/Sao_Paulo")
 FIRST_DAY = date(1994, 7, 1)
-"""The real's first day: nothing that we read is older."""
+"""The first day of the real; nothing that we read is older."""
 FUTURE_DAYS = 5 * 366
-"""The longest series of instalments that a bank shows ahead."""
+"""The days of the longest series of instalments that a bank shows ahead."""
 AMOUNT_BELOW = Decimal(10) ** 15
-"""OFB's amounts have 15 digits before the point at most."""
+"""OFB's amounts have at most 15 digits before the point."""
 _COMMA = re.compile(r"-?\d+,\d{2,4}", re.ASCII)
 _CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
 _NO_TEXT = re.compile("[\x00\ud800-\udfff]")
@@ -30,12 +30,12 @@ _NO_IDS = frozenset({"", "0", "null", "none", "undefined"})
 
 
 class BadRow(ValueError):
-    """A row that cannot be understood; the text is a code, never a value of the row."""
+    """The row cannot be understood. The text is a code, never a value of the row."""
 
 
 def amount_of(value: Any) -> Decimal:
-    """The amount that a JSON number (as Decimal or int) or a text says, rounded to four decimals. Some banks write
-    a comma before the decimals.
+    """The amount in a JSON number (Decimal or int) or a text, rounded to four decimals. Some banks write a comma before
+    the decimals.
 
     Raises:
         BadRow: it is no number, or has more than 15 digits before the point.
@@ -59,7 +59,7 @@ def amount_of(value: Any) -> Decimal:
 
 
 def currency_of(value: Any) -> str:
-    """An ISO 4217 code; none given: the real.
+    """An ISO 4217 code; BRL where there is none.
 
     Raises:
         BadRow: it is no code.
@@ -74,8 +74,8 @@ def currency_of(value: Any) -> str:
 def day_of(value: Any, *, midnight_is_a_day: bool) -> tuple[date, datetime | None]:
     """The calendar day in Sao Paulo, and the instant where it is known.
 
-    A text without a time is a day as it stands. OFB fills an unknown time with zeros, so that there an instant of
-    exactly midnight UTC is the day that is written, not the evening before (`midnight_is_a_day`).
+    A text without a time is taken as a day. OFB fills an unknown time with zeros; with `midnight_is_a_day`, an instant
+    of exactly midnight UTC is that day, not the evening before.
 
     Raises:
         BadRow: it is no date, or one that no account has.
@@ -105,7 +105,7 @@ def day_of(value: Any, *, midnight_is_a_day: bool) -> tuple[date, datetime | Non
 
 
 def checked_day(day: date) -> date:
-    """The day, when an account can have a row of it.
+    """The day, after checking that an account can have a row on it.
 
     Raises:
         BadRow: it cannot.
@@ -116,7 +116,7 @@ def checked_day(day: date) -> date:
 
 
 def instant_of(value: Any) -> datetime | None:
-    """An instant of a provider's own clock (a field such as `updatedAt`); None when there is none that can be read."""
+    """An instant of a provider's own clock (a field such as `updatedAt`); None when it is missing or unreadable."""
     if not isinstance(value, str):
         return None
     try:
@@ -132,12 +132,12 @@ def today_in(now: datetime) -> date:
 
 
 def month_of(now: datetime) -> date:
-    """The first day of the month in Sao Paulo, which operational limits count by."""
+    """The first day of the month in Sao Paulo, the period of operational limits."""
     return today_in(now).replace(day=1)
 
 
 def id_of(value: Any) -> str | None:
-    """A provider's id; None for what is none (blank, 0, null).
+    """A provider's id; None for an empty one (blank, 0, null).
 
     Raises:
         BadRow: it has a sign that no text has (half of a pair, NUL), so that it can be neither hashed nor kept.
@@ -152,20 +152,20 @@ def id_of(value: Any) -> str | None:
 
 
 def text_of(value: Any, limit: int = 500) -> str:
-    """A text of a provider's, on one line and without control characters; anything else is no text."""
+    """A provider's text, on one line and without control characters; empty for any other value."""
     if not isinstance(value, str):
         return ""
     return " ".join("".join(sign if sign.isprintable() else " " for sign in value).split())[:limit]
 
 
 def document_of(value: Any) -> str | None:
-    """The digits of a CPF or CNPJ; None when it is neither in length."""
+    """The digits of a CPF or CNPJ; None when the length fits neither."""
     digits = "".join(sign for sign in str(value or "") if sign.isascii() and sign.isalnum()).upper()
     return digits if len(digits) in (11, 14) else None
 
 
 def whole_of(value: Any, lowest: int, highest: int) -> int | None:
-    """A whole number within bounds; None for everything else."""
+    """A whole number within bounds; None for any other value."""
     if isinstance(value, str) and value.isascii() and value.isdecimal():
         value = int(value)
     if isinstance(value, Decimal) and value == value.to_integral_value():
@@ -174,8 +174,8 @@ def whole_of(value: Any, lowest: int, highest: int) -> int | None:
 
 
 def deposit_identity(bank: str, branch: str, number: str, kind: AccountKind) -> str | None:
-    """The identity of a deposit account, equal over all sources that show it; None without a number. The number has its
-    check digit.
+    """The identity of a deposit account, equal for all sources that show it; None without a number. The number includes
+    its check digit.
 
     >>> deposit_identity("001", "1478", "0094088392-4", AccountKind.CHECKING)
     'checking|1|1478|940883924'
@@ -196,8 +196,8 @@ def card_identity(institution: str, product: str, network: str, number: str) -> 
 
 @dataclass(frozen=True, kw_only=True)
 class SeenAccount:
-    """An account as a provider shows it. `identity` tells it apart for good (`deposit_identity`, `card_identity`); None
-    where the provider gives too little."""
+    """An account as a provider shows it. `identity` identifies it permanently (`deposit_identity`, `card_identity`);
+    None where the provider gives too little."""
 
     provider_id: str = field(repr=False)
     kind: AccountKind
@@ -207,7 +207,7 @@ class SeenAccount:
     number: str = field(default="", repr=False)
     name: str = field(default="", repr=False)
     holder: str | None = field(default=None, repr=False)
-    """CPF or CNPJ, digits."""
+    """CPF or CNPJ, digits only."""
     status: str = "available"
 
 
@@ -240,7 +240,7 @@ class SeenTransaction:
 
 @dataclass(frozen=True, kw_only=True)
 class SeenBalance:
-    """A balance as the bank says it; debt of a card is negative."""
+    """A balance as the bank reports it; a card's debt is negative."""
 
     kind: BalanceKind
     amount: Decimal
@@ -265,7 +265,7 @@ class SeenBill:
 
 @dataclass(frozen=True, kw_only=True)
 class BadSeen:
-    """A row that could not be understood, as it came."""
+    """A row that could not be understood, in its raw form."""
 
     reason: str
     raw: Mapping[str, Any] = field(repr=False)
@@ -273,24 +273,24 @@ class BadSeen:
 
 @dataclass(frozen=True, kw_only=True)
 class AccountRead:
-    """The data read of one account. `covers`: the days of which every row was read; None: only what is new was asked
-    for, so that a row's absence says nothing."""
+    """The data read of one account. `covers`: the days of which every row was read; None: only new rows were requested,
+    so a missing row means nothing."""
 
     provider_id: str = field(repr=False)
     account: SeenAccount | None = None
-    """None: what it is was not asked for again."""
+    """None: it was not requested again."""
     transactions: tuple[SeenTransaction, ...] = ()
     balances: tuple[SeenBalance, ...] = ()
     bills: tuple[SeenBill, ...] = ()
     bad: tuple[BadSeen, ...] = ()
     covers: tuple[date, date] | None = None
     failure: str | None = None
-    """A code: why it was not read to its end."""
+    """A code for the reason why the read is incomplete."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeenConsent:
-    """A consent as it stands; `ended` says why it ended."""
+    """The current state of a consent; `ended` is the reason why it ended."""
 
     provider_id: str = field(repr=False)
     permissions: tuple[str, ...] = ()
@@ -301,9 +301,9 @@ class SeenConsent:
 
 @dataclass(frozen=True, kw_only=True)
 class ConnectionRead:
-    """The data that one pass over a connection read. `cursor` is where the next one goes on: what ends with an
-    account's id is about that one; `as_of_at` how fresh the provider's own data is. `failure` of the whole is an
-    exception, that of a product stands here or at its account."""
+    """The data of one pass over a connection. `cursor` is the position for the next one; keys that end with an
+    account's id belong to that account. `as_of_at` is the age of the provider's own data. A failure of the whole raises
+    an exception; a failure of a product is listed here or at its account."""
 
     accounts: tuple[AccountRead, ...]
     cursor: Mapping[str, Any]
@@ -312,7 +312,7 @@ class ConnectionRead:
     failures: tuple[str, ...] = ()
 
     def without(self, provider_ids: Sequence[str]) -> ConnectionRead:
-        """The same without what the cursor says of these accounts, so that the next read of them is like the first.
+        """The same without the cursor's entries for these accounts, so that their next read is like the first.
 
         >>> read = ConnectionRead(accounts=(), cursor={"a": "2026-03-01", "history a": "2026-03-01", "b": "2026-03-01"})
         >>> read.without(["a"]).cursor

@@ -1,8 +1,8 @@
-"""Identifiers of people in breaches, in their one canonical form, and their masks: one file a kind.
+"""Identifiers of people in breaches, in one canonical form, and their masks: one file for each kind.
 
-The only place that normalises. A watched item and a line of a dump meet because both went through
-`normalise`; `adapters/dumps/bulk.py` does the same to columns and is tested to agree with it value by value.
-Pure. Blind indexes and encryption are not here.
+Only this package normalises. A watched item and a line of a dump match because both went through `normalise`;
+`adapters/dumps/bulk.py` does the same for columns, and a test compares the two value by value. Pure. Blind indexes and
+encryption are not here.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ KINDS: Mapping[IdentifierKind, KindSpec] = MappingProxyType(
 def normalise(kind: IdentifierKind, raw: str, *, phone_region: str = "US") -> str | None:
     """The canonical form, or None when `raw` is no such identifier. Idempotent; never raises.
 
-    `phone_region` counts only for phone numbers written without a country.
+    `phone_region` is used only for phone numbers without a country code.
 
     >>> normalise(IdentifierKind.EMAIL, " John.Doe+shop@BÜCHER.example ")
     'john.doe+shop@xn--bcher-kva.example'
@@ -76,7 +76,7 @@ def normalise(kind: IdentifierKind, raw: str, *, phone_region: str = "US") -> st
 
 
 def mask(kind: IdentifierKind, canonical: str) -> str:
-    """The identifier as it may be shown: first character and domain, or last four digits.
+    """The masked identifier: first character and domain, or last four digits.
 
     >>> mask(IdentifierKind.EMAIL, "john@example.com"), mask(IdentifierKind.PHONE, "+12025550143")
     ('j•••@example.com', '+1 ••• ••• 0143')
@@ -104,7 +104,7 @@ def readable(text: str) -> str:
 
 
 def shown(kind: IdentifierKind, canonical: str) -> str:
-    """As `mask`, for people, whose domains have their own letters.
+    """The masked identifier for people: domains are written in their own letters.
 
     >>> shown(IdentifierKind.EMAIL, "john@xn--bcher-kva.example")
     'j•••@bücher.example'
@@ -113,7 +113,8 @@ def shown(kind: IdentifierKind, canonical: str) -> str:
 
 
 def kept(kind: IdentifierKind, canonical: str) -> str:
-    """The text of an identifier that may be sealed: the identifier, or only its mask for kinds that are kept as a hash.
+    """The text of an identifier that may be stored encrypted: the identifier, or only its mask for kinds that are
+    stored as a hash.
 
     >>> kept(IdentifierKind.CARD, "4111111111111111"), kept(IdentifierKind.USERNAME, "john_doe")
     ('••• 1111', 'john_doe')

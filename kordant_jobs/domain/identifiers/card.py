@@ -1,4 +1,4 @@
-"""Payment cards (ISO/IEC 7812). The number itself is not kept: its last four digits and keyed hash are."""
+"""Payment cards (ISO/IEC 7812). Only the last four digits and a keyed hash are stored, not the number."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _WRITTEN = re.compile(r"[2-6][0-9]{3}(?:[ -]?[0-9]){9,15}")  # 13 to 19 digits; 
 
 
 def _card(raw: str, _region: str) -> str | None:
-    """The digits, if the last one is right (Luhn)."""
+    """The digits, if the check digit is valid (Luhn)."""
     text = raw.strip(TRIMMED)
     if not _WRITTEN.fullmatch(text):
         return None

@@ -19,7 +19,7 @@ EMAIL_MAX_OCTETS = 254  # RFC 5321 §4.5.3.1.3: a path is 256 with its angle bra
 LOCAL_ASCII = r"[a-z0-9!#$%&'*+/=?^_`{|}~-][a-z0-9!#$%&'*+/=?^_`{|}~.-]*"
 _LOCAL = re.compile(LOCAL_ASCII)
 _WITH_UNDERSCORE = re.compile(r"(?:[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
-"""Hosts as mail systems take them, 'my_shop.example' among them."""
+"""Hosts as mail systems accept them, including 'my_shop.example'."""
 FILES = frozenset(
     [
         "png",
@@ -49,16 +49,16 @@ FILES = frozenset(
         "dll",
     ]
 )
-"""Ends of file names, none of which is a top-level domain: 'logo@2x.png' is no address."""
+"""File extensions that are no top-level domains: 'logo@2x.png' is no address."""
 
 
 def _email(raw: str, _region: str) -> str | None:
-    """Dot-string local part, lower-cased; domain as lower-case A-label.
+    """The canonical address: dot-string local part and domain (as A-label), both in lower case.
 
-    Lower-casing rather than case folding is what RFC 8265 §3.3 asks of user names: folding would make one of
-    'straße@' and 'strasse@', two mailboxes. Strictly the local part is case-sensitive (RFC 5321 §2.4),
-    but HIBP ignores case, and so must we to agree with it. Nothing after '+' and no dot is dropped:
-    that is one provider's habit, and would find people in breaches they are not in.
+    Lower-casing rather than case folding is what RFC 8265 §3.3 asks for user names: folding would merge 'straße@' and
+    'strasse@', two mailboxes. Strictly the local part is case-sensitive (RFC 5321 §2.4), but HIBP ignores case, so we
+    have to as well. The part after '+' and dots are kept: ignoring them is one provider's custom, and would find people
+    in breaches they are not in.
     """
     local, at, domain = unicodedata.normalize("NFC", raw.strip(TRIMMED)).partition("@")
     if not at or not local or "@" in domain or domain.endswith("."):
@@ -96,8 +96,8 @@ def _mask_email(canonical: str) -> str:
 
 
 def sha1_hex(canonical: str) -> str:
-    """The hash that searches by range go by (HIBP): upper case hex of the address, trimmed and in lower case. It is no
-    secret: everyone who has the address can compute the hash.
+    """The hash for searches by range (HIBP): the upper-case hex SHA-1 of the address, trimmed and in lower case. It is
+    no secret: anyone with the address can compute it.
 
     >>> sha1_hex(" Test@example.com")
     '567159D622FFBB50B11B0EFD307BE358624A26EE'

@@ -1,4 +1,4 @@
-"""Bank accounts by their IBAN (ISO 13616). Of the number only country, last digits and keyed hash are kept."""
+"""Bank accounts by their IBAN (ISO 13616). Only country, last digits and keyed hash of the number are stored."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ _WRITTEN = re.compile(r"[A-Za-z]{2}[0-9]{2}[A-Za-z0-9 ]{10,40}")
 
 
 def _iban(raw: str, _region: str) -> str | None:
-    """Upper case without spaces; length and form of its country and the check digits hold (python-stdnum)."""
+    """The IBAN in upper case without spaces, if the length and form for its country and the check digits are valid
+    (python-stdnum)."""
     text = raw.strip(TRIMMED)
     if not _WRITTEN.fullmatch(text):
         return None

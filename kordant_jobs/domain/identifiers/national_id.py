@@ -1,6 +1,6 @@
-"""National ids: the US Social Security number and the Brazilian CPF. Nothing of the number is kept but its keyed hash.
+"""National ids: the US Social Security number and the Brazilian CPF. Only a keyed hash of the number is stored.
 
-The two are distinguished by their length, and checked by python-stdnum: ranges that were never given for the SSN, two
+The two are distinguished by their length, and checked by python-stdnum: ranges that were never issued for the SSN, two
 check digits for the CPF.
 """
 
@@ -18,10 +18,8 @@ _NAMES = {"us-ssn": "SSN", "br-cpf": "CPF"}
 
 
 def _national_id(raw: str, _region: str) -> str | None:
-    """`us-ssn:` or `br-cpf:` and the digits.
-
-    A CPF of eleven equal digits has right check digits and is never issued.
-    """
+    """`us-ssn:` or `br-cpf:` and the digits. A CPF of eleven equal digits has valid check digits but is never
+    issued."""
     written = _WRITTEN.fullmatch(raw.strip(TRIMMED))
     if written is None or not written[2].isascii():
         return None

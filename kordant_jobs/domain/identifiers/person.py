@@ -1,4 +1,4 @@
-"""A name with a birth date: identifies a person where no number does."""
+"""A name with a birth date, which identifies a person without a number."""
 
 from __future__ import annotations
 
@@ -13,11 +13,8 @@ NAMES_MIN, NAMES_MAX = 2, 8  # one name and a birth date is not one person
 
 
 def _person(raw: str, _region: str) -> str | None:
-    """The parts of the name without case and accents, in the order of the alphabet, then the day (ISO 8601).
-
-    Sorted, since dumps write 'Doe, John' as often as 'John Doe'. Records that share all parts and the day are treated
-    as one person.
-    """
+    """The parts of the name without case and accents, sorted, then the day (ISO 8601). Sorted, since dumps write 'Doe,
+    John' as often as 'John Doe'. Records with the same parts and day count as one person."""
     written = _WRITTEN.fullmatch(raw.strip(TRIMMED))
     if written is None or "•" in written[1] or not written[2].isascii():
         return None
@@ -32,7 +29,7 @@ def _person(raw: str, _region: str) -> str | None:
 
 
 def _parts(name: str) -> list[str] | None:
-    """Letters only; None when there is something that belongs in no name, or folding never settles."""
+    """The parts, letters only; None when the name has a character that no name has, or folding does not settle."""
     text = name
     for _ in range(4):
         decomposed = unicodedata.normalize("NFKD", text.casefold())

@@ -12,11 +12,11 @@ _PHONE = re.compile(r"\+?[\d\t ().\-/\u00a0\u2010-\u2015]{4,32}")
 
 
 def _phone(raw: str, region: str) -> str | None:
-    """E.164 by Google's libphonenumber. Letters and extensions are no part of a number.
+    """The number in E.164, by Google's libphonenumber. Letters and extensions are ignored.
 
-    *Possible* (right length for its country), not *valid* (in an allotted block): allotments change with each
-    release of the metadata, and a number that was accepted once must be found again by the next release.
-    A number that lacks its area code is not possible.
+    A number must be *possible* (right length for its country), not *valid* (in an allotted block): allotments change
+    with each release of the metadata, and a number accepted once must be found again with the next release. A number
+    without its area code is not possible.
     """
     text = raw.strip(TRIMMED)
     if not _PHONE.fullmatch(text):

@@ -1,4 +1,4 @@
-"""The base of every kind of identifier: its name, the facts that it has to give, and steps that several share."""
+"""The base of every kind of identifier: its name, its rules, and steps that several kinds share."""
 
 from __future__ import annotations
 
@@ -30,12 +30,9 @@ class IdentifierKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class KindSpec:
-    """The rules by which one kind is normalised and shown. `normalise` takes the raw text and the ISO 3166 phone
-    region.
-
-    `keeps_masked`: the identifier itself is kept nowhere, not even sealed: only its keyed hash, and what `mask` leaves.
-    Such a mask masks itself to itself.
-    """
+    """The rules that normalise and mask one kind. `normalise` gets the raw text and the ISO 3166 phone region.
+    `keeps_masked`: the identifier itself is never stored, not even encrypted, only its keyed hash and its mask. Masking
+    such a mask gives the mask again."""
 
     normalise: Callable[[str, str], str | None]
     mask: Callable[[str], str]
@@ -44,8 +41,7 @@ class KindSpec:
 
 
 def settled(text: str, step: Callable[[str], str]) -> str | None:
-    """`step` repeated until nothing changes, so that the result is a fixed point; None if it never
-    settles."""
+    """`step` repeated until nothing changes; None if it does not settle."""
     for _ in range(4):
         after = unicodedata.normalize("NFC", step(text))
         if after == text:
@@ -55,5 +51,5 @@ def settled(text: str, step: Callable[[str], str]) -> str | None:
 
 
 def is_safe(text: str) -> bool:
-    """True when all of `text` is letters, marks, digits, punctuation and symbols."""
+    """True when `text` has only letters, marks, digits, punctuation and symbols."""
     return all(unicodedata.category(character)[0] in _SAFE_CHARACTER for character in text)

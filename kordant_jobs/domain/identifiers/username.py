@@ -10,7 +10,8 @@ USERNAME_MIN, USERNAME_MAX = 3, 64  # shorter is noise in a dump, longer is a to
 
 
 def _username(raw: str, _region: str) -> str | None:
-    """Case-folded, without the '@' of a handle; at least one letter or digit, no space, no '@' within."""
+    """The case-folded user name, without the '@' of a handle. It has at least one letter or digit, no space, and no '@'
+    inside."""
     text = unicodedata.normalize("NFC", raw.strip(TRIMMED)).lstrip("@")
     folded = settled(unicodedata.normalize("NFD", text), str.casefold)
     if folded is None or not USERNAME_MIN <= len(folded) <= USERNAME_MAX:

@@ -1,8 +1,9 @@
 """All insights of many entities from their rows, balances and bills, as one frame. Pure: `today` is an argument.
 
-The frame has `entity`, `kind`, `key` (the same from night to night), `facts` (JSON; money and days as text), `material`
-(what makes it news when it changes: amounts in coarse steps), `evidence` (ids of transactions), `confidence`, `unknown`
-(why it cannot be said, or null) and `day` (what it is about, days since 1970, or null).
+The frame has `entity`, `kind`, `key` (the same every night), `facts` (JSON; money and days as text), `material` (the
+values whose change makes the insight news again: amounts in coarse steps), `evidence` (ids of transactions),
+`confidence`, `unknown` (the reason why there is no answer, or null) and `day` (the day that it is about, days since
+1970, or null).
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def day_text(column: str) -> pl.Expr:
 
 
 def coarse(column: str | pl.Expr) -> pl.Expr:
-    """An amount in steps of a quarter, so that small changes are no news."""
+    """An amount in steps of 25 %, so that small changes are no news."""
     cents = (pl.col(column) if isinstance(column, str) else column).cast(pl.Float64)
     step = (cents.abs().clip(1.0).log() / np.log(1.25)).round()
     signed: pl.Expr = cents.sign() * step
@@ -109,7 +110,8 @@ def _recurring(streams: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
 
 
 RISE_CONFIRMED, RISE_ONCE = 0.98, 0.93
-"""Share of right price rises on invented accounts for tuning, with two charges at the new price and with one."""
+"""The share of correct price rises on the invented accounts for tuning, with two charges at the new price and with one.
+"""
 
 
 def _price_rises(streams: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
@@ -141,7 +143,7 @@ def _price_rises(streams: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
 
 DUPLICATE_IN_STREAM, DUPLICATE, ROUND_PIX_TWICE = 0.95, 0.91, 0.78
 UNUSUAL_FAR, UNUSUAL_NEAR, FAR = 0.93, 0.7, 6.0
-"""As above; `FAR` is the z from which a charge is far off."""
+"""The same shares for unusual charges; `FAR` is the z above which a charge counts as far off."""
 
 
 def _duplicates(rows: pl.DataFrame, *, now: int) -> pl.DataFrame:
@@ -184,7 +186,8 @@ def _unusual(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _cash_flow(rows: pl.DataFrame, *, now: int) -> pl.DataFrame:
-    """A month a row. Of the month that is under way only what came so far; sums are exact, so the confidence is 1."""
+    """One row for each month. The current month has only what was booked so far. Sums are exact, so the confidence is
+    1."""
     this_month = pl.from_epoch(pl.lit(now), time_unit="d").dt.truncate("1mo")
     by = cash_flow(rows)
     paid = cash_flow(rows, day="cash_day").group_by("entity", "month").agg(pl.col("outflow").sum().alias("card_bills"))
@@ -220,7 +223,7 @@ def _cash_flow(rows: pl.DataFrame, *, now: int) -> pl.DataFrame:
 
 
 def _fees(rows: pl.DataFrame) -> pl.DataFrame:
-    """Fees, interest and their taxes of a month (I9)."""
+    """Fees, interest and their taxes, by month (I9)."""
     month = month_of("day").alias("month")
     return (
         rows.filter(pl.col("type").is_in(FEE_TYPES) & (pl.col("cents") < 0))
@@ -243,11 +246,11 @@ def _fees(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 USE_STEPS = (0.3, 0.5, 0.8, 1.0)
-"""Shares of a limit at which the use of cards is news."""
+"""Shares of a card's limit that make an insight news when they are reached."""
 
 
 def _card_use(accounts: pl.DataFrame) -> pl.DataFrame:
-    """The share of its limit that each card uses (I10). That some share a limit no provider says."""
+    """The used share of each card's limit (I10). No provider reports that cards share a limit."""
     cards = accounts.filter(pl.col("kind") == AccountKind.CARD.value)
     share = pl.col("used") / pl.col("limit")
     reached = pl.sum_horizontal([(share >= step).cast(pl.Int64) for step in USE_STEPS])
@@ -269,7 +272,7 @@ def _card_use(accounts: pl.DataFrame) -> pl.DataFrame:
 
 
 def _forecast(made: Paths, corrections: Corrections, last: pl.DataFrame, horizon: int, *, now: int) -> pl.DataFrame:
-    """The balance of liquid accounts some days ahead, its intervals, its lowest day (I7)."""
+    """The expected balance of liquid accounts some days ahead, its intervals, its lowest day (I7)."""
     said = quantiles(made, corrections, horizon)
     path = made.mean[:, 1 : horizon + 1]
     lowest = path.argmin(axis=1)
@@ -309,7 +312,7 @@ RUNWAY_MONTHS = 3
 
 
 def _runway(made: Paths, rows: pl.DataFrame, *, now: int) -> pl.DataFrame:
-    """The months that the money lasts at the median net flow of the last three full months, of entities without wages
+    """The months that the money lasts at the median net flow of the last three full months, for entities without wages
     (I8)."""
     this_month = np.datetime64(now, "D").astype("datetime64[M]")
     begins = [

@@ -1,4 +1,4 @@
-"""The error of past forecasts: books as they stood some days ago, projected, against the balance of today. Pure."""
+"""The errors of past forecasts: the books of some days ago are projected and compared with later balances. Pure."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from kordant_jobs.domain.insights.forecast import HORIZONS, LAG_DAYS, LIQUID, pr
 
 
 def rewind(books: Books, day: date) -> Books:
-    """The books as they stood at the end of `day`, as far as that can be reconstructed: rows of later days are gone,
-    balances are without them, bills that were not closed yet are unknown."""
+    """The books as of the end of `day`, as far as they can be reconstructed: later rows are removed, also from
+    balances, and bills that had not closed are unknown."""
     then = days_of(day)
     is_posted = pl.col("state") == TransactionState.POSTED.value
     since = (
@@ -38,13 +38,13 @@ def rewind(books: Books, day: date) -> Books:
 
 
 BACK_DAYS = (0, 14, 28)
-"""Days before today whose balances past forecasts are judged by. From one day alone the phase of the month and its
-surprises go into every interval: on 16 invented worlds for tuning, what 80 % should hold held .79 on average and .66 at
-worst, from three .82 and .77."""
+"""The days before today whose balances past forecasts are compared with. With one day alone, the phase of the month and
+that day's surprises would shift every interval: on 16 invented worlds for tuning, nominal 80 % intervals held .79 on
+average and .66 at worst; with three days, .82 and .77."""
 
 
 def backtest(books: Books, *, today: date) -> Mapping[int, pl.DataFrame]:
-    """By horizon the errors that forecasts had on the days `BACK_DAYS` ago, in units of their scale."""
+    """The errors, by horizon, of forecasts for the days `BACK_DAYS` ago, in units of their scale."""
     made: dict[int, list[pl.DataFrame]] = {horizon: [] for horizon in HORIZONS}
     is_liquid = pl.col("kind").is_in(LIQUID)
     for back in BACK_DAYS:

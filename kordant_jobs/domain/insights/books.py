@@ -22,14 +22,14 @@ ROWS_SCHEMA = pl.Schema({
     "category": pl.String, "state": pl.String, "no": pl.Int16, "of": pl.Int16, "plan": pl.String, "is_own": pl.Boolean,
     "is_candidate": pl.Boolean, "is_refund": pl.Boolean, "is_iof": pl.Boolean, "cash_day": pl.Int32,
 })  # fmt: skip
-"""A transaction that is not removed: `cents` of BRL positive towards the holder, `orig_cents` and `orig_currency` where
-it was billed in another currency, `payee` any key, `cash_day` the due day of its card bill. Days count from 1970-01-01.
-"""
+"""A transaction that was not removed: `cents` of BRL positive towards the holder, `orig_cents` and `orig_currency`
+where it was billed in another currency, `payee` any key, `cash_day` the due day of its card bill. Days count from
+1970-01-01."""
 ACCOUNTS_SCHEMA = pl.Schema({
     "entity": pl.Int32, "account": pl.Int32, "account_id": pl.String, "kind": pl.String,
     "balance": pl.Int64, "balance_day": pl.Int32, "limit": pl.Int64, "used": pl.Int64,
 })  # fmt: skip
-"""An account with what the bank said last, in cents."""
+"""An account with its last balance as the bank gave it, in cents."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +42,8 @@ class Books:
 
 @dataclass(frozen=True, kw_only=True)
 class Read:
-    """Books with their streams: all rows by entity and day with `row` and `stream_of` (-1: in none, null: no part in
-    streams), and the streams that have not ended."""
+    """Books with their streams. `rows` has all rows by entity and day with `row` and `stream_of` (-1: in no stream,
+    null: excluded from streams); `streams` has the streams that have not ended."""
 
     rows: pl.DataFrame
     streams: pl.DataFrame
@@ -52,7 +52,7 @@ class Read:
 
     @property
     def posted(self) -> pl.DataFrame:
-        """Rows that are booked and no own transfers."""
+        """The booked rows without own transfers."""
         return self.rows.filter(_posted(self.now))
 
 
@@ -61,7 +61,7 @@ def _posted(now: int) -> pl.Expr:
 
 
 def read(books: Books, *, today: date) -> Read:
-    """Find the streams of books as they stand at the end of `today`."""
+    """Find the streams of books as of the end of `today`."""
     now = days_of(today)
     rows = (
         books.rows.filter(pl.col("day").is_between(FIRST_DAY + 366, now + 366 * 6))
@@ -81,10 +81,8 @@ def read(books: Books, *, today: date) -> Read:
 
 def with_state(found: Found, rows: pl.DataFrame, accounts: pl.DataFrame, *, now: int) -> pl.DataFrame:
     """Streams that have not ended, with `next` day, `period` in days, `status`, `sort` of stream, `category` and `key`.
-
-    The key counts those that have ended, too, so that it stays when another one ends. `amount` is the median of the
-    last rows in cents of BRL, whatever currency the stream is billed in (`billed_in`).
-    """
+    Keys are numbered over ended streams too, so that a key stays the same when another stream ends. `amount` is the
+    median of the last rows in cents of BRL, whatever currency the stream is billed in (`billed_in`)."""
     table = found.table.drop("amount")
     category = (
         rows.filter(pl.col("stream_of") >= 0).sort("day", "row")

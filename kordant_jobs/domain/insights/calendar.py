@@ -24,7 +24,7 @@ _FROM_EASTER = (-48, -47, 60)
 
 @cache
 def bank_calendar() -> np.busdaycalendar:
-    """Bank days of 2000 to 2099, for `numpy.busday_offset` and its like."""
+    """Bank days of 2000 to 2099, for `numpy.busday_offset` and similar functions."""
     years = range(FIRST_YEAR, LAST_YEAR + 1)
     days = set(holidays.country_holidays("BR", years=years))
     days |= {easter(year) + timedelta(days=shift) for year in years for shift in _FROM_EASTER}
@@ -32,7 +32,7 @@ def bank_calendar() -> np.busdaycalendar:
 
 
 def days_of(day: date) -> int:
-    """A day as rules count it: days since 1970-01-01.
+    """A day as a number: days since 1970-01-01.
 
     >>> days_of(date(1970, 1, 31))
     30
@@ -41,12 +41,12 @@ def days_of(day: date) -> int:
 
 
 def month_of(day: str) -> pl.Expr:
-    """The first day of the month of a column of counted days."""
+    """The first day of the month of a column of days since 1970."""
     return pl.from_epoch(pl.col(day), time_unit="d").dt.truncate("1mo")
 
 
 def on_or_after(day: date) -> date:
-    """The bank day on which a bill that is due on `day` is paid.
+    """The bank day on which a bill due on `day` is paid.
 
     >>> on_or_after(date(2026, 2, 14))          # a Saturday before Carnival
     datetime.date(2026, 2, 18)
@@ -55,7 +55,7 @@ def on_or_after(day: date) -> date:
 
 
 def on_or_before(day: date) -> date:
-    """The bank day on which wages that are due on `day` come.
+    """The bank day on which wages due on `day` arrive.
 
     >>> on_or_before(date(2026, 11, 22))        # a Sunday after the holiday of 20 November
     datetime.date(2026, 11, 19)
@@ -64,7 +64,7 @@ def on_or_before(day: date) -> date:
 
 
 def nth_bank_day(year: int, month: int, nth: int) -> date:
-    """The nth bank day of a month, or with -1 its last.
+    """The nth bank day of a month; -1 for its last.
 
     >>> nth_bank_day(2026, 1, 5), nth_bank_day(2026, 1, -1)
     (datetime.date(2026, 1, 8), datetime.date(2026, 1, 30))
@@ -81,22 +81,22 @@ def _offset(day: date, offset: int, roll: Literal["forward", "backward"]) -> dat
 
 
 class DayTables(NamedTuple):
-    """The facts of days and months that the compiled rules read. Days count from 1970-01-01, months from year 0; a
-    table of days begins at `FIRST_DAY`, one of months at `FIRST_MONTH`."""
+    """Tables of days and months for the compiled rules. Days count from 1970-01-01, months from year 0. A table of days
+    begins at `FIRST_DAY`, one of months at `FIRST_MONTH`."""
 
     month: npt.NDArray[np.int32]
-    """Of a day: its month."""
+    """The month of a day."""
     month_day: npt.NDArray[np.int32]
     first: npt.NDArray[np.int32]
-    """Of a month: its first day."""
+    """The first day of a month."""
     length: npt.NDArray[np.int32]
     after: npt.NDArray[np.int32]
-    """Of a day: the bank day on or after it."""
+    """The bank day on or after a day."""
     before: npt.NDArray[np.int32]
     bank_days: npt.NDArray[np.int32]
     """All bank days."""
     bank_first: npt.NDArray[np.int32]
-    """Of a month: the place of its first bank day in `bank_days`."""
+    """The place of a month's first bank day in `bank_days`."""
 
 
 FIRST_DAY = (date(FIRST_YEAR, 1, 1) - EPOCH).days

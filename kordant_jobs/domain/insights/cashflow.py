@@ -1,4 +1,4 @@
-"""Money that came in and went out, by month and category (I1). Pure."""
+"""Income and spending, by month and category (I1). Pure."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from kordant_jobs.domain.insights.calendar import month_of
 
 
 def cash_flow(rows: pl.DataFrame, *, day: str = "day") -> pl.DataFrame:
-    """By `entity`, `month` (its first day) and `category`: `inflow`, `outflow` (positive), `net` in cents, `count`.
+    """By `entity`, `month` (its first day) and `category`: `inflow`, `outflow` (positive), `net` in cents, `count`. A
+    refund lowers the outflow of its category.
 
     `rows` has `entity`, `day`, `cents`, `category` and `is_refund`, without own transfers. `day` names the column that
-    counts: the day of purchase, or `cash_day` on which a card's bill takes the money. A refund lowers the outflow of
-    its category.
+    counts: the day of purchase, or `cash_day`, the day on which a card's bill takes the money.
     """
     is_in = (pl.col("cents") > 0) & ~pl.col("is_refund")
     return (

@@ -1,7 +1,7 @@
-"""The category of a row by what the bank says of it: type, merchant code, known merchant (I11). Pure.
+"""The category of a row from the bank's data: type, merchant code, known merchant (I11). Pure.
 
-The order is user, entity's rule, provider, merchant code, known merchant: the first two and the provider's stand on the
-row already. There is no model: what none of them knows stays `other`.
+The order is user, entity's rule, provider, merchant code, known merchant. The first three are stored on the row
+already. There is no model: a row that none of them classifies stays `other`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TYPES = {
 FEE_TYPES = tuple(
     one.value for one in (T.PACKAGE_FEE, T.SINGLE_FEE, T.ANNUAL_FEE, T.OVERDRAFT_INTEREST, T.INTEREST, T.TAX)
 )
-"""The kinds of charges that banks make for themselves, with their taxes."""
+"""The types of charges that banks make for themselves, and of the taxes on them."""
 MERCHANT_CODES = (
     (742, 763, "home"), (1500, 1799, "home"), (3000, 3999, "travel"), (4111, 4131, "transport"), (4411, 4582, "travel"),
     (4722, 4722, "travel"), (4784, 4789, "transport"), (4812, 4816, "telecom"), (4899, 4899, "subscriptions"),
@@ -57,12 +57,13 @@ KNOWN_MERCHANTS = {
     **dict.fromkeys(("SMARTFIT", "BLUEFIT", "WELLHUB", "GYMPASS"), "fitness"),
     **dict.fromkeys(("MERCADOLIVRE", "AMAZON", "AMAZON BR", "SHOPEE", "MAGALU"), "shopping"),
 }  # fmt: skip
-"""Merchants whose name says enough, as `merchant_name` writes them. Names of persons are no part of it."""
+"""The category of merchants whose name decides it, as `merchant_name` writes them. Names of persons are not among them.
+"""
 
 
 def category_expression(*, payee: str = "payee") -> pl.Expr:
-    """The category of rows with `category` (as it stands on the row, null: none), `type`, `mcc`, `cents` and a payee
-    that is a known merchant's name (perhaps with a keyed hash of what followed it behind `~`) or any other key."""
+    """The category of rows with `category` (as stored on the row, null: none), `type`, `mcc`, `cents` and a payee: a
+    known merchant's name (perhaps followed by `~` and a keyed hash of the rest) or any other key."""
     codes = pl.lit(None, dtype=pl.Utf8)
     for low, high, name in MERCHANT_CODES:
         codes = pl.when(pl.col("mcc").is_between(low, high)).then(pl.lit(name)).otherwise(codes)

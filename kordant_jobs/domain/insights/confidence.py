@@ -1,4 +1,4 @@
-"""The confidence of an insight, from 0 to 1: of those said to be 0.9 sure, nine in ten are right on invented accounts.
+"""The confidence of an insight, from 0 to 1: of insights with 0.9, nine in ten are right on invented accounts.
 
 The figures are fitted by `lab.households.fit` on seeds below 1000 and judged on others (`judge-insights`). Pure.
 """
@@ -11,11 +11,11 @@ from kordant_jobs.domain.insights.kernels import table as kernel
 from kordant_jobs.domain.insights.kernels.anchors import YEARLY
 
 STREAM_MIN = 0.5
-"""A stream of which we are less sure is not said."""
+"""The lowest confidence of a stream that is reported."""
 
 
 def stream_features() -> dict[str, pl.Expr]:
-    """The features that the confidence of a stream depends on, of a table of streams."""
+    """Expressions for the features that the confidence of a stream depends on, over a table of streams."""
     others = (pl.col("group_rows") / pl.col("rows")).clip(1.0).log()
     few = 1 / pl.col("rows")
     return {
@@ -50,6 +50,6 @@ STREAM_BIAS = 6.80
 
 
 def stream_confidence() -> pl.Expr:
-    """The certainty of a stream, of a table of streams."""
+    """An expression for the confidence of a stream, over a table of streams."""
     terms = [pl.lit(weight) * stream_features()[name] for name, weight in STREAM_WEIGHTS.items()]
     return 1 / (1 + (-(pl.sum_horizontal(terms) + STREAM_BIAS)).exp())

@@ -1,4 +1,4 @@
-"""Charges that were possibly made twice (I5). Pure."""
+"""Charges that were possibly made twice by mistake (I5). Pure."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ CENTS_MIN = 2_000
 APART_DAYS = 1
 REVERSED_DAYS = 15
 WAIT_DAYS = 3
-"""Banks reverse themselves within it: before, nothing is said."""
+"""Days before a duplicate is reported, since banks reverse their own within them."""
 USUAL_TIMES, USUAL_SHARE = 4, 0.08
-"""An amount that a payee takes so often, or as such a share of its charges, is its price."""
+"""An amount that a payee charged so many times, or in such a share of its charges, is a usual price."""
 ROUND_PIX = 1_000
-"""Cents: a PIX of whole tens that goes to others, too, is sent twice on purpose nearly as often as by mistake."""
+"""Cents. A PIX of a multiple of this amount, when the entity sends it to others too, is repeated on purpose nearly as
+often as by mistake."""
 
 
 def duplicates(rows: pl.DataFrame, *, as_of: int) -> pl.DataFrame:
@@ -23,8 +24,8 @@ def duplicates(rows: pl.DataFrame, *, as_of: int) -> pl.DataFrame:
     one of both belongs to a stream), `is_round_pix`.
 
     `rows` has `entity`, `account`, `payee`, `day` (days since 1970), `row`, `cents`, `type`, `stream_of` (-1: none),
-    and is without own transfers, instalments and IOF lines. `as_of` is today in the same count. Banks charge fees as
-    often as there is cause: of them only one more beside a stream is said.
+    without own transfers, instalments and IOF lines. `as_of` is today in the same count. Banks charge fees whenever
+    there is cause, so a fee counts only when it repeats one of a stream.
     """
     keys = ["entity", "account", "payee", "cents"]
     backs = (

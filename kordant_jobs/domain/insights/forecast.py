@@ -1,10 +1,12 @@
-"""Forecasts of balances (I7): known future rows, what repeats, and the rest as it was; with intervals that hold. Pure.
+"""Forecasts of balances (I7) from known future rows, recurring streams and the mean of the rest, with calibrated
+intervals. Pure.
 
 The path of an entity's liquid accounts is its balance, plus streams on their days, plus card bills on their due days
-(what was bought since the last closing, instalments, streams, and spending at its usual rate until the next), plus the
-mean of all other flow. Its scale is the standard deviation that the same parts had. What makes intervals of it are the
-errors of past forecasts of the same class, in units of that scale (split conformal). No path is simulated: measured on
-invented accounts, quantiles of past errors cover what they say, which a bootstrap of the residual alone did not.
+(purchases since the last closing, instalments, streams, and spending at its usual rate until the next closing), plus
+the mean of all other flow. Its scale is the standard deviation of the same parts in the past. The intervals come from
+the errors of past forecasts of the same class, in units of that scale (split conformal prediction). No path is
+simulated: on invented accounts, quantiles of past errors have the stated coverage, which a bootstrap of the residual
+alone had not.
 """
 
 from __future__ import annotations
@@ -26,26 +28,26 @@ from kordant_jobs.domain.insights.kernels import table as kernel
 HORIZON, HORIZONS = 90, (30, 90)
 HISTORY_MIN, HISTORY_DAYS = 90, 120
 BALANCE_AGE_MAX = 2
-"""Days: older ones say nothing of today."""
+"""The most days since a balance was reported; an older one cannot start a forecast."""
 LEVELS = (0.025, 0.1, 0.25, 0.5, 0.75, 0.9, 0.975)
 CLASSES = ("salaried", "regular", "irregular")
-"""By income: a payroll, another stream of income, none."""
+"""Classes of entities by income: wages, another stream of income, none."""
 PAIRS_MIN = 40
-"""Past forecasts that a class needs for quantiles of its own; with fewer it has those of all."""
+"""The past forecasts that a class needs for its own quantiles; with fewer it gets those of all classes."""
 LIQUID = (AccountKind.CHECKING.value, AccountKind.SAVINGS.value, AccountKind.PREPAID.value)
 LAG_DAYS = 8
-"""Days between a bill's closing and its due day where none is known."""
+"""Days between a bill's closing and its due day, where they are not known."""
 SPREAD_TO_SD = 1.4826
 
 Floats = npt.NDArray[np.float64]
 Corrections = Mapping[tuple[str, int], Sequence[float]]
-"""By class and horizon the score of each of `LEVELS`."""
+"""The score at each of `LEVELS`, by class and horizon."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Paths:
-    """Expected balances: `entities` a row an entity (`entity`, `class`, `unknown`), `mean` and `scale` a row an entity
-    and a column a day, the first one today's. Cents."""
+    """Expected balances in cents. `entities` has a row for each entity (`entity`, `class`, `unknown`); `mean` and
+    `scale` have a row for each entity and a column for each day, the first one today."""
 
     entities: pl.DataFrame
     mean: Floats
@@ -53,10 +55,8 @@ class Paths:
 
 
 def project(rows: pl.DataFrame, streams: pl.DataFrame, accounts: pl.DataFrame, *, now: int) -> Paths:
-    """The paths of all entities with accounts.
-
-    `rows` are those of `assess` with `stream_of`, `streams` the ones that have not ended, with `last_cents`.
-    """
+    """The paths of all entities with accounts. `rows` are those of `assess` with `stream_of`; `streams` are those that
+    have not ended, with `last_cents`."""
     liquid = accounts.filter(pl.col("kind").is_in(LIQUID))
     entities = _entities(rows, streams, liquid, accounts, now=now)
     place = entities.select("entity", pl.int_range(pl.len()).alias("place"))
@@ -135,7 +135,7 @@ def _on_cards(rows: pl.DataFrame, accounts: pl.DataFrame, *, now: int) -> pl.Dat
 
 
 def _expected(streams: pl.DataFrame, *, now: int) -> pl.DataFrame:
-    """Every time a stream is expected: `entity`, `account`, `day`, `cents`, `variance`."""
+    """Every expected charge or income of streams: `entity`, `account`, `day`, `cents`, `variance`."""
     anchors = streams.select("cadence", "anchor_kind", "anchor", "last").cast(pl.Int64).to_numpy()
     places, days = paths.occurrences(np.ascontiguousarray(anchors), now, HORIZON, day_tables())
     sign = pl.when("is_in").then(1).otherwise(-1)
@@ -150,13 +150,13 @@ def _expected(streams: pl.DataFrame, *, now: int) -> pl.DataFrame:
 
 
 def _announced(rows: pl.DataFrame, *, now: int) -> pl.DataFrame:
-    """Rows that the bank shows as future or pending: they are booked tomorrow."""
+    """Rows that the bank shows as future or pending, on their day but not before tomorrow."""
     waits = rows.filter((pl.col("state") != TransactionState.POSTED.value) & ~pl.col("is_own"))
     return waits.select("entity", pl.max_horizontal("day", pl.lit(now + 1)).alias("day"), "cents")
 
 
 def _thirteenth(streams: pl.DataFrame, *, now: int) -> pl.DataFrame:
-    """The thirteenth salary: half by 30 November, half, less taxes, by 20 December."""
+    """The thirteenth salary: half by 30 November, the other half, less taxes, by 20 December."""
     days = []
     for day in range(now + 1, now + HORIZON + 1):
         moment = np.datetime64(day, "D").astype(object)
@@ -173,7 +173,8 @@ def _thirteenth(streams: pl.DataFrame, *, now: int) -> pl.DataFrame:
 
 
 def _rest(rows: pl.DataFrame, streams: pl.DataFrame, *, now: int) -> pl.DataFrame:
-    """Mean and variance a day of what neither repeats nor moves between own accounts: `entity`, `mean`, `variance`."""
+    """The daily mean and variance of flows that neither recur nor move between own accounts: `entity`, `mean`,
+    `variance`."""
     repeats = pl.col("stream_of").is_in(streams["stream"].cast(pl.Int32).implode()).fill_null(False)
     wages = pl.col("type").is_in([T.PAYROLL.value, T.SALARY_PORTABILITY.value])
     recent = rows.filter(
@@ -260,7 +261,7 @@ def _instalments(rows: pl.DataFrame, *, now: int) -> pl.DataFrame:
 
 
 def scores(made: Paths, actual: Floats, horizon: int) -> pl.DataFrame:
-    """Errors of past forecasts in units of their scale: `class`, `score`. `actual` is the balance that came, NaN where
+    """The errors of past forecasts in units of their scale: `class`, `score`. `actual` is the later balance, NaN where
     it is not known."""
     score = (actual - made.mean[:, horizon]) / made.scale[:, horizon]
     return made.entities.with_columns(pl.Series("score", score)).filter(
@@ -269,8 +270,8 @@ def scores(made: Paths, actual: Floats, horizon: int) -> pl.DataFrame:
 
 
 def corrections(past: Mapping[int, pl.DataFrame]) -> Corrections:
-    """Quantiles of past errors, by class and horizon; `past` has `scores` by horizon. Rank (n + 1)·level, so that they
-    hold for the next one (Vovk et al., split conformal prediction)."""
+    """Quantiles of past errors, by class and horizon. `past` has `scores` by horizon. The rank is (n + 1)·level, so
+    that they hold for the next forecast (Vovk et al., split conformal prediction)."""
     made: dict[tuple[str, int], Sequence[float]] = {}
     for horizon, found in past.items():
         everybody = np.sort(found["score"].to_numpy())
@@ -283,21 +284,22 @@ def corrections(past: Mapping[int, pl.DataFrame]) -> Corrections:
 
 
 def rank(values: Floats, level: float) -> float:
-    """The value of sorted ones that the next one exceeds with probability 1 - level at most."""
+    """The value of a sorted array that the next value exceeds with probability 1 - level at most."""
     place = (len(values) + 1) * level
     rank = np.floor(place) if level < 0.5 else np.ceil(place)
     return float(values[int(np.clip(rank, 1, len(values))) - 1])
 
 
 def quantiles(made: Paths, known: Corrections, horizon: int) -> Floats:
-    """The balance `horizon` days ahead at each of `LEVELS`: a row an entity; NaN where its class has no corrections."""
+    """The balance `horizon` days ahead at each of `LEVELS`, a row for each entity; NaN where its class has no
+    corrections."""
     score = np.array([known.get((one, horizon), [np.nan] * len(LEVELS)) for one in made.entities["class"]])
     score = score.reshape(len(made.entities), len(LEVELS))
     return made.mean[:, [horizon]] + score * made.scale[:, [horizon]]
 
 
 def below_zero(made: Paths, known: Corrections, horizon: int) -> Floats:
-    """The greatest probability, over the days of the horizon, that the balance is below zero on it."""
+    """The highest probability of a negative balance on any day of the horizon, for each entity."""
     worst = np.zeros(len(made.entities))
     classes = made.entities["class"].to_numpy()
     for name in CLASSES:

@@ -1,25 +1,25 @@
-"""An insight: its kinds, its state for its reader, and when it is news again. Pure."""
+"""An insight: its kinds, its states, and when it is news again. Pure."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 
 ALGORITHM = 2
-"""Counted up when rules change: every entity is refreshed then."""
+"""The version of the rules. Increase it when they change: every entity is then refreshed."""
 
 
 class Kind(StrEnum):
     """The kind of an insight."""
 
     CASH_FLOW = "cash_flow"
-    """Of one month: what came in and went out, by category."""
+    """Income and spending of one month, by category."""
     INCOME = "income"
     RECURRING = "recurring"
     PRICE_RISE = "price_rise"
     DUPLICATE = "duplicate"
     UNUSUAL = "unusual"
     FEES = "fees"
-    """Of one month."""
+    """Fees and interest of one month."""
     FORECAST = "forecast"
     RUNWAY = "runway"
     CARD_USE = "card_use"
@@ -31,9 +31,9 @@ class Status(StrEnum):
     NEW = "new"
     SEEN = "seen"
     DISMISSED = "dismissed"
-    """Its reader does not want it; it comes back when it has changed materially."""
+    """The reader dismissed it; it comes back when it changes materially."""
     RESOLVED = "resolved"
-    """It does not hold any more."""
+    """It no longer holds."""
 
 
 OPEN = (Status.NEW, Status.SEEN, Status.DISMISSED)
@@ -43,25 +43,26 @@ STATUS_MOVES: dict[Status, frozenset[Status]] = {
     Status.DISMISSED: frozenset({Status.NEW, Status.RESOLVED}),
     Status.RESOLVED: frozenset(),
 }
-"""From seen and dismissed a material change, or its reader, leads back to new; a resolved one that holds again is
-another row."""
+"""A material change, or the reader, moves seen and dismissed back to new. A resolved insight that holds again is a new
+row."""
 
 
 class Unknown(StrEnum):
-    """Why something cannot be said."""
+    """The reason why an insight has no answer."""
 
     SHORT_HISTORY = "short_history"
     NO_BALANCE = "no_balance"
     OLD_BALANCE = "old_balance"
     NO_LIMIT = "no_limit"
     NO_BILLS = "no_bills"
-    """A card was used whose bills no bank gave: when they take the money is not known."""
+    """A card was used whose bills the bank did not give, so it is unknown when they take the money."""
 
 
 ALERTED = frozenset({Kind.PRICE_RISE, Kind.DUPLICATE, Kind.UNUSUAL, Kind.FORECAST})
-"""Kinds that alert the owner when they are about the last `ALERT_DAYS` or a day to come; of forecasts only the one that
-a balance may fall below zero is about a day."""
+"""Kinds that alert the owner, if their day is in the last `ALERT_DAYS` or the future. Only the forecast of a balance
+below zero has a day."""
 BELOW_ZERO_SAID, BELOW_ZERO_ALERTED = 0.2, 0.5
-"""Probabilities that a balance falls below zero, from which a forecast says so, and from which its owner is alerted."""
+"""The probabilities of a balance below zero from which a forecast says so, and from which its owner is alerted."""
 ALERT_DAYS = 14
-"""A first connection brings a year of history: what is older is shown, without an alert."""
+"""The days for which an insight alerts. A first connection brings a year of history: older insights are shown without
+an alert."""

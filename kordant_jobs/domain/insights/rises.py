@@ -5,11 +5,11 @@ from __future__ import annotations
 import polars as pl
 
 SAME_LEVEL = 0.02
-"""Charges within it of the charge before are one level."""
+"""Consecutive charges that differ by at most this share are on one level."""
 RISE_MIN, RISE_MIN_CENTS = 0.03, 50
 STABLE_ROWS = 2
 LEVEL_SHARE = 0.7
-"""The share of a stream's charges that must lie in levels of two or more: other streams are priced by use."""
+"""The share of a stream's charges that must lie in levels of two or more. Other streams are priced by use."""
 
 
 def price_rises(rows: pl.DataFrame) -> pl.DataFrame:
@@ -19,7 +19,7 @@ def price_rises(rows: pl.DataFrame) -> pl.DataFrame:
 
     `rows` are those of streams, with `stream`, `row`, `day`, `cents`, `orig_cents`, `orig_currency` (a stream billed in
     another currency is compared in that). A new level counts from +3 % and +0.50, after two or more stable charges in
-    the same currency, and is certain with two charges; one is enough while it is the last.
+    the same currency. Two charges confirm it; one is enough while it is the last.
     """
     much = pl.coalesce("orig_cents", "cents").abs()
     levels = (

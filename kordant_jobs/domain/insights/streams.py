@@ -1,6 +1,6 @@
 """Recurring streams, in and out, of many entities at once (I2, I3): from rows to cadence, amount, next day, evidence.
 
-Rows that take part are booked, not removed, no own transfers, instalments or IOF lines: the caller leaves others out.
+The caller passes booked rows only, without removed ones, own transfers, instalments and IOF lines.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PAYMENT_CLASS = {
     T.TED.value: kernel.PIX,
     T.INTERNAL_TRANSFER.value: kernel.PIX,
 }
-"""Every other type is `OTHER`."""
+"""The class of each type of payment; types that are missing here are `OTHER`."""
 CADENCES = {
     7: "weekly", 14: "fortnightly", 28: "days28",
     101: "monthly", 102: "bimonthly", 103: "quarterly", 106: "half_yearly", 112: "yearly",
@@ -45,14 +45,14 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """Streams of a frame: `table` a row a stream, `stream_of` the stream of each row of the frame or -1."""
+    """Streams of a frame: `table` has a row for each stream, `stream_of` the stream of each row of the frame or -1."""
 
     table: pl.DataFrame
     stream_of: npt.NDArray[np.int32]
 
 
 def find_streams(rows: pl.DataFrame) -> Found:
-    """The streams that we are sure enough of, with their `confidence`; see `candidates` for the rows."""
+    """The streams with enough confidence, with their `confidence`. See `candidates` for the columns of `rows`."""
     found = candidates(rows)
     table = found.table.with_columns(stream_confidence().alias("confidence"))
     is_kept = (table["confidence"] >= STREAM_MIN).to_numpy()
@@ -62,7 +62,7 @@ def find_streams(rows: pl.DataFrame) -> Found:
 
 
 def candidates(rows: pl.DataFrame) -> Found:
-    """Likely streams of rows with `entity`, `account`, `day` (days since 1970), `cents` (signed), `orig_cents` (null:
+    """Possible streams of rows with `entity`, `account`, `day` (days since 1970), `cents` (signed), `orig_cents` (null:
     not in another currency), `payee` (any key), `type`."""
     keyed = rows.select(
         "entity", "account", "payee", "day", (pl.col("cents") > 0).alias("is_in"),
@@ -100,7 +100,7 @@ def candidates(rows: pl.DataFrame) -> Found:
 
 
 def _starts(frame: pl.DataFrame, keys: tuple[str, ...]) -> Ints:
-    """Places at which a sorted frame's groups begin, with its height at the end."""
+    """The places where a sorted frame's groups begin, with its height at the end."""
     if not len(frame):
         return np.zeros(1, np.int64)
     changes = frame.select(pl.any_horizontal(pl.col(key) != pl.col(key).shift() for key in keys).fill_null(True))

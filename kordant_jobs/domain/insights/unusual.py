@@ -1,4 +1,4 @@
-"""Amounts unlike a payee's and its category's others (I6). Pure."""
+"""Charges unlike the others of their payee and category (I6). Pure."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from kordant_jobs.domain.insights.calendar import month_of
 
 PAYEE_ROWS, CATEGORY_ROWS, RECENT = 8, 15, 60
 Z_PAYEE, Z_CATEGORY, Z_ALONE, FLOOR = 3.5, 2.0, 4.0, 0.12
-"""Robust z over log amounts, in units of 1.4826 MAD, which counts as `FLOOR` at least. Judged on invented accounts:
-both at 4 finds half of what these find. `Z_ALONE` counts where the category is unknown or has too few rows."""
+"""The least robust z over log amounts, in units of 1.4826 MAD, which is at least `FLOOR`. A charge must pass the limits
+of its payee and of its category; `Z_ALONE` is the payee's limit where the category is unknown or has too few rows. On
+invented accounts both at 4 finds half of what these find."""
 NEVER = (T.WITHDRAWAL.value,)
-"""Cash comes in a few sizes: no spread to judge it by."""
+"""Types that are never judged: cash is withdrawn in a few sizes, so there is no spread to compare with."""
 CENTS_MIN = 15_000
 MONTH_MOST = 3
 
 
 def unusual(rows: pl.DataFrame) -> pl.DataFrame:
     """Unusual charges: `entity`, `row`, `day`, `cents`, `z` (among the payee's), `usual_cents` (the payee's median),
-    `payee_rows`; of a month the `MONTH_MOST` farthest off.
+    `payee_rows`; of each month the `MONTH_MOST` farthest off.
 
     `rows` has `entity`, `payee`, `category`, `type`, `day`, `row`, `cents`, `stream_of`, without own transfers,
-    instalments, refunds. Amounts are judged against all others of the payee (the last 60) and of the category; a PIX
-    without one against the entity's other such PIX.
+    instalments, refunds. Amounts are compared with all others of the payee (the last 60) and of the category; a PIX
+    without a category with the entity's other such PIX.
     """
     is_plain_pix = (pl.col("category") == "other") & (pl.col("type") == T.PIX.value)
     out = rows.filter((pl.col("cents") < 0) & (pl.col("stream_of") < 0) & ~pl.col("type").is_in(NEVER)).with_columns(

@@ -1,1 +1,1 @@
-"""Alerts, what subscribers choose, and what delivery services report. How a message is worded is the job's."""
+"""Alerts, subscribers' choices, and the reports of delivery services. The job writes the text of messages."""

@@ -15,11 +15,11 @@ from kordant_jobs.domain.notifications.alerts import Channel
 
 
 class BadAddress(ValueError):
-    """No message can be sent to it. The text says why, and never repeats it."""
+    """No message can be sent to this address. The text gives the reason and never repeats the address."""
 
 
 ENDPOINT_MAX = 2048
-"""Characters of a push endpoint; browsers' have 100 to 500."""
+"""The most characters of a push endpoint; browsers' have 100 to 500."""
 SUBSCRIPTION_MAX = 4096
 
 _TOKENS = {
@@ -31,7 +31,7 @@ _TOKENS = {
 
 
 def check_address(channel: Channel, address: str) -> None:
-    """Nothing when `address` can be one of `channel`.
+    """Check that `address` can be an address of `channel`.
 
     Raises:
         BadAddress: it cannot.
@@ -81,7 +81,7 @@ def _decoded(text: str) -> bytes:
 
 
 def _is_web_address(text: str) -> bool:
-    """True when a host of at most 253 characters, in labels of at most 63, can be asked (RFC 1035 §2.3.4)."""
+    """True for a host of at most 253 characters, in labels of at most 63 (RFC 1035 §2.3.4)."""
     if len(text) > ENDPOINT_MAX or not text.isascii() or not text.isprintable() or " " in text:
         return False
     try:

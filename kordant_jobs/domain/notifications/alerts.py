@@ -1,4 +1,4 @@
-"""An alert: the message to a subscriber, its severity, and the reasons why it is them."""
+"""An alert: its severity, its channels, and the states of its notifications."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Severity(StrEnum):
 
 
 class Channel(StrEnum):
-    """The ways an alert can go out."""
+    """The channels of alerts."""
 
     EMAIL = "email"
     FCM = "fcm"
@@ -29,15 +29,15 @@ class OutboxStatus(StrEnum):
 
     QUEUED = "queued"
     SENDING = "sending"
-    """Claimed by a sender, for as long as its lease lasts."""
+    """Claimed by a sender until its lease ends."""
     SENT = "sent"
-    """Accepted by the provider; `receipt` is its latest report since."""
+    """Accepted by the provider; `receipt` is its latest report."""
     DEFERRED = "deferred"
-    """Waits for its `due_at`: for a retry, the end of quiet hours, a digest, or the rate."""
+    """Waiting for its `due_at`: for a retry, the end of quiet hours, a digest, or the rate."""
     SUPPRESSED = "suppressed"
-    """Not to be sent, for a reason that is the subscriber's or the address's."""
+    """It must not be sent, because of the subscriber's choice or the address."""
     FAILED = "failed"
-    """It did not arrive and no retry heals it: an operator checks it, and queues it again or gives it up."""
+    """It did not arrive and no retry can help: an operator checks it, and queues it again or gives it up."""
     DEAD = "dead"
     """Given up, after the last attempt or by an operator."""
 
@@ -62,12 +62,12 @@ OUTBOX_MOVES: dict[OutboxStatus, frozenset[OutboxStatus]] = {
     ),
     OutboxStatus.DEAD: frozenset({OutboxStatus.QUEUED}),
 }
-"""A bounce moves a sent one on; a deferred one becomes sent when the provider reports that it did arrive. Only a failed
-or dead one is ever queued again: by an operator, or once when it was lost on its way for a reason that passes."""
+"""The allowed moves. A bounce changes a sent one; a deferred one becomes sent when the provider reports that it
+arrived. Only a failed or dead one is queued again: by an operator, or once when it was lost for a temporary reason."""
 
 
 def may_come_from(status: OutboxStatus) -> tuple[OutboxStatus, ...]:
-    """The states that a notification may be in before it is `status`.
+    """The states that a notification may have before it becomes `status`.
 
     >>> [one.value for one in may_come_from(OutboxStatus.SENT)]
     ['sending', 'deferred']

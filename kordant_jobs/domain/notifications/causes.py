@@ -1,4 +1,4 @@
-"""The causes of a refused message, by who has to act. Pure."""
+"""The causes of a refused message, by the party that has to act. Pure."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from enum import StrEnum
 
 
 class Cause(StrEnum):
-    """Why a message did not arrive. Only `RECIPIENT` says that an address is of no use."""
+    """The cause of a failed delivery. Only `RECIPIENT` means that an address is unusable."""
 
     RECIPIENT = "recipient"
     """The address does not exist, is closed, or its owner said stop."""
     REPUTATION = "reputation"
     """The server distrusts us: a block list, a policy, a spam filter, a missing SPF, DKIM or DMARC."""
     RATE = "rate"
-    """Not now: too many, too fast, or a mailbox that is full."""
+    """A temporary refusal: too many, too fast, or a full mailbox."""
     SETUP = "setup"
     """Our relay, key, topic, project or sender is wrong."""
     UNKNOWN = "unknown"

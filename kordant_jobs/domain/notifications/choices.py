@@ -1,4 +1,4 @@
-"""Subscribers' choices about notifications, and the moments that follow from them. Pure."""
+"""Subscribers' choices about notifications, and the times that follow from them. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kordant_jobs.domain.notifications.alerts import Channel, Severity
 
 
 class Category(StrEnum):
-    """The subject of a notification; each can be chosen and left by itself."""
+    """The subject of a notification; each category can be chosen or declined separately."""
 
     BREACH = "breach"
     HOME_TITLE = "home_title"
@@ -22,7 +22,7 @@ class Category(StrEnum):
 
 
 class Mode(StrEnum):
-    """The time at which a subscriber wants to hear of a category over a channel."""
+    """The time at which a subscriber wants messages of a category over a channel."""
 
     OFF = "off"
     AT_ONCE = "at_once"
@@ -31,35 +31,32 @@ class Mode(StrEnum):
 
 
 class Held(StrEnum):
-    """Why a notification waits for others, to go out in one message with them."""
+    """The reason why a notification waits for others, to be sent in one message with them."""
 
     DAILY = "daily"
     WEEKLY = "weekly"
     MANY = "many"
-    """More came within an hour than one person should get singly."""
+    """More came within an hour than one person should get as separate messages."""
     TOGETHER = "together"
-    """It goes out at once, in one message with others: of the same breach, or beyond the cap."""
+    """It is sent at once, in one message with others: of the same breach, or beyond the cap."""
 
 
 DEFAULT_MODE: dict[Channel, Mode] = dict.fromkeys(Channel, Mode.AT_ONCE)
-"""The modes for subscribers who have not chosen. An address of a channel other than e-mail is only there when it was
-given."""
+"""The modes for subscribers who have not chosen. A subscriber has an address for a channel other than e-mail only if
+they entered one."""
 
 CATEGORY_MODE: dict[Category, Mode] = {Category.REMOVAL: Mode.DAILY}
-"""Categories that send no immediate message unless the subscriber chose so: a hundred brokers answer in their own time.
-"""
+"""Categories without immediate messages unless the subscriber chose them: a hundred brokers answer at different
+times."""
 
 LEAST_SEVERITY: dict[Channel, Severity] = {Channel.SMS: Severity.HIGH}
-"""Below it a channel is not used, whatever was chosen: a text message interrupts, and costs."""
+"""The lowest severity for a channel, whatever was chosen: a text message interrupts, and costs money."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hours:
-    """A subscriber's quiet hours and digest times: wall time where they live.
-
-    `quiet_from` later than `quiet_until` reaches over midnight; both None, or both equal: never quiet.
-    `digest_weekday` counts from 1, Monday.
-    """
+    """A subscriber's quiet hours and digest times, in their local time. A `quiet_from` later than `quiet_until` spans
+    midnight; both None, or both equal: no quiet hours. `digest_weekday` counts from 1, Monday."""
 
     time_zone: str = "UTC"
     quiet_from: time | None = None
@@ -69,7 +66,7 @@ class Hours:
 
     @property
     def zone(self) -> ZoneInfo:
-        """The zone; one that is unknown counts as UTC."""
+        """The time zone; UTC for an unknown name."""
         try:
             return ZoneInfo(self.time_zone)
         except (ZoneInfoNotFoundError, ValueError):
@@ -77,10 +74,10 @@ class Hours:
 
 
 def quiet_until(now: datetime, hours: Hours) -> datetime | None:
-    """The end of the quiet hours in which `now` lies, None when it lies in none.
+    """The end of the quiet hours at `now`; None outside quiet hours.
 
-    Wall time decides. A quiet time that ends in the hour that summer time leaves out ends with that hour's start on
-    the new clock; one that ends in an hour that comes twice ends at the first of them that is still to come.
+    Local time decides. Quiet hours that end in the hour skipped for summer time end at its start on the new clock;
+    those that end in a repeated hour end at the first occurrence still to come.
 
     >>> hours = Hours(time_zone="America/New_York", quiet_from=time(22), quiet_until=time(7))
     >>> quiet_until(datetime(2026, 6, 2, 3, 30, tzinfo=UTC), hours)
@@ -100,7 +97,7 @@ def quiet_until(now: datetime, hours: Hours) -> datetime | None:
 
 
 def digest_moment(now: datetime, mode: Mode, hours: Hours) -> datetime:
-    """The moment of the digest that a finding of `now` is part of; never in quiet hours.
+    """The time of the digest that includes a finding of `now`; never in quiet hours.
 
     >>> digest_moment(datetime(2026, 6, 2, 12, tzinfo=UTC), Mode.WEEKLY, Hours(digest_weekday=5)).isoformat()
     '2026-06-05T08:00:00+00:00'

@@ -1,4 +1,4 @@
-"""A pending notification, as its sender holds it: its claim, what routing depends on, and what becomes of it."""
+"""A pending notification as its sender holds it: its claim, its routing facts, and its next state."""
 
 from __future__ import annotations
 
@@ -15,11 +15,9 @@ from kordant_jobs.domain.voice.verdicts import SaidOfClip
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A notification that is ours to send until the lease ends. `attempt` counts from 1.
-
-    `interrupted`: an earlier attempt was cut off between sending and marking, so this one may be a second copy;
-    `interruptions` says how many were. `mail_id` is the message that it shares with others, None: it has its own.
-    """
+    """A notification that this sender may send until the lease ends. `attempt` counts from 1. `interruptions` is the
+    number of earlier attempts that were interrupted between sending and marking; with any of them, this one may be a
+    second copy (`interrupted`). `mail_id` is the message that it shares with others, None: it has its own."""
 
     id: UUID
     attempt: int
@@ -35,7 +33,7 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class NoticeRow:
-    """The facts that routing of any notification depends on. Personal data is still sealed."""
+    """The facts that routing of any notification depends on. Personal data is still encrypted."""
 
     id: UUID
     category: str
@@ -90,7 +88,7 @@ class AlertRow(NoticeRow):
 
 @dataclass(frozen=True, kw_only=True)
 class PropertyRow(NoticeRow):
-    """A notification of a finding on a watched parcel or owner; names and parcel number are still sealed."""
+    """A notification of a finding on a watched parcel or owner; names and parcel number are still encrypted."""
 
     alert_id: UUID
     watch_id: UUID
@@ -117,7 +115,7 @@ class PropertyRow(NoticeRow):
 
 @dataclass(frozen=True, kw_only=True)
 class VoiceRow(NoticeRow, SaidOfClip):
-    """A notification of a clip; the name of the member whose voice it is like is still sealed."""
+    """A notification of a clip; the name of the member with a similar voice is still encrypted."""
 
     alert_id: UUID
     why: list[dict[str, Any]]
@@ -129,11 +127,8 @@ class VoiceRow(NoticeRow, SaidOfClip):
 
 @dataclass(frozen=True, kw_only=True)
 class Mark:
-    """The next state of a claimed notification.
-
-    `due_in` or `due_at` says when it is tried again, `refund` that this attempt does not count, `uncertain` that it
-    may have arrived, `held_for` that from now on it waits for others to go out with.
-    """
+    """The next state of a claimed notification. `due_in` or `due_at` is the time of the next attempt; `refund`: this
+    attempt does not count; `uncertain`: it may have arrived; `held_for`: the kind of message that it now waits for."""
 
     id: UUID
     attempt: int

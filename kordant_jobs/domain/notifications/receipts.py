@@ -1,4 +1,4 @@
-"""Reports of a provider about a message after it accepted it: receipts, and their permitted order. Pure."""
+"""Receipts: a provider's reports about a message after accepting it, and their permitted order. Pure."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ RANK = {
     ReceiptState.UNDELIVERED: 4,
     ReceiptState.FAILED: 4,
 }
-"""Receipts arrive in any order: one counts when it ranks above what was known. Bad news ranks highest, since many
-servers accept a mail first ("delivered") and bounce it a minute later."""
+"""The rank of receipts, which may arrive in any order: one counts when its rank is higher than the last. Failures rank
+highest, since many servers accept a mail first ("delivered") and bounce it a minute later."""
 
 ARRIVED = frozenset({ReceiptState.DELIVERED, ReceiptState.READ})
 LOST = frozenset({ReceiptState.UNDELIVERED, ReceiptState.FAILED})
 
 
 class Remedy(StrEnum):
-    """The reaction that a message that did not arrive asks for."""
+    """The reaction to a message that did not arrive."""
 
     RETRY = "retry"
     SUPPRESS = "suppress"
@@ -46,7 +46,7 @@ class Remedy(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Receipt:
-    """One report about the message `message_id`. `code` is what the provider gave as the cause, never its text."""
+    """One report about the message `message_id`. `code` is the provider's code for the cause, never its text."""
 
     message_id: UUID
     state: ReceiptState
@@ -57,7 +57,7 @@ class Receipt:
 
 
 def is_news(before: ReceiptState | None, status: OutboxStatus, receipt: Receipt) -> bool:
-    """True when a receipt says more than was known. One that suppresses counts until the notification is suppressed: a
+    """True when a receipt adds to what is known. One that suppresses counts until the notification is suppressed: a
     hard bounce after a soft one, a complaint after *read*.
 
     >>> sent = Receipt(message_id=UUID(int=1), state=ReceiptState.SENT)

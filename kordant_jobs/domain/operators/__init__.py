@@ -1,1 +1,1 @@
-"""Alerts for operators: rules, and when an alert begins and ends. Pure."""
+"""Alerts for operators: their rules, and when an alert begins and ends. Pure."""

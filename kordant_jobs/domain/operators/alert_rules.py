@@ -28,7 +28,7 @@ class AlertState(StrEnum):
 
 
 class NoticeKind(StrEnum):
-    """The kind of notice that operators get of an alert."""
+    """The kind of notice that operators get for an alert."""
 
     FIRED = "fired"
     AGAIN = "again"
@@ -36,7 +36,7 @@ class NoticeKind(StrEnum):
 
 
 REPEAT = timedelta(hours=4)
-"""An alert that is not acknowledged is notified again after that."""
+"""The time after which an alert that is not acknowledged is notified again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class AlertRule:
     unit: str
     what: str
     mend: str
-    """The command to begin with."""
+    """The command to start the repair with."""
     enabled: bool = True
 
 
@@ -196,14 +196,14 @@ DEFAULT_RULES = (
         mend="kordant-jobs counties list",
     ),
 )
-"""The rules that hold until an operator sets another value: `kordant-jobs alerts set`."""
+"""The rules that apply until an operator sets another value: `kordant-jobs alerts set`."""
 
 BY_NAME = {rule.name: rule for rule in DEFAULT_RULES}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """An alert as it stands. `notified_at`: when operators last got a notice of it."""
+    """The current state of an alert. `notified_at`: when operators last got a notice of it."""
 
     state: AlertState
     since: datetime
@@ -216,15 +216,13 @@ class Move:
     """The next state of an alert, and the notice to operators."""
 
     state: AlertState | None
-    """None: there is none (any more), and no operator got a notice of it."""
+    """None: there is no alert any more, and no operator got a notice of it."""
     notice: NoticeKind | None = None
 
 
 def move(rule: AlertRule, standing: Standing | None, value: float | None, *, now: datetime) -> Move:
-    """Decide the next state of the alert on a subject whose value is this now; None: the subject has none.
-
-    A value that cannot be had leaves a firing alert firing no longer than one that is low: what is gone does not burn.
-    """
+    """Decide the next state of the alert on a subject from its current value; None: the subject has none. Without a
+    value, a firing alert ends as it does with a low value."""
     is_over = value is not None and value >= rule.fires_at and rule.enabled
     if standing is None:
         if not is_over:

@@ -1,7 +1,7 @@
-"""The capacity that a number of subscribers needs: machines, connections, bytes. Pure arithmetic on measured
+"""The capacity needed for a number of subscribers: machines, connections, bytes. Pure arithmetic on measured
 coefficients.
 
-Each coefficient says where it was measured; what was assumed says so. Nothing here decides how the system runs.
+Each coefficient names where it was measured, or that it was assumed. It does not affect how the system runs.
 """
 
 from __future__ import annotations
@@ -65,16 +65,17 @@ COEFFICIENTS: Mapping[str, Coefficient] = {
     "host_memory": _assumed(1_500, "MB", "warm process, standby and worker on a host; not measured"),
     "run_memory": _assumed(120, "MB", "pages of a forked run that it does not share; not measured"),
 }
-"""By name. The trial on two hosts was two network namespaces on two cores, Postgres 15, October 2026."""
+"""The coefficients by name. The trial on two hosts used two network namespaces on two cores, Postgres 15, October
+2026."""
 
 KEPT_DAYS = 30
-"""Completed requests and good runs (KORDANT_KEEP_DONE_DAYS)."""
+"""The retention of completed requests and successful runs (KORDANT_KEEP_DONE_DAYS)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """The size that is asked about: `records` are lines of dumps in the corpus, `dump_records` those that come in a
-    month."""
+    """The size to calculate for. `records` is the number of dump lines in the corpus, `dump_records` of those arriving
+    in a month."""
 
     subscribers: int
     records: float = 1e10
@@ -82,12 +83,12 @@ class Wanted:
     host_cores: int = 8
     host_runs: int = 16
     report_hours: float = 3.0
-    """In which the reports of a Monday, or of the first of a month, must be made."""
+    """The hours in which the reports of a Monday, or of the first of a month, must be made."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Need:
-    """One figure of the answer, and how it comes about."""
+    """One figure of the result, and its calculation."""
 
     key: str
     value: float
@@ -96,7 +97,7 @@ class Need:
 
 
 def needs(wanted: Wanted, given: Mapping[str, float] | None = None) -> list[Need]:
-    """The needs of so many subscribers. `given` replaces coefficients by name.
+    """The needs of this size. `given` replaces coefficients by name.
 
     >>> found = {one.key: one.value for one in needs(Wanted(subscribers=10_000_000))}
     >>> round(found["scans_a_day"] / 1e6, 2), round(found["rows_gb"]), round(found["monday_core_hours"])
@@ -154,7 +155,7 @@ class Limits:
 
 
 def walls(found: Sequence[Need], limits: Limits) -> list[str]:
-    """The limits that are exceeded at that size, in words: the first that is met, and how to raise it."""
+    """The limits that are exceeded at that size, as text: the first one reached, and how to raise it."""
     value = {one.key: one.value for one in found}
     said = []
     if value["scan_memory_mb"] > limits.scan_memory_mb:

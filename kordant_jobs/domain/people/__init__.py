@@ -1,1 +1,1 @@
-"""Subscriptions and tiers as values. What is watched for them is `identifiers`; how often, `schedules`."""
+"""Subscriptions and tiers as values. `identifiers` are watched for them, `schedules` has how often."""

@@ -6,11 +6,11 @@ from enum import StrEnum
 
 
 class Purpose(StrEnum):
-    """For what a consent is."""
+    """The purpose of a consent."""
 
     WATCH = "watch"
-    """To look for their identifiers in stolen data."""
+    """To search for their identifiers in stolen data."""
     OUTSIDE_SOURCES = "outside_sources"
-    """To ask other companies about them."""
+    """To query other companies about them."""
     MESSAGES = "messages"
-    """To be written to beyond alerts."""
+    """To send them messages other than alerts."""

@@ -21,7 +21,7 @@ SUBSCRIPTION_MOVES: dict[SubscriptionStatus, frozenset[SubscriptionStatus]] = {
 
 
 class Locale(StrEnum):
-    """The languages that subscribers are written to in (BCP 47)."""
+    """The languages of messages to subscribers (BCP 47)."""
 
     EN = "en"
     PT_BR = "pt-BR"

@@ -1,4 +1,4 @@
-"""Subscription tiers, in the order of what they pay for. What runs how often by tier is `catalog`'s."""
+"""Subscription tiers, in ascending order. `catalog` has what runs how often for each."""
 
 from enum import StrEnum
 

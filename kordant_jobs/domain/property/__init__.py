@@ -1,1 +1,1 @@
-"""Parcels, recorded instruments, and the names of those who stand in them. Pure."""
+"""Parcels, recorded instruments, and the names of the parties in them. Pure."""

@@ -1,4 +1,4 @@
-"""Postal addresses as counties write them: one spelling, and what to look for. Pure."""
+"""Postal addresses as counties write them: one spelling, and the query that finds them. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from rapidfuzz.fuzz import token_sort_ratio
 TABLE = files("kordant_jobs.domain.property") / "tables" / "street_words.txt"
 CANDIDATES_MAX = 5
 ALIKE_AT = 70.0
-"""Of 100. Below it another street or house is likelier; what is alike is shown to the subscriber, never adopted."""
+"""The lowest likeness, of 100, of a candidate. Below it another street or house is likelier. Candidates are shown to
+the subscriber, never adopted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,7 @@ def normalise_address(raw: str) -> str:
 
 
 AT = "at "
-"""Begins what stands in for the parcel number of a document that names only an address."""
+"""The prefix of the stand-in for the parcel number of a document that names only an address."""
 
 
 def place_of(raw: str) -> str | None:
@@ -82,7 +83,8 @@ def address_query(raw: str) -> AddressQuery | None:
 
 
 def rank(query: AddressQuery, found: list[tuple[str, str]]) -> list[Candidate]:
-    """The parcels whose address is alike, the likeliest first; each parcel once. `found`: parcel and address.
+    """The parcels whose addresses resemble the query, the likeliest first; each parcel once. `found` has pairs of
+    parcel and address.
 
     >>> one = address_query("350 5th Ave")
     >>> [c.parcel for c in rank(one, [("a", "350 FIFTH AVENUE"), ("b", "350 5 STREET"), ("c", "351 FIFTH AVE")])]

@@ -1,4 +1,4 @@
-"""From a county's document type to what it does: its code table first, then the words of its label. Pure."""
+"""The effect of a county's document type: by its code table first, then by the words of its label. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from kordant_jobs.domain.property.instruments import Event, Form
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """The effect of a document type. `swapped`: its party 1 is who takes."""
+    """The effect of a document type. `swapped`: party 1 is the receiving side (grantee, lender, claimant), not
+    party 2."""
 
     event: Event
     form: Form = Form.PLAIN
@@ -19,7 +20,7 @@ class Kind:
 
 
 CodeTable = Mapping[str, Kind]
-"""By the code as the county writes it, upper case, single blanks."""
+"""Effects by the code as the county writes it: upper case, single blanks."""
 
 _WORDS: tuple[tuple[str, Event, Form], ...] = (
     # the first that fits counts; whole words only: DEEDN, MTRDEED and CEMD hold 'deed' and are none
@@ -65,7 +66,7 @@ _RULES = tuple(
 
 
 def tidy(code: str) -> str:
-    """A code as tables have it.
+    """A code in the spelling of code tables: upper case, single blanks.
 
     >>> tidy(" deed,  ts ")
     'DEED, TS'

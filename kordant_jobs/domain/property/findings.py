@@ -10,7 +10,7 @@ from kordant_jobs.domain.property.instruments import Event
 
 
 class Reason(StrEnum):
-    """Why an event is as loud as it is. The wording has a sentence for each."""
+    """A reason for an event's severity. The wording has a sentence for each."""
 
     STRANGER = "stranger"
     GRANTOR_NOT_OWNER = "grantor_not_owner"
@@ -23,7 +23,7 @@ class Reason(StrEnum):
     LONG_HELD = "long_held"
     GRANTOR_DEAD = "grantor_dead"
     SAID_TO_BE_DEAD = "said_to_be_dead"
-    """It is given for the estate of an owner whom the subscriber named."""
+    """The deed is given for the estate of an owner whom the subscriber named."""
     FREE_AND_CLEAR = "free_and_clear"
     CHEAP = "cheap"
     FORCED_SALE = "forced_sale"
@@ -44,14 +44,15 @@ class Reason(StrEnum):
     NO_DOCUMENT = "no_document"
     """No recorded document explains it."""
     NAME_AGREES = "name_agrees"
-    """An owner watch: the name is likely the watched one."""
+    """For an owner watch: the name is likely the watched one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One event. `before` is the key of the deed by which the owners before held it; `case` the key of the instrument
-    that this one belongs to: the power before the deed, the deed that is corrected, the mortgage that is released. Not
-    every finding `raises_alert`: a refinancing with the same lender, a lease or a correction is only listed."""
+    """One event. `before` is the key of the deed by which the previous owners held the parcel. `case` is the key of the
+    instrument that this one belongs to: the power of attorney before the deed, the deed that is corrected, the mortgage
+    that is released. Not every finding `raises_alert`: a refinancing with the same lender, a lease or a correction is
+    only listed."""
 
     key: str
     event: Event
@@ -64,7 +65,7 @@ class Finding:
 
 
 class Verdict(StrEnum):
-    """The answer of a scan about a county for a subscription."""
+    """The result of a scan for one subscription and county."""
 
     CLEAN = "clean"
     FOUND = "found"
@@ -72,7 +73,7 @@ class Verdict(StrEnum):
 
 
 class UnknownReason(StrEnum):
-    """Why nothing can be said of a county."""
+    """The reason why a county's result is unknown."""
 
     NEVER_READ = "never_read"
     STALE = "stale"

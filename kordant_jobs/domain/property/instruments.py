@@ -1,4 +1,4 @@
-"""A recorded instrument: what it is, whom it names in which role, which parcels it is about. Pure."""
+"""A recorded instrument: its effect, its parties with their roles, its parcels. Pure."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ class Event(StrEnum):
     """Closes a mortgage, a lien or a notice of pendency."""
     PARTIAL_RELEASE = "partial_release"
     MAILING_ADDRESS_CHANGED = "mailing_address_changed"
-    """On the county's owner roll; no document says it."""
+    """Read from the county's owner roll; no document shows it."""
     OWNER_CHANGED_ON_ROLL = "owner_changed_on_roll"
-    """On the county's owner roll, and no recorded document explains it."""
+    """Read from the county's owner roll; no recorded document explains it."""
     OTHER = "other"
-    """Recorded, and no change of title or debt: leases, easements, declarations, tax forms."""
+    """Recorded, but changes neither title nor debt: leases, easements, declarations, tax forms."""
     UNKNOWN = "unknown"
-    """A code that no table and no word explains. It is kept and counted, never passed over."""
+    """A code that no table and no word explains. The document is kept and counted, never skipped."""
 
 
 class Form(StrEnum):
-    """The sort of deed, where that matters."""
+    """The sort of deed, where the sort matters for severity."""
 
     PLAIN = "plain"
     QUITCLAIM = "quitclaim"
@@ -97,7 +97,7 @@ _SIDES: Mapping[Event, tuple[Role, Role]] = MappingProxyType(
 
 
 def role_of(event: Event, side: int, *, swapped: bool = False) -> Role:
-    """The role of party 1, 2 or 3. `swapped`: this code names them the other way round.
+    """The role of party 1, 2 or 3. `swapped`: this code names parties 1 and 2 the other way round.
 
     >>> role_of(Event.MORTGAGE, 2), role_of(Event.LIEN, 1, swapped=True), role_of(Event.OWNERSHIP_CHANGE, 3)
     (<Role.LENDER: 'lender'>, <Role.CLAIMANT: 'claimant'>, <Role.LIFE_TENANT: 'life_tenant'>)
@@ -110,11 +110,11 @@ def role_of(event: Event, side: int, *, swapped: bool = False) -> Role:
 
 
 APART = "§"
-"""Ends the recorder's key where two documents share it: the type and day that tell them apart follow."""
+"""Separates the recorder's key from the type and day that tell two documents with the same key apart."""
 
 
 def key_apart(key: str, code: str, recorded_on: date | None) -> str:
-    """The key of a document whose recorder's key another one has, too.
+    """The key of a document whose recorder's key is shared with another document.
 
     >>> key_apart("900", "MT", date(2026, 11, 20))
     '900§MT 2026-11-20'
@@ -123,7 +123,7 @@ def key_apart(key: str, code: str, recorded_on: date | None) -> str:
 
 
 def recorders_key(key: str) -> str:
-    """A document's key as the recorder knows it.
+    """A document's key as the recorder knows it, without what `key_apart` added.
 
     >>> recorders_key("900§MT 2026-11-20")
     '900'
@@ -132,7 +132,7 @@ def recorders_key(key: str) -> str:
 
 
 def recorder_page(recorder_url: str, *, key: str, number: str) -> str:
-    """The recorder's page of a document; empty where there is no such page.
+    """The address of the recorder's page of a document; empty where the recorder has no such page.
 
     >>> recorder_page("https://recorder.example/{key}", key="2026 7/1", number="")
     'https://recorder.example/2026%207%2F1'
@@ -148,14 +148,14 @@ def recorder_page(recorder_url: str, *, key: str, number: str) -> str:
 TITLE = frozenset({Event.OWNERSHIP_CHANGE, Event.PARTIAL_TRANSFER, Event.TAX_DEED})
 """Events after which another person is, or may be, the owner of record."""
 ROLL = frozenset({Event.MAILING_ADDRESS_CHANGED, Event.OWNER_CHANGED_ON_ROLL})
-"""Events that the owner roll tells and no recorder. Their one party is what the roll says now."""
+"""Events known from the owner roll, not from the recorder. Their one party is the owner or address now on the roll."""
 CHARGES = frozenset({Event.MORTGAGE, Event.LIEN, Event.LIS_PENDENS})
 """Events that stay open until a release."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Party:
-    """A name as the recorder indexed it. It is never part of a text form."""
+    """A name as the recorder indexed it. Left out of `repr`, so that it reaches no log."""
 
     role: Role
     name: str = field(repr=False)
@@ -163,8 +163,8 @@ class Party:
 
 @dataclass(frozen=True, kw_only=True)
 class Instrument:
-    """One document. `key` is the recorder's own id; `refers_to` are keys or numbers of earlier ones that it names;
-    `number` is what people ask the recorder for. `amount` None: the source tells none."""
+    """One document. `key` is the recorder's own id; `refers_to` are keys or numbers of earlier documents that it names;
+    `number` is the one that people quote to the recorder. `amount` is None where the source gives none."""
 
     key: str
     event: Event
@@ -184,10 +184,10 @@ class Instrument:
 
     @property
     def givers(self) -> tuple[str, ...]:
-        """Those who give title or owe."""
+        """The names of those who give title or owe the debt."""
         return self.names(Role.GRANTOR, Role.BORROWER, Role.DEBTOR, Role.PRINCIPAL, Role.OLD_LENDER)
 
     @property
     def takers(self) -> tuple[str, ...]:
-        """Those who take title, lend or claim."""
+        """The names of those who take title, lend or claim."""
         return self.names(Role.GRANTEE, Role.LENDER, Role.CLAIMANT, Role.ATTORNEY, Role.NEW_LENDER)

@@ -1,9 +1,10 @@
-"""The likelihood that two names are the same person or body: a calibrated probability, and the features that agree or
-differ.
+"""The likelihood that two names are the same person or organisation: a calibrated probability, and the features that
+agree or differ.
 
 The weights are a small table with a version (`tables/likeness.json`), made by `kordant-jobs fit-names` from labelled
-pairs: logistic regression, then bins by isotonic regression. Two questions have two tables: on one `parcel` few people
-come into question; by a name `alone` everybody in the county does, so that the rarity of the name counts. Pure.
+pairs: logistic regression, then bins by isotonic regression. There are two tables. `parcel` compares names of one
+parcel, where few people are candidates. `alone` compares by the name only, where everybody in the county is a
+candidate, so that the rarity of the name counts. Pure.
 """
 
 from __future__ import annotations
@@ -36,13 +37,13 @@ from kordant_jobs.domain.property.names import (
 )
 
 RARE_SHARE = 3e-6
-"""The share of a name that no table lists (the last one listed has 20 in a million)."""
+"""The assumed share of a name that no table lists (the last one listed has 20 in a million)."""
 INITIAL_SHARE = 0.08
 """The chance that two people share an initial (1990 census, sum of squares)."""
 
 
 class Question(StrEnum):
-    """The table that answers."""
+    """The table of weights that a comparison uses."""
 
     PARCEL = "parcel"
     ALONE = "alone"
@@ -60,7 +61,7 @@ class Likeness:
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """One table: the weight of each feature, and the calibrated probability from each raw score on."""
+    """One table: the weight of each feature, and the calibration that maps a raw score to a probability."""
 
     bias: float
     weights: Mapping[str, float]
@@ -68,7 +69,7 @@ class Weights:
     probabilities: tuple[float, ...] = ()
 
     def probability(self, features: Mapping[str, float]) -> float:
-        """The calibrated probability."""
+        """The calibrated probability of these features."""
         z = self.bias + sum(self.weights.get(name, 0.0) * value for name, value in features.items())
         raw = 1 / (1 + math.exp(-max(-40.0, min(40.0, z))))
         if not self.scores:
@@ -83,7 +84,7 @@ class Weights:
 
 @lru_cache(maxsize=1)
 def tables() -> tuple[str, Mapping[Question, Weights]]:
-    """The version of the tables, and each."""
+    """The version of the tables, and each table."""
     text = (files("kordant_jobs.domain.property") / "tables" / "likeness.json").read_text("utf-8")
     given = json.loads(text)
     found = {
@@ -99,8 +100,8 @@ def tables() -> tuple[str, Mapping[Question, Weights]]:
 
 
 def likeness(one: Name, other: Name, *, among: int | None = None) -> Likeness:
-    """Compute the likelihood that they mean the same. `among`: so many people come into question, None: those of one
-    parcel.
+    """Compute the likelihood that two names mean the same person or organisation. `among` is the number of people who
+    are candidates; None: only those of one parcel.
 
     >>> from kordant_jobs.domain.property.names import parse
     >>> likeness(parse("SMITH JOHN Q"), parse("Smith, John Q")).probability > 0.9
@@ -128,7 +129,7 @@ def likeness(one: Name, other: Name, *, among: int | None = None) -> Likeness:
 
 
 def _has_given_name(*names: Name) -> bool:
-    """True when what reads as a person has a given name that people have; a clerk's 'LAKESIDE UNVRSTY' has none."""
+    """True when a name that reads as a person's has a known given name; a misspelt 'LAKESIDE UNVRSTY' has none."""
     return any(set(name.words) & given_shares().keys() for name in names if name.is_person)
 
 
@@ -142,8 +143,8 @@ def _said(probability: float, features: Mapping[str, float]) -> Likeness:
 
 
 def person_features(one: Name, other: Name, *, among: int | None = None) -> dict[str, float]:
-    """The features on which two persons agree: 0 or 1 each, but for `n_namesakes`, the logarithm of how many others are
-    called so among all that come into question."""
+    """The features on which two persons agree. Each is 0 or 1, except `n_namesakes`: the logarithm of the number of
+    others among the candidates who share the name."""
     found: dict[str, float] = {}
     share = 1.0
     similar = JaroWinkler.similarity(one.surname, other.surname)
@@ -176,17 +177,18 @@ def _one_letter(one: str, other: str) -> bool:
 
 
 JUMBLED_AT = 0.75
-"""The share of the longer name's letters that a jumbled one still has; 1 pair of census names in 200 has as many."""
+"""The share of the longer name's letters that a name with letters out of order must share; 1 pair of census names in
+200 shares as many."""
 
 
 def _same_letters(one: str, other: str) -> bool:
-    """True when they are of nearly the same letters, in whatever order."""
+    """True when two names consist of nearly the same letters, in any order."""
     common = (Counter(one) & Counter(other)).total()
     return min(len(one), len(other)) >= 3 and common >= JUMBLED_AT * max(len(one), len(other))
 
 
 def _part(one: str, other: str) -> bool:
-    """True when one is the beginning of the other, as in a double name or one cut off."""
+    """True when one name is the beginning of the other, as in a double name or one that was cut off."""
     short, long = sorted((one, other), key=len)
     return len(short) >= 5 and long.startswith(short)
 
@@ -238,11 +240,11 @@ _SHORT = {
 
 
 _LIGHT_GLUED = re.compile(r"(?:NYC?|CNY|CTY|CI?TY|NEW|YORK|TR[USTEOFP]*|ETC|ETAL?|OF|THE|IN|AND|[NYC])+")
-"""Light words that a clerk ran together, as in NYCTRS."""
+"""Words of little weight that were run together, as in NYCTRS."""
 
 
 def _stands_for(one: str, other: str) -> bool:
-    """True when two words of bodies are one: misspelt, cut short, or by the list."""
+    """True when two words of organisations' names mean the same: misspelt, cut short, or a listed abbreviation."""
     if one == other:
         return True
     short, long = sorted((one, other), key=len)
@@ -258,13 +260,13 @@ def _stands_for(one: str, other: str) -> bool:
 
 
 def _is_within(short: str, long: str) -> bool:
-    """True when the letters of one stand in the other in this order."""
+    """True when the letters of `short` occur in `long` in the same order."""
     left = iter(long)
     return all(letter in left for letter in short)
 
 
 def _unglued(words: Sequence[str], other: Sequence[str]) -> list[str]:
-    """Words that a clerk's machine put together (at column 20) taken apart, where the other name shows how."""
+    """The words, with those that were run together (at column 20) split where the other name shows how."""
     found = []
     for word in words:
         heads = [one for one in other if len(one) >= 5 and len(word) > len(one) + 1 and word.startswith(one)]
@@ -281,7 +283,7 @@ def _unglued(words: Sequence[str], other: Sequence[str]) -> list[str]:
 
 
 def _weight(word: str) -> float:
-    """The weight of a word: a number most, a word of law nothing."""
+    """The weight of a word: a number has full weight, a legal form none."""
     if word in LEGAL:
         return 0.0
     if word in LIGHT or _LIGHT_GLUED.fullmatch(word) or (len(word) <= 2 and not word.isdigit()):
@@ -290,8 +292,8 @@ def _weight(word: str) -> float:
 
 
 def body_features(one: Name, other: Name) -> dict[str, float]:
-    """The features on which two bodies agree: the share of either one's words, by weight, that the other has; the
-    likeness of the first word with weight; numbers that differ."""
+    """The features on which two organisations agree: the weighted share of words that either lacks, the likeness of the
+    first word with weight, numbers that differ."""
     mine, theirs = _unglued(one.words, other.words), _unglued(other.words, one.words)
     mine, theirs = _without_part(mine, theirs), _without_part(theirs, mine)
     lost_mine, lost_theirs = _lost(mine, theirs), _lost(theirs, mine)
@@ -309,8 +311,8 @@ def body_features(one: Name, other: Name) -> dict[str, float]:
 
 
 def _without_part(words: Sequence[str], other: Sequence[str]) -> list[str]:
-    """The words before a department's: of a body that has departments, what follows its whole name names one of them,
-    unless it says that it is a body of its own (a chapter, a club)."""
+    """The words without those that name a department. After the full name of an institution the rest names a
+    department, unless it names a separate body (a chapter, a club)."""
     whole = [word for word in other if _weight(word) >= 1]
     heavy = [at for at, word in enumerate(words) if _weight(word) >= 1]
     size = len(whole)

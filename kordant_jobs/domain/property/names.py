@@ -1,4 +1,4 @@
-"""Names as recorders index them, taken apart: who is meant, in which words. Pure; how alike two are is `likeness`.
+"""Names as recorders index them, split into parts: the kind of bearer and the words. Pure. `likeness` compares two.
 
 Recorders write 'SMITH JOHN Q JR', 'SMITH, JOHN Q', 'JOHN Q SMITH ESTATE OF', 'SMITH FAMILY TRUST', '12 ELM ST LLC'.
 """
@@ -17,7 +17,7 @@ SUFFIXES = {
     "JR": "JR", "SR": "SR", "II": "II", "2ND": "II", "III": "III", "3RD": "III", "IV": "IV",
     "ESQ": "", "MD": "", "PHD": "", "DDS": "",
 }  # fmt: skip
-"""Words for generations, and titles without meaning for a comparison."""
+"""Generation suffixes, and titles that a comparison ignores."""
 _TITLES = frozenset({"MR", "MRS", "MS", "DR", "HON", "REV"})
 _TAILS = re.compile(
     r"\b(ET\.? ?AL\.?|ET\.? ?UX\.?|ET\.? ?VIR\.?|ETALS?|ETUX|AKA .*|A/K/A .*|FKA .*|F/K/A .*|NKA .*|N/K/A .*|"
@@ -32,17 +32,17 @@ _SIGNS = str.maketrans(dict.fromkeys('/,;:()[]{}"*+-_#|', " ") | {"'": "", "’"
 
 
 class NameKind(StrEnum):
-    """The kind of bearer of a name."""
+    """The kind of person or organisation that bears a name."""
 
     PERSON = "person"
     ESTATE = "estate"
-    """The estate of a dead person."""
+    """The estate of a deceased person."""
     TRUST = "trust"
     ORGANISATION = "organisation"
 
 
 class Order(StrEnum):
-    """The order in which a source writes persons: decided by its first word where it does not say."""
+    """The order in which a source writes a person's names. EITHER: the first word decides."""
 
     SURNAME_FIRST = "surname_first"
     GIVEN_FIRST = "given_first"
@@ -51,8 +51,8 @@ class Order(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Name:
-    """A name taken apart. `words` are all that count; a person's surname and given names are set only of persons and
-    estates, and of trusts that a person's name is in."""
+    """A parsed name. `words` are all words that count. Surname and given names are set for persons, estates, and trusts
+    that contain a person's name."""
 
     kind: NameKind
     words: tuple[str, ...]
@@ -63,7 +63,7 @@ class Name:
 
     @property
     def is_person(self) -> bool:
-        """True when it is a person, alive or not."""
+        """True for a person, alive or deceased."""
         return self.kind in {NameKind.PERSON, NameKind.ESTATE}
 
 
@@ -77,22 +77,24 @@ def _words(kind: str) -> frozenset[str]:
 
 
 LEGAL, _ORGANISATION, LIGHT = _words("legal"), _words("body"), _words("light")
-"""Words of a body's name that say what it is in law, or nothing; that only bodies have; that say little."""
+"""Words of organisations' names: legal forms and words without meaning; words that only organisations have; words of
+little weight."""
 INSTITUTIONS, SEPARATE = _words("institution"), _words("separate")
-"""Bodies that have departments; words that make of what sounds like one a body of its own."""
+"""Words of institutions that have departments; words that show that a name with an institution's name in it is a
+separate body."""
 COMMON_WORDS = _words("surname")
-"""Surnames that companies use as words, without a person being meant: FOREVER YOUNG PROPERTIES LLC."""
+"""Surnames that companies use as words without meaning a person: FOREVER YOUNG PROPERTIES LLC."""
 
 
 @lru_cache(maxsize=1)
 def surname_shares() -> Mapping[str, float]:
-    """The share of people who bear a surname, by the name; of those not listed each is rarer."""
+    """The share of people with each listed surname. Surnames that are not listed are rarer."""
     return {name: int(share) / 1e6 for name, share in _table("surnames.txt")}
 
 
 @lru_cache(maxsize=1)
 def given_shares() -> Mapping[str, float]:
-    """As `surname_shares`, of given names of both sexes together."""
+    """The share of people with each listed given name, both sexes together."""
     return {name: int(share) / 1e6 for name, share in _table("given_names.txt")}
 
 
@@ -102,7 +104,7 @@ def _called() -> Mapping[str, frozenset[str]]:
 
 
 def are_nicknames(one: str, other: str) -> bool:
-    """True when bearers of one of two given names are called by the other.
+    """True when one of two given names is a usual nickname of the other.
 
     >>> are_nicknames("WILLIAM", "BILL"), are_nicknames("WILLIAM", "WALTER")
     (True, False)
@@ -112,12 +114,12 @@ def are_nicknames(one: str, other: str) -> bool:
 
 
 def nicknames_of(given: str) -> frozenset[str]:
-    """The names that bearers of a given name are called by."""
+    """The usual nicknames of a given name."""
     return _called().get(given, frozenset())
 
 
 def plain(raw: str) -> str:
-    """Upper case, no accents, no signs, single blanks.
+    """A text in upper case, without accents and signs, with single blanks.
 
     >>> plain(" O'Brien-Müller,  José ")
     'OBRIEN MULLER JOSE'
@@ -128,7 +130,7 @@ def plain(raw: str) -> str:
 
 
 def joined(raw: str) -> str:
-    """Single letters that stood apart put together, so that 'L L C' is one word.
+    """A text whose separate single letters are joined, so that 'L L C' is one word.
 
     >>> joined("ELM L L C")
     'ELM LLC'
@@ -139,7 +141,7 @@ def joined(raw: str) -> str:
 
 @lru_cache(maxsize=65_536)
 def parse(raw: str, order: Order = Order.EITHER) -> Name:
-    """The name taken apart; never raises, and the same text always gives the same.
+    """Parse a name. Never raises; the same text always gives the same result.
 
     >>> parse("SMITH, JOHN Q JR").suffix, parse("Smith, John Q Jr").given
     ('JR', 'JOHN')
@@ -192,7 +194,7 @@ _PREFIXES = frozenset({"DE", "LA", "DEL", "DI", "VAN", "VON", "DER", "DEN", "MC"
 
 
 def _surname(core: list[str], *, first: bool, comma: bool) -> tuple[str, list[str]]:
-    """The surname, prefixes with it, and the other words."""
+    """The surname with its prefixes, and the other words."""
     words = core if first else core[::-1]
     size = 1
     if first:
@@ -206,7 +208,7 @@ def _surname(core: list[str], *, first: bool, comma: bool) -> tuple[str, list[st
 
 
 def _reads_surname_first(core: list[str]) -> bool:
-    """True when the first word is rather the surname. Recorders put it first, people last."""
+    """True when the first word is more likely the surname. Recorders put the surname first, people last."""
     if len(core[-1]) == 1:
         return True
     surnames, given = surname_shares(), given_shares()
@@ -219,7 +221,7 @@ def _reads_surname_first(core: list[str]) -> bool:
 
 
 def flipped(name: Name) -> Name:
-    """The other reading of a person's name: the last word was the surname, or the first."""
+    """The other reading of a person's name: first and last word swap their roles as surname."""
     if not name.given or len(name.words) < 2:
         return name
     words = list(name.words)
@@ -231,7 +233,7 @@ def flipped(name: Name) -> Name:
 
 
 def keys_of(name: Name) -> tuple[str, ...]:
-    """The keys by which a name is looked up before it is compared: two spellings of one nearly always share a key.
+    """The keys by which a name is looked up before it is compared. Two spellings of one name nearly always share a key.
 
     >>> keys_of(parse("SMITH JANE")), keys_of(parse("SMYTH JAYNE"))[0]
     (('p:SMT:J', 'g:JANE:S'), 'p:SMT:J')
@@ -245,7 +247,7 @@ def keys_of(name: Name) -> tuple[str, ...]:
 
 
 def skeleton(word: str) -> str:
-    """The consonants of a word, doubles once: what stays when it is misspelt by ear. At most five.
+    """The first five consonants of a word, doubles once: these survive when a name is misspelt by ear.
 
     >>> skeleton("SCHMIDT"), skeleton("PHILLIPS"), skeleton("FILIPS")
     ('SMDT', 'FLPS', 'FLPS')

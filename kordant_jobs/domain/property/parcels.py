@@ -1,4 +1,4 @@
-"""Parcel numbers: how each kind is written, checked and shown. The only place that normalises them. Pure."""
+"""Parcel numbers: how each kind is written, checked and masked. The only place that normalises them. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kordant_jobs.domain.identifiers import HIDDEN
 
 
 class ParcelKind(StrEnum):
-    """The way in which a county numbers its parcels."""
+    """The numbering scheme of a county's parcels."""
 
     BBL = "bbl"
     """New York City: borough (1), block (5), lot (4)."""
@@ -23,12 +23,13 @@ class ParcelKind(StrEnum):
     FOLIO = "folio"
     """Florida counties: 12 or 13 digits (Miami-Dade: 30-2232-066-1610)."""
     APN = "apn"
-    """Assessor's parcel number anywhere else: letters and digits, signs between them do not count."""
+    """Assessor's parcel number of any other county: letters and digits; separators do not count."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParcelSpec:
-    """One kind: its canonical form, the example that help texts show, and which characters a mask leaves."""
+    """One kind of parcel number: its normaliser, the example that help texts show, and the number of leading characters
+    that a mask shows."""
 
     normalise: Callable[[str], str | None]
     example: str
@@ -53,7 +54,8 @@ def _bbl(raw: str) -> str | None:
 
 
 def _fixed(*lengths: int, fill: int = 0) -> Callable[[str], str | None]:
-    """Digits of one of these lengths; `fill`: so many are left-filled, since spreadsheets drop leading zeros."""
+    """A normaliser for digits of one of these lengths. `fill`: numbers up to two digits shorter are padded with zeros
+    to this length, since spreadsheets drop leading zeros."""
 
     def normalise(raw: str) -> str | None:
         text = _digits(raw)
@@ -90,7 +92,7 @@ PARCELS: Mapping[ParcelKind, ParcelSpec] = MappingProxyType(
 
 
 def normalise_parcel(kind: ParcelKind, raw: str) -> str | None:
-    """The canonical parcel number, or None when `raw` is none. Idempotent; never raises.
+    """The canonical parcel number, or None when `raw` is not one. Idempotent; never raises.
 
     >>> normalise_parcel(ParcelKind.BBL, "3-1234-56"), normalise_parcel(ParcelKind.BBL, "6-1-1")
     ('3012340056', None)
@@ -103,7 +105,7 @@ def normalise_parcel(kind: ParcelKind, raw: str) -> str | None:
 
 
 def has_words(raw: str) -> bool:
-    """True when words stand beside the digits, as in an address or before a name: such a text is no parcel number.
+    """True when a text has words beside digits, as in an address or before a name: it is no parcel number.
 
     >>> [has_words(one) for one in ("731 Main St", "77-0001-01 John Smith", "0431-B-00017-0000-00", "R0012345")]
     [True, True, False, False]
@@ -112,7 +114,7 @@ def has_words(raw: str) -> bool:
 
 
 def mask_parcel(kind: ParcelKind, canonical: str) -> str:
-    """The parcel number as it may be shown: its first and last digits.
+    """The masked parcel number: its first and last characters.
 
     >>> mask_parcel(ParcelKind.BBL, "3012340056")
     '3•••0056'
@@ -121,7 +123,7 @@ def mask_parcel(kind: ParcelKind, canonical: str) -> str:
 
 
 def masked_parcel(canonical: str) -> str:
-    """As `mask_parcel`, where the kind is not at hand.
+    """The masked parcel number, where its kind is not known.
 
     >>> masked_parcel("3012340056"), masked_parcel("1234")
     ('30•••0056', '•••34')
@@ -130,12 +132,12 @@ def masked_parcel(canonical: str) -> str:
 
 
 def _masked(canonical: str, shown: int) -> str:
-    """Of a short number only the end is shown: a mask that leaves all of it is none."""
+    """Masks a number. A short one shows only its last two characters, since the usual mask would hide nothing."""
     return f"{canonical[:shown]}{HIDDEN}{canonical[-4:]}" if len(canonical) > 8 else f"{HIDDEN}{canonical[-2:]}"
 
 
 def index_text(county: str, canonical: str) -> str:
-    """The text of a parcel's blind index: numbers of two counties may be equal.
+    """The text that a parcel's blind index is made of. It has the county, since two counties may use the same number.
 
     >>> index_text("nyc", "3012340056")
     'nyc|3012340056'

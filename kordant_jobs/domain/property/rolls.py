@@ -1,4 +1,4 @@
-"""One entry of a county's owner roll: who owns a parcel and where its tax bills go, each in one spelling. Pure."""
+"""One entry of a county's owner roll: who owns a parcel and where its tax bills go, in one spelling. Pure."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _SILENT = frozenset({"AND", "OF", "THE", "LLC", "INC"})
 
 @dataclass(frozen=True, kw_only=True)
 class RollEntry:
-    """The entry of a roll for one parcel: owners and mailing address as it writes them, empty where it gives none, and
-    the parcel's own street address."""
+    """The entry of a roll for one parcel: owners and mailing address as the roll writes them, empty where it has none,
+    and the parcel's own street address."""
 
     owners: tuple[str, ...] = field(default=(), repr=False)
     mailing: str = field(default="", repr=False)
@@ -29,7 +29,8 @@ class RollEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class RollState:
-    """The stored state of a parcel's entry: keyed hashes, and since when other owners wait for a document."""
+    """The stored state of a parcel's entry, as keyed hashes. `waiting`: other owners whom the roll shows and no
+    document explains yet."""
 
     owners: bytes | None = None
     mailing: bytes | None = None
@@ -38,8 +39,8 @@ class RollState:
 
 
 def canonical_owners(owners: Iterable[str]) -> str:
-    """The owners in one spelling: the order of names and of owners, signs, initials and ET AL do not count; empty:
-    none.
+    """The owners in one spelling; empty: no owners. The order of names and of owners, signs, initials and ET AL do not
+    count.
 
     >>> canonical_owners(["SMITH, JOHN Q.", "Mary Smith"]) == canonical_owners(["MARY & JOHN SMITH ET AL"])
     True
@@ -54,8 +55,8 @@ def canonical_owners(owners: Iterable[str]) -> str:
 
 
 def canonical_mailing(raw: str) -> str:
-    """A mailing address in one spelling: abbreviations, points, the last four digits of a ZIP code and the ways to
-    write a post office box do not count; empty: none.
+    """A mailing address in one spelling; empty: no address. Abbreviations, points, the last four digits of a ZIP code
+    and the ways to write a post office box do not count.
 
     >>> canonical_mailing("12 N. Main Street Apt #5, Chicago, IL 60601-1234")
     '12 N MAIN ST UNIT 5 CHICAGO IL 60601'
@@ -69,7 +70,7 @@ def canonical_mailing(raw: str) -> str:
 
 
 def owner_names(cell: str) -> list[str]:
-    """The names in one cell of a roll, each with its surname.
+    """The owners' names in one cell of a roll, each with its surname.
 
     >>> owner_names("SMITH JOHN & MARY"), owner_names("John and Mary Smith"), owner_names("SMITH & SONS LLC")
     (['SMITH JOHN', 'SMITH MARY'], ['John Smith', 'Mary Smith'], ['SMITH & SONS LLC'])

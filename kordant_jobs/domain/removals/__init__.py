@@ -1,1 +1,1 @@
-"""Data brokers and removal requests: nouns, states, legal clocks. What a request does next is the job's `rules`."""
+"""Data brokers and removal requests: values, states, legal terms. The job's `rules` decide what a request does next."""

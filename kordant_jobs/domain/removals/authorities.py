@@ -1,5 +1,5 @@
-"""The authority that takes a complaint about a data broker, by where the subscriber lives. Pure, but for reading the
-list beside this file."""
+"""The authority for complaints about a data broker, by the subscriber's residence. Pure, except that it reads the list
+beside this file."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from kordant_jobs.domain.removals.clocks import CLOCKS, Law, law_of
 
 
 class Authority(NamedTuple):
-    """A name, and the address where complaints begin. `to_check`: no list confirms the address, so that an operator
-    opens it before a subscriber is sent there."""
+    """An authority's name, and the address where complaints begin. `to_check`: no list confirms the address, so an
+    operator opens it before a subscriber is sent there."""
 
     name: str
     website: str
@@ -23,7 +23,7 @@ class Authority(NamedTuple):
 
 @lru_cache(maxsize=1)
 def authorities() -> Mapping[str, Authority]:
-    """All of them, by ISO 3166 code of a country or of a part of it (`FR`, `DE-BY`, `US-CA`)."""
+    """All authorities, by ISO 3166 code of a country or of a part of it (`FR`, `DE-BY`, `US-CA`)."""
     raw = tomllib.loads(files(__package__).joinpath("authorities.toml").read_text("utf-8"))
     return {
         place: Authority(name, website, part == "to_check")
@@ -33,8 +33,8 @@ def authorities() -> Mapping[str, Authority]:
 
 
 def authority_of(law: Law, country: str, state: str | None) -> Authority | None:
-    """The authority that watches over a law where the subscriber lives: that of their state, else of their country.
-    None where no law obliges the broker. Subscribers who have moved away since are shown how to find theirs.
+    """The authority responsible for a law at the subscriber's residence: that of their state, else of their country.
+    None where no law obliges the broker. Subscribers who have moved away get instructions for finding theirs.
 
     >>> authority_of(Law.GDPR, "DE", "BY").name, authority_of(Law.GDPR, "FR", None).website
     ('Bayerisches Landesamt für Datenschutzaufsicht', 'https://www.cnil.fr')

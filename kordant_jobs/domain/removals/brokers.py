@@ -1,4 +1,4 @@
-"""Data brokers: what lists say of them, and how several rows become one broker. Pure."""
+"""Data brokers: the facts in lists, and how several rows become one broker. Pure."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from publicsuffixlist import PublicSuffixList
 
 
 class ListSource(StrEnum):
-    """The lists that the catalogue is made from, the most trusted first: of two that differ, the first counts."""
+    """The lists that the catalogue is made from, the most trusted first: where two differ, the first one counts."""
 
     KORDANT = "kordant"
     CALIFORNIA_LINKS = "california_links"
-    """Opt-out links of the registry, tried one by one."""
+    """The registry's opt-out links, each of which was tested."""
     CALIFORNIA = "california"
     ERASER = "eraser"
     DUCKDUCKGO = "duckduckgo"
@@ -28,7 +28,7 @@ class ListSource(StrEnum):
 
 
 class RemovalChannel(StrEnum):
-    """The ways a request can reach a broker, the one we prefer first."""
+    """The channels by which a request can reach a broker, the preferred one first."""
 
     DRP = "drp"
     """The Data Rights Protocol."""
@@ -36,18 +36,16 @@ class RemovalChannel(StrEnum):
     """A plain HTTP form that the recipe allows us to post."""
     EMAIL = "email"
     WEB_FORM = "web_form"
-    """A form that a person fills in."""
+    """A form that a person has to fill in."""
     DROP = "drop"
-    """California's platform, which takes requests from consumers only."""
+    """California's platform, which accepts requests from consumers only."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BrokerRow:
-    """One row of one list. `key` names it within the list, for as long as the list keeps it.
-
-    `handled_by` is the domain or name of the broker whose opt-out covers this one. `dead_links` are links that the
-    list's makers tried in vain.
-    """
+    """One row of one list. `key` identifies it within the list, as long as the list keeps it. `handled_by` is the
+    domain or name of the broker whose opt-out covers this one. `dead_links` are links that the list's makers found
+    dead."""
 
     source: ListSource
     key: str
@@ -67,7 +65,7 @@ class BrokerRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Skipped:
-    """A row that became no broker, and the reason."""
+    """A row that became no broker, with the reason."""
 
     key: str
     reason: str
@@ -95,7 +93,7 @@ def registrable(host: str) -> str:
 
 
 def places_of(details: Mapping[str, str], *, year: int | None = None) -> dict[str, str]:
-    """A person's details, with first and last name of their own, and the age that they reach in a year.
+    """A person's details, with first and last name split, and the age that they reach in a year.
 
     >>> found = places_of({"name": "Ann Maria Example", "birth_year": "1980"}, year=2026)
     >>> found["last_name"], found["age"]
@@ -108,7 +106,7 @@ def places_of(details: Mapping[str, str], *, year: int | None = None) -> dict[st
 
 
 def prefilled(template: str, details: Mapping[str, str], *, year: int | None = None) -> str | None:
-    """The address of a form with the details that its template names, and no others; None where one is missing.
+    """The address of a form, filled with only the details that its template names; None where one is missing.
 
     >>> prefilled("https://b.com/?f={first_name}&c={city}", {"name": "Ann Example", "city": "São Tomé", "phone": "1"})
     'https://b.com/?f=Ann&c=S%C3%A3o%20Tom%C3%A9'
@@ -126,7 +124,7 @@ MAIL_HOSTS = frozenset(
         "protonmail.com", "web.de", "yahoo.com",
     }
 )  # fmt: skip
-"""Domains that tell nothing of whose an address is."""
+"""Mail domains that do not identify the owner of an address."""
 
 FORM_HOSTS = frozenset(
     {
@@ -134,11 +132,11 @@ FORM_HOSTS = frozenset(
         "securiti.ai", "transcend.io", "trustarc.com", "typeform.com", "wufoo.com", "zendesk.com",
     }
 )  # fmt: skip
-"""Domains of form makers and directories: a broker that has its form there is not theirs."""
+"""Domains of form services and directories: a broker with a form there does not own the domain."""
 
 
 def squashed(name: str) -> str:
-    """A name without what lists write in different ways.
+    """A name without the parts that lists write differently.
 
     >>> squashed("Spokeo, Inc."), squashed("people_yellowpages_com"), squashed("Data Axle LLC")
     ('spokeo', 'peopleyellowpagescom', 'dataaxle')
@@ -164,7 +162,7 @@ def key_of(row: BrokerRow) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Broker:
-    """A broker as our catalogue has it: everything that its rows say, the most trusted list first."""
+    """A broker in our catalogue: the facts of all its rows, the most trusted list first."""
 
     key: str
     name: str
@@ -181,7 +179,7 @@ class Broker:
     dead_links: tuple[str, ...] = ()
 
     def facts(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """The facts as JSON values."""
         return {
             one.name: list(value) if isinstance(value := getattr(self, one.name), tuple) else value
             for one in fields(self)
@@ -189,7 +187,7 @@ class Broker:
 
     @property
     def channels(self) -> tuple[RemovalChannel, ...]:
-        """The ways in, the preferred first."""
+        """The available channels, the preferred one first."""
         recipe = self.recipe
         if recipe.get("channel") == RemovalChannel.DROP:
             return (RemovalChannel.DROP,)
@@ -203,8 +201,8 @@ class Broker:
 
 
 def merge(key: str, rows: Iterable[BrokerRow]) -> Broker:
-    """One broker of its rows, in any order: single values come from the most trusted list that has one, lists are put
-    together, and a link that was tried in vain is left out."""
+    """Combine rows, in any order, into one broker. Single values come from the most trusted list that has one, lists
+    are combined, and dead links are left out."""
     order = list(ListSource)
     found = sorted(rows, key=lambda row: (order.index(row.source), row.key))
     dead = {link for row in found for link in row.dead_links}
@@ -235,8 +233,8 @@ def merge(key: str, rows: Iterable[BrokerRow]) -> Broker:
 
 
 def same_page(brokers: Mapping[str, Broker]) -> dict[str, str]:
-    """The brokers that another one handles because they give its opt-out page as theirs, by their keys. The page's
-    owner, by its domain, is never handled by the others.
+    """The brokers handled by another one, whose opt-out page they give as theirs, by their keys. The page's owner, by
+    its domain, is never handled by the others.
 
     >>> one = merge("equifax.com", [BrokerRow(source=ListSource.ERASER, key="1", name="Equifax",
     ...     website="https://equifax.com", opt_out_url="https://www.equifax.com/my-privacy")])
@@ -259,7 +257,7 @@ def same_page(brokers: Mapping[str, Broker]) -> dict[str, str]:
 
 
 def plain_url(url: str) -> str:
-    """A URL as it is compared: without scheme, `www.`, a closing slash and fragment."""
+    """A URL in the form for comparison: without scheme, `www.`, closing slash and fragment."""
     parts = urlsplit(url.strip().lower())
     host = (parts.hostname or "").removeprefix("www.")
     return f"{host}{parts.path.rstrip('/')}" + (f"?{parts.query}" if parts.query else "") if host else ""
@@ -272,8 +270,8 @@ FIELDS_BY_CATEGORY: Mapping[str, tuple[str, ...]] = {
     "adtech": ("email",),
     "marketing": ("name", "email"),
 }
-"""The fields that a broker of a kind needs to find a person, where its recipe does not say. The least: no birth date,
-no phone, no street, unless a recipe asks for it."""
+"""The fields that a broker of a category needs to find a person, where its recipe does not say. They are minimal: no
+birth date, no phone, no street, unless a recipe requires it."""
 
 FIELDS_ELSE = ("name", "email")
 
@@ -288,7 +286,7 @@ def fields_needed(broker: Broker) -> tuple[str, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """One broker that differs between two versions; `before` and `after` hold the facts that differ."""
+    """One broker that differs between two versions; `before` and `after` have only the differing facts."""
 
     key: str
     kind: str
@@ -297,7 +295,7 @@ class Change:
 
 
 def diff(before: Mapping[str, Mapping[str, Any]], after: Mapping[str, Mapping[str, Any]]) -> list[Change]:
-    """The rows added, removed and changed between two catalogues of facts by key.
+    """The brokers added, removed and changed between two catalogues of facts by key.
 
     >>> [(one.key, one.kind, dict(one.after)) for one in diff({"a": {"x": 1}, "b": {}}, {"a": {"x": 2}, "c": {}})]
     [('a', 'changed', {'x': 2}), ('b', 'removed', {}), ('c', 'added', {})]

@@ -1,11 +1,10 @@
-"""Legal clocks: by which day a broker must confirm, answer, or answer after an extension. Pure.
+"""Legal terms: the day by which a broker must confirm, answer, or answer after an extension. Pure.
 
 Sources: CCPA regulations, 11 CCR §7021 (confirm within 10 business days, answer within 45 calendar days, 45 more with
 notice) and §7026(f) (opt-out of sale: 15 business days); GDPR art. 12(3) (one month, two further months with notice),
 counted as Regulation 1182/71 does (the same day of the month, else its last); LGPD art. 19 II (15 days for a complete
-answer); Texas Bus. & Com. Code §541.052 and Oregon ORS 646A.576 (45 days, 45 more; so in the other
-states listed).
-Verification does not stop the clock.
+answer); Texas Bus. & Com. Code §541.052 and Oregon ORS 646A.576 (45 days, 45 more; likewise the other states listed).
+Verification does not stop the term.
 """
 
 from __future__ import annotations
@@ -36,9 +35,9 @@ class Law(StrEnum):
     COLORADO = "cpa"
     CONNECTICUT = "ctdpa"
     OTHER_STATE = "us_state"
-    """Another US state with a consumer privacy law of the common form."""
+    """Another US state with a consumer privacy law of the usual form."""
     VOLUNTARY = "voluntary"
-    """No law gives the right; the broker is asked all the same."""
+    """No law gives the right; the broker is asked nevertheless."""
 
 
 class Ask(StrEnum):
@@ -58,7 +57,7 @@ class Unit(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Term:
-    """A length of time as a law writes it."""
+    """A period in the unit that a law uses."""
 
     number: int
     unit: Unit = Unit.DAYS
@@ -66,7 +65,7 @@ class Term:
 
 @dataclass(frozen=True, kw_only=True)
 class Clock:
-    """The terms of one law; `country` and `state` say whose holidays count."""
+    """The terms of one law; `country` and `state` decide which holidays count."""
 
     answer: Term
     confirm: Term | None = None
@@ -75,7 +74,7 @@ class Clock:
     country: str = "US"
     state: str | None = None
     ground: str
-    """The article that a letter names."""
+    """The article that a message to the broker cites."""
 
 
 def _us(state: str | None, ground: str) -> Clock:
@@ -128,7 +127,7 @@ STATE_LAWS: Mapping[str, Law] = {
 
 
 def law_of(country: str, state: str | None) -> Law:
-    """The law that protects a person who lives there.
+    """The law that protects a resident of this place.
 
     >>> law_of("US", "CA").value, law_of("US", "NY").value, law_of("FR", None).value, law_of("BR", "SP").value
     ('ccpa', 'voluntary', 'gdpr', 'lgpd')
@@ -149,7 +148,7 @@ def _holidays(country: str, state: str | None) -> HolidayBase:
 
 @lru_cache(4096)
 def add_business_days(start: date, days: int, country: str, state: str | None = None) -> date:
-    """The day that lies `days` business days after `start` in this jurisdiction; the first day counted is the next one.
+    """The day that is `days` business days after `start` in this jurisdiction; the next day is the first one counted.
 
     >>> add_business_days(date(2026, 7, 1), 2, "US", "CA").isoformat()  # 3 July: Independence Day, observed
     '2026-07-06'
@@ -163,7 +162,7 @@ def add_business_days(start: date, days: int, country: str, state: str | None = 
 
 
 def add_months(start: date, months: int) -> date:
-    """The same day `months` later, the last day of that month where there is none.
+    """The same day `months` later, or the last day of that month where there is no such day.
 
     >>> add_months(date(2026, 1, 31), 1).isoformat(), add_months(date(2026, 11, 30), 3).isoformat()
     ('2026-02-28', '2027-02-28')
@@ -188,7 +187,7 @@ class Deadlines:
     confirm_by_on: date | None
     answer_by_on: date
     extended_by_on: date
-    """The same as `answer_by_on` where the law knows no extension."""
+    """The same as `answer_by_on` where the law has no extension."""
 
 
 @lru_cache(4096)

@@ -19,11 +19,11 @@ class MessageStatus(StrEnum):
     SENDING = "sending"
     SENT = "sent"
     FAILED = "failed"
-    """It will never arrive there: the contact is dead, or it was refused."""
+    """It will never arrive: the contact is dead, or it was refused."""
     UNCERTAIN = "uncertain"
-    """Its sender was cut off, and a second copy would show: it is not sent again."""
+    """Its sender was interrupted, and a second copy would show, so it is not sent again."""
     WITHDRAWN = "withdrawn"
-    """Its request moved on before it went out."""
+    """Its request moved on before it was sent."""
 
 
 class CheckVerdict(StrEnum):

@@ -1,4 +1,4 @@
-"""Classes of a broker's replies, and the move that follows from each. The rules that read a reply are the job's."""
+"""Classes of a broker's replies, and the move that each causes. The job's rules classify replies."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class ReplyClass(StrEnum):
     REJECTED = "rejected"
     EXEMPT = "exempt"
     AUTO_REPLY = "auto_reply"
-    """Out of office and the like: it says nothing about the request."""
+    """An automatic answer such as out of office: it says nothing about the request."""
     CONTACT_MOVED = "contact_moved"
     BOUNCED = "bounced"
     UNKNOWN = "unknown"
-    """No rule, or two that disagree: a person reads it."""
+    """No rule applies, or two disagree: a person reads it."""
 
 
 REPLY_MOVES: Mapping[ReplyClass, RemovalState | None] = {

@@ -1,7 +1,7 @@
-"""The states of a removal request and the moves between them: the only table of allowed moves. Pure.
+"""The states of a removal request, and the only table of allowed moves between them. Pure.
 
-The database holds the same table (`kordant.removal_moves`, filled by the migration), and a trigger refuses any other
-move; a test holds the two together.
+The database has the same table (`kordant.removal_moves`, filled by the migration), and a trigger refuses any other
+move; a test compares the two.
 """
 
 from __future__ import annotations
@@ -13,38 +13,38 @@ class RemovalState(StrEnum):
     """The state of one removal request."""
 
     DRAFT = "draft"
-    """Asked for by the subscriber; no channel is chosen yet."""
+    """Requested by the subscriber; no channel is chosen yet."""
     QUEUED = "queued"
     """A message to the broker is ready and waits for the broker's daily cap."""
     SENT = "sent"
-    """The broker has it; the legal clock runs."""
+    """The broker has received it; the legal term runs."""
     ACKNOWLEDGED = "acknowledged"
     """The broker confirmed receipt."""
     NEEDS_USER_ACTION = "needs_user_action"
     """The subscriber must act: fill in a form, answer a question, or read a reply that no rule understood."""
     NEEDS_IDENTITY = "needs_identity"
-    """The broker asked for more proof of identity. It is never sent by itself."""
+    """The broker asked for more proof of identity, which is never sent automatically."""
     IN_PROGRESS = "in_progress"
     EXTENDED = "extended"
     """The broker took the extension that the law allows."""
     COMPLETED = "completed"
-    """The broker says that it removed the data. Our own check has not confirmed it."""
+    """The broker says that it removed the data. Our own check has not confirmed that."""
     NO_MATCH = "no_match"
-    """The broker says that it holds nothing on this person."""
+    """The broker says that it has no data on this person."""
     DENIED = "denied"
     EXEMPT = "exempt"
     """The broker holds the data under a law that needs no removal (in the US the FCRA, for example)."""
     CONTACT_MOVED = "contact_moved"
-    """The broker's contact in our catalogue is wrong: a fault of the catalogue, not a refusal."""
+    """The broker's contact in our catalogue is wrong: the catalogue is at fault; it is not a refusal."""
     BOUNCED = "bounced"
     OVERDUE = "overdue"
-    """The legal deadline passed without an answer; a reminder goes out."""
+    """The legal deadline has passed without an answer; a reminder is sent."""
     ESCALATED = "escalated"
-    """A complaint to the regulator is drafted."""
+    """A complaint to the regulator has been drafted."""
     VERIFIED_REMOVED = "verified_removed"
-    """Our own check found no listing any more, after the broker had the request."""
+    """Our own check found no listing, after the broker had received the request."""
     RELISTED = "relisted"
-    """Our own check found the listing although the broker was done with it."""
+    """Our own check found the listing although the broker had finished."""
     CANCELLED = "cancelled"
     """Withdrawn by the subscriber."""
 
@@ -82,8 +82,8 @@ REMOVAL_MOVES: dict[RemovalState, frozenset[RemovalState]] = {
     S.RELISTED: frozenset({S.QUEUED, S.NEEDS_USER_ACTION, S.CONTACT_MOVED, S.ESCALATED, S.COMPLETED, S.CANCELLED}),
     S.CANCELLED: frozenset(),
 }
-"""A denied request may be completed or found to be no match after all: brokers answer twice. *Verified removed* comes
-only after the broker had the request, and only from our own check (see `rules`)."""
+"""The allowed moves. A denied request may still be completed or found to be no match: brokers answer twice. *Verified
+removed* follows only from our own check, after the broker had the request (see `rules`)."""
 
 WITH_THE_BROKER = frozenset(
     {S.SENT, S.ACKNOWLEDGED, S.IN_PROGRESS, S.EXTENDED, S.OVERDUE, S.ESCALATED, S.NEEDS_IDENTITY, S.NEEDS_USER_ACTION}
@@ -91,10 +91,10 @@ WITH_THE_BROKER = frozenset(
 """The broker may still answer, and its answer moves the request."""
 
 DONE = frozenset({S.VERIFIED_REMOVED, S.NO_MATCH, S.EXEMPT, S.DENIED, S.CANCELLED})
-"""No party has to act."""
+"""No party has to act any more."""
 
 BROKER_IS_DONE = frozenset({S.COMPLETED, S.NO_MATCH, S.VERIFIED_REMOVED})
-"""The broker said it was done. A listing that our check finds now reopens the request."""
+"""The broker said that it has finished. A listing that our check finds now reopens the request."""
 
 
 class Turn(StrEnum):
@@ -131,7 +131,7 @@ TURNS: dict[RemovalState, Turn] = {
 
 
 class Denial(StrEnum):
-    """Why a broker refused. The first seven are the Data Rights Protocol's."""
+    """The reason for a broker's refusal. The first seven are the Data Rights Protocol's."""
 
     SUSPECTED_FRAUD = "suspected_fraud"
     INSUFFICIENT_VERIFICATION = "insuf_verification"

@@ -1,1 +1,1 @@
-"""Terms for which reports are kept, and the links that open them. Figures and pages are the job's."""
+"""Retention terms of reports, and the links that open them. The job makes figures and pages."""

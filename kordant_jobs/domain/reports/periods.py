@@ -6,7 +6,7 @@ from datetime import date, timedelta
 
 
 def last_ended(*, weekly: bool, today: date) -> tuple[date, date]:
-    """The week (from Monday) or month that ended last: its first day, and the first day after it.
+    """The last complete week (from Monday) or month: its first day, and the first day after it.
 
     >>> [str(day) for day in last_ended(weekly=True, today=date(2026, 11, 30))]
     ['2026-11-23', '2026-11-30']

@@ -1,7 +1,7 @@
 """Receipts: signed statements of what was checked for a subscription in a period, each chained to the one before.
 
-A receipt is a JWS in its compact form (RFC 7515), signed with Ed25519 (RFC 8037), so that anybody who has the public
-key can verify it without us. It holds ids, days, counts and verdicts; no name and no identifier.
+A receipt is a JWS in its compact form (RFC 7515), signed with Ed25519 (RFC 8037), so that anyone with the public key
+can verify it without us. It has ids, days, counts and verdicts; no name and no identifier.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ TYPE = "kordant-receipt+jwt"
 ISSUER = "kordant-jobs"
 ALGORITHM = "EdDSA"
 TEXT_MAX = 100_000
-"""Longer texts are no receipt; ours are under 3,000 characters."""
+"""The most characters of a receipt; ours have fewer than 3,000."""
 
 PublicKeys = Mapping[str, Ed25519PublicKey]
-"""By key id."""
+"""Public keys by key id."""
 
 
 class ReceiptRefused(ValueError):
-    """A text is no receipt of ours, or is no longer what was signed; the message says which."""
+    """The text is no receipt of ours, or was changed after signing; the message tells which."""
 
 
 class _Strict(BaseModel):
@@ -38,7 +38,7 @@ class _Strict(BaseModel):
 
 
 class SourceChecked(_Strict):
-    """The last word of one source in the period, and on how many days it was asked."""
+    """The last verdict of one source in the period, and the number of days on which it was asked."""
 
     source: str
     verdict: str
@@ -49,7 +49,7 @@ class SourceChecked(_Strict):
 
 class Receipt(_Strict):
     """The record of what was checked. `number` counts a subscription's receipts from 1; `previous` is the fingerprint
-    of the one before, empty for the first. `until` is the first day that is no more covered."""
+    of the one before, empty for the first. `until` is the first day not covered."""
 
     iss: str = ISSUER
     iat: int
@@ -65,7 +65,7 @@ class Receipt(_Strict):
 
     @property
     def issued_at(self) -> datetime:
-        """The moment of signing, in UTC."""
+        """The time of signing, in UTC."""
         return datetime.fromtimestamp(self.iat, UTC)
 
 
@@ -75,7 +75,7 @@ def fingerprint(text: str) -> str:
 
 
 def in_groups(name: str) -> str:
-    """A fingerprint as it is printed, in groups of four.
+    """A fingerprint in printed form, in groups of four.
 
     >>> in_groups("0123456789abcdef")
     '0123 4567 89ab cdef'

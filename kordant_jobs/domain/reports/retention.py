@@ -1,4 +1,4 @@
-"""Terms for which reports are kept, and the signed links that open one for a while. Pure: the moment is an argument."""
+"""Retention terms of reports, and the signed links that open one for a limited time. Pure: the time is an argument."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from kordant_jobs.domain.people.tiers import Tier
 from kordant_jobs.errors import PermanentError
 
 KEEP_DAYS: Mapping[Tier, int] = MappingProxyType({Tier.BASIC: 92, Tier.PLUS: 400, Tier.PREMIUM: 1130})
-"""Days after its last day for which a report is kept: a quarter, or one or three years with a month to spare, so that
-last year's report of the same month is still there. Our own choice; no law asks for reports to be kept."""
+"""The days for which a report is kept after its last day: a quarter, or one or three years plus a month, so that last
+year's report of the same month is still available. Our own choice; no law requires reports to be kept."""
 
 LINK_LASTS = timedelta(days=14)
-"""Time for which a link in a message opens a report."""
+"""The time for which a link in a message opens a report."""
 
 
 def storage_key(content: bytes) -> str:
-    """Under which key a report of this content is kept: `<aa>/<sha256>.pdf`.
+    """The key under which a report with this content is stored: `<aa>/<sha256>.pdf`.
 
     >>> storage_key(b"")[:12]
     'e3/e3b0c4429'
@@ -32,11 +32,11 @@ def storage_key(content: bytes) -> str:
 
 
 class ExpiredLink(PermanentError):
-    """A link of ours whose time is over."""
+    """A link of ours that has expired."""
 
 
 def expires_before(tier: Tier, today: date) -> date:
-    """Reports of `tier` whose period ended before this day are deleted.
+    """The day before which the period of a report of `tier` must have ended for it to be deleted.
 
     >>> expires_before(Tier.BASIC, date(2026, 11, 22))
     datetime.date(2026, 8, 22)
@@ -49,7 +49,7 @@ def _signature(report_id: UUID, expires: int, key: bytes) -> str:
 
 
 def report_link(base_url: str, report_id: UUID, *, expires_at: datetime, key: bytes) -> str:
-    """A link that opens this report until `expires_at` (whole seconds), below `base_url`. It holds no personal data.
+    """A link below `base_url` that opens this report until `expires_at` (whole seconds). It has no personal data.
 
     >>> new_year = datetime(2026, 1, 1, tzinfo=UTC)
     >>> report_link("https://kordant.example/r", UUID(int=7), expires_at=new_year, key=b"k").split("&")[0]
@@ -61,7 +61,7 @@ def report_link(base_url: str, report_id: UUID, *, expires_at: datetime, key: by
 
 
 def check_link(link: str, *, now: datetime, key: bytes) -> UUID:
-    """The id of the report that the link opens. Compared in constant time.
+    """The id of the report that the link opens, after verifying it in constant time.
 
     Raises:
         PermanentError: the link is none of ours, or was changed.

@@ -1,4 +1,4 @@
-"""Legal holds: what must not be deleted, whatever its term says."""
+"""Legal holds: data that must not be deleted, whatever its term."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from uuid import UUID
 
 @dataclass(frozen=True, kw_only=True)
 class Hold:
-    """Keeps rows of one owner, of one kind, or of a range of time, or of what all given ones share.
-
-    `owner_id` is a subscriber's or an entity's. `since` and `before` bound the kind's clock, `before` excluded.
-    """
+    """A hold on the rows of one owner, of one kind, or of a range of time; with several of them given, on the rows that
+    match all. `owner_id` is a subscriber's or an entity's. `since` and `before` limit the kind's time, `before`
+    excluded."""
 
     id: UUID
     reason: str
@@ -22,4 +21,4 @@ class Hold:
     since: datetime | None = None
     before: datetime | None = None
     until: datetime | None = None
-    """The moment at which the hold ends by itself; None: when it is released."""
+    """The time at which the hold ends by itself; None: when it is released."""

@@ -1,7 +1,7 @@
-"""Retention policies: a row a kind, with its legal ground. `DEFAULTS` is what the table holds at first.
+"""Retention policies: one row for each kind, with its legal ground. `DEFAULTS` is the initial content of the table.
 
 Sources: LGPD art. 15 and 16, Marco Civil art. 15, GDPR art. 5(1)(e) and 17(3), CCPA regulations § 7101 (requests are
-recorded for 24 months). The terms are our judgement; a lawyer confirms them.
+recorded for 24 months). The terms are our judgement; a lawyer has to confirm them.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from enum import StrEnum
 from zoneinfo import ZoneInfo
 
 ZONE = ZoneInfo("America/Sao_Paulo")
-"""Retention is counted in days of this zone, whatever a server's clock shows."""
+"""Retention is counted in days of this time zone, whatever the server's."""
 
 
 class Action(StrEnum):
-    """The action on rows whose time is over."""
+    """The action on rows whose term is over."""
 
     DELETE = "delete"
     SHRED_KEY = "shred_key"
-    """The owner's key goes first, then every row of theirs."""
+    """Delete the owner's key first, then all of the owner's rows."""
     THIN = "thin"
-    """One row a day stays."""
+    """Keep one row for each day."""
     KEEP = "keep"
-    """Nothing: the kind is listed so that its ground is on record."""
+    """Delete nothing: the kind is listed so that its ground is documented."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Policy:
-    """The term of one kind. `keep_days` counts from the kind's clock; None with `Action.KEEP` only."""
+    """The term of one kind. `keep_days` counts from the kind's time; None only with `Action.KEEP`."""
 
     kind: str
     action: Action
@@ -43,7 +43,7 @@ class Policy:
 
     @property
     def term_days(self) -> int:
-        """The term.
+        """The term in days.
 
         Raises:
             ValueError: the kind is kept.
@@ -53,7 +53,7 @@ class Policy:
         return self.keep_days
 
     def cutoff(self, today: date) -> datetime:
-        """The moment before which rows of this kind have served their time; what is kept has none.
+        """The time before which rows of this kind are deleted.
 
         >>> Policy(kind="k", action=Action.DELETE, keep_days=1, legal_basis="b").cutoff(date(2018, 11, 5)).isoformat()
         '2018-11-04T01:00:00-02:00'
@@ -128,6 +128,6 @@ DEFAULTS = (
         note="append-only and chained; ids and closed words only",
     ),
 )
-"""The terms that hold until an operator sets another: `kordant-jobs cleanup policy`."""
+"""The terms that apply until an operator sets another: `kordant-jobs cleanup policy`."""
 
 BY_KIND = {policy.kind: policy for policy in DEFAULTS}

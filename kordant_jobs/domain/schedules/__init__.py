@@ -1,1 +1,1 @@
-"""Cron, cadence and the rows of the price list, as pure functions of a moment. Dagster's schedules are `triggers`."""
+"""Cron, cadence and the rows of the price list, as pure functions of a time. Dagster's schedules are in `triggers`."""

@@ -1,8 +1,9 @@
 """Decides which subscriptions a tick serves, which ticks were missed, and what a tick does about them. Pure.
 
-Each subscription has an anchor (its day of the week or month) and a slot, a stable number below SLOTS. On a day, those
-whose anchor is due are shared out over the day's ticks by slot. Progress is one position, (day, slot), that only moves
-forward: whatever lies between two positions is served once, be it after an outage, an edit or a change of the clocks.
+Each subscription has an anchor (its day of the week or month) and a slot, a stable number below SLOTS. On a day, the
+subscriptions with a due anchor are distributed over the day's ticks by slot. Progress is one position, (day, slot),
+that only moves forward: everything between two positions is served once, even after an outage, an edit or a change of
+the clocks.
 """
 
 from __future__ import annotations
@@ -18,19 +19,19 @@ from kordant_jobs.domain.schedules.rows import Anchor, Cadence, CatchUp, Overlap
 
 SLOTS = 1 << 30
 NO_ANCHOR = 0
-"""The anchor of subscriptions that are due with all others of their row."""
+"""The anchor of subscriptions that are due together with all others of their row."""
 
 ON_TIME_S = 300.0
-"""Seconds: a tick that is handled later than this was missed, and its row's catch-up policy decides."""
+"""Seconds after which a tick counts as missed, so that its row's catch-up policy decides."""
 
 _A_DAY = timedelta(days=1)
 _LOST_DAYS = 3
-"""More days in a row than any zone ever skipped."""
+"""More consecutive days than any time zone ever skipped."""
 
 
 @dataclass(frozen=True, order=True)
 class Position:
-    """Everything due before (day, slot) is done."""
+    """The position up to which everything due is done: (day, slot)."""
 
     on: date
     slot: int = 0
@@ -38,7 +39,7 @@ class Position:
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
-    """The subscriptions with this anchor and first ≤ slot < past, as those of the day `on`."""
+    """The subscriptions with this anchor and first ≤ slot < past, on the day `on`."""
 
     on: date
     anchor: int
@@ -48,7 +49,7 @@ class Span:
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """One thing to start: for a tick at `due_at`, for these subscriptions (no span: for the job as a whole)."""
+    """One thing to start for a tick at `due_at`, for these subscriptions (no span: for the job as a whole)."""
 
     due_at: datetime
     spans: tuple[Span, ...] = ()
@@ -56,10 +57,8 @@ class Start:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """The progress of a row: ticks up to `until` were handled, subscriptions before `position` served or given up.
-
-    `held`: something is due and waits for the row's own earlier run.
-    """
+    """The progress of a row: ticks up to `until` were handled, subscriptions before `position` were served or skipped.
+    `held`: something is due and waits for the row's own earlier run."""
 
     until: datetime
     position: Position
@@ -68,7 +67,7 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """The decision of a check of a row. `reason` says why nothing starts."""
+    """The result of checking a row. `reason` explains why nothing starts."""
 
     progress: Progress
     starts: tuple[Start, ...] = ()
@@ -90,7 +89,7 @@ def anchor_of(row: ScheduleRow, started_on: date) -> int:
 
 
 def due_anchors(row: ScheduleRow, on: date) -> tuple[int, ...]:
-    """The anchors due on that day. A day that the month lacks comes on its last.
+    """The anchors due on that day. An anchor that the month lacks is due on its last day.
 
     >>> monthly = ScheduleRow(job="x", cadence=Cadence.MONTHLY, cron="0 2 * * *")
     >>> due_anchors(monthly, date(2026, 2, 28)), due_anchors(monthly, date(2024, 2, 28))
@@ -108,7 +107,7 @@ def due_anchors(row: ScheduleRow, on: date) -> tuple[int, ...]:
 
 
 def period_of(row: ScheduleRow, anchor: int, on: date) -> tuple[date, date]:
-    """The days since the last time (included) up to `on` (not included): periods of one subscription touch.
+    """The days since the last service (included) up to `on` (excluded): a subscription's periods follow without gaps.
 
     >>> monthly = ScheduleRow(job="x", cadence=Cadence.MONTHLY, cron="0 2 * * *")
     >>> [str(day) for day in period_of(monthly, 31, date(2026, 2, 28))]
@@ -126,7 +125,7 @@ def _ticks(row: ScheduleRow, on: date) -> tuple[datetime, ...]:
 
 
 def position_at(row: ScheduleRow, moment: datetime) -> Position:
-    """The position of a row that missed nothing up to and including `moment`."""
+    """The position of a row that missed nothing up to `moment`, included."""
     today = moment.astimezone(zone_of(row.time_zone)).date()
     for back in range(-1, _LOST_DAYS + 1):
         on = today - back * _A_DAY
@@ -150,7 +149,7 @@ def spans_between(row: ScheduleRow, start: Position, end: Position) -> Iterator[
 
 
 def next_due(row: ScheduleRow, anchor: int, slot: int, after: datetime) -> datetime | None:
-    """The next service of a subscription with this anchor and slot; None when not within 13 months."""
+    """The next service of a subscription with this anchor and slot; None when there is none within 13 months."""
     on = after.astimezone(zone_of(row.time_zone)).date() - _A_DAY
     for _ in range(400):
         if anchor in due_anchors(row, on):
@@ -175,10 +174,8 @@ def fresh_progress(row: ScheduleRow, now: datetime) -> Progress:
 
 
 def decide(row: ScheduleRow, progress: Progress, now: datetime, *, busy: bool = False) -> Decision:
-    """Decide what an active row starts at `now`; `busy`: a run of this row is still under way.
-
-    Looking again at the same moment, or at an earlier one, leads to nothing.
-    """
+    """Decide what an active row starts at `now`; `busy`: a run of this row is still active. A repeated call for the
+    same time, or an earlier one, starts nothing."""
     if now <= progress.until and not progress.held:
         return Decision(progress=progress, reason="this tick is past: everything up to it was handled")
     now = max(now, progress.until)
@@ -202,7 +199,7 @@ def decide(row: ScheduleRow, progress: Progress, now: datetime, *, busy: bool = 
 
 
 def _waiting(row: ScheduleRow, progress: Progress, done: Progress, due: tuple[Start, ...]) -> Progress:
-    """The progress of a row whose `due` waits: short of the first of it."""
+    """The progress of a row whose `due` starts wait: just before the first of them."""
     if row.cadence is Cadence.EVERY_TICK:
         return replace(progress, held=True)
     first = min(Position(span.on, span.first) for start in due for span in start.spans)
@@ -210,7 +207,7 @@ def _waiting(row: ScheduleRow, progress: Progress, done: Progress, due: tuple[St
 
 
 def _due(row: ScheduleRow, progress: Progress, now: datetime) -> tuple[tuple[Start, ...], tuple[Start, ...]]:
-    """The starts, a day at once, and the ticks that are dropped; each oldest first."""
+    """The starts due, for each day together, and the dropped ticks; both oldest first."""
     found = _whole(row, progress, now) if row.cadence is Cadence.EVERY_TICK else _served(row, progress, now)
     on_time = now - timedelta(seconds=ON_TIME_S)
     window = min(on_time, now - timedelta(seconds=row.catch_up_window_s))
@@ -232,7 +229,7 @@ def _whole(row: ScheduleRow, progress: Progress, now: datetime) -> list[Start]:
 
 
 def _served(row: ScheduleRow, progress: Progress, now: datetime) -> list[Start]:
-    """A start a tick: what lies between the positions of one tick and the next."""
+    """One start for each tick: the positions between one tick and the next."""
     starts: list[Start] = []
     here = progress.position
     last_on = now.astimezone(zone_of(row.time_zone)).date() + _A_DAY
@@ -249,7 +246,7 @@ def _served(row: ScheduleRow, progress: Progress, now: datetime) -> list[Start]:
 
 
 def _newest(starts: Sequence[Start]) -> list[Start]:
-    """Each subscription once, at the newest tick that it is due at; a whole job once."""
+    """Each subscription once, at the newest tick at which it is due; a whole job once."""
     kept: list[Start] = []
     seen: dict[int, list[Span]] = {}
     for start in reversed(starts):
@@ -266,7 +263,7 @@ def _newest(starts: Sequence[Start]) -> list[Start]:
 
 
 def _less(span: Span, taken: Iterable[Span]) -> list[Span]:
-    """The parts of `span` that none of `taken` has."""
+    """The parts of `span` that are in none of `taken`."""
     pieces = [span]
     for other in taken:
         cut: list[Span] = []
@@ -283,7 +280,7 @@ def _less(span: Span, taken: Iterable[Span]) -> list[Span]:
 
 
 def _by_day(starts: Iterable[Start]) -> list[Start]:
-    """Ticks that serve the same day, as one start at the last of them."""
+    """Ticks that serve the same day, combined into one start at the last of them."""
     whole = [start for start in starts if not start.spans]
     days: dict[date, tuple[datetime, list[Span]]] = {}
     for start in starts:

@@ -1,6 +1,6 @@
-"""Moments of a cron expression in a time zone, under a stated policy for the days on which its clocks change.
+"""Times of a cron expression in a time zone, with a defined policy for days on which the clocks change.
 
-cronsim reads the expression and walks the wall clock; what a wall time means in UTC is decided here. Pure.
+cronsim parses the expression and gives wall times; their conversion to UTC is decided here. Pure.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from kordant_jobs.errors import PermanentError
 
 
 class Gap(StrEnum):
-    """A wall time that a clock going forward jumps over: run when the gap ends, or not that day."""
+    """The policy for a wall time that is skipped when clocks go forward: run when the gap ends, or not that day."""
 
     SHIFT = "shift"
     SKIP = "skip"
 
 
 class Fold(StrEnum):
-    """A wall time that a clock going back shows twice: run at the first, or at both."""
+    """The policy for a wall time that occurs twice when clocks go back: run at the first, or at both."""
 
     ONCE = "once"
     TWICE = "twice"
@@ -38,13 +38,13 @@ NAMES = ("minute", "hour", "day of month", "month", "day of week")
 _PLAIN = re.compile(r"[0-9A-Za-z*,/-]+")
 _A_DAY = timedelta(days=1)
 _LONGEST_JUMP = timedelta(days=2)
-"""Wall and UTC never differ by more: Apia skipped a whole day in 2011."""
+"""The largest difference between wall time and UTC: Apia skipped a whole day in 2011."""
 
 
 def checked_cron(text: str) -> str:
-    """The expression in a form that cronsim and Dagster's own reader read alike.
+    """The expression in a form that cronsim and Dagster's own parser interpret in the same way.
 
-    What they would read differently (`1/3`, `2-2`) is written out as the numbers that it stands for.
+    Parts that they would interpret differently (`1/3`, `2-2`) are written out as numbers.
 
     Raises:
         PermanentError: it is no such expression; says what to write instead.
@@ -83,11 +83,11 @@ def checked_cron(text: str) -> str:
 
 
 _ALIKE = re.compile(r"\*(/[1-9][0-9]*)?|[0-9]+(,[0-9]+)*")
-"""Forms of a field that every reader takes for the same numbers."""
+"""Forms of a field that every parser reads as the same numbers."""
 
 
 def _written_out(numbers: Iterable[int]) -> str:
-    """Numbers as a cron field: runs of three and more as ranges.
+    """Numbers as a cron field: runs of three or more as ranges.
 
     >>> _written_out([9, 1, 2, 3, 4, 7])
     '1-4,7,9'
@@ -104,12 +104,12 @@ def _written_out(numbers: Iterable[int]) -> str:
 
 @lru_cache(maxsize=1)
 def _zones() -> frozenset[str]:
-    """Every zone's name: Python walks the folders of the database for it, 10 ms each time."""
+    """The names of all time zones, cached: Python searches the folders of the database for them, 10 ms each time."""
     return frozenset(available_timezones())
 
 
 def checked_zone(name: str) -> str:
-    """The name of a time zone of the IANA database.
+    """The name, after checking that it is a time zone of the IANA database.
 
     Raises:
         PermanentError: there is none of this name; names one that looks like it.
@@ -126,7 +126,7 @@ def checked_zone(name: str) -> str:
 
 @lru_cache(maxsize=256)
 def zone_of(name: str) -> ZoneInfo:
-    """The zone; UTC for a name that is none, which `checked_zone` has refused before."""
+    """The time zone; UTC for an invalid name, which `checked_zone` refuses beforehand."""
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError):
@@ -135,7 +135,7 @@ def zone_of(name: str) -> ZoneInfo:
 
 @lru_cache(maxsize=256)
 def _times_of_day(cron: str) -> tuple[time, ...]:
-    """The wall times of any day, for a cron that strikes every day alike."""
+    """The wall times of a day, for a cron that has the same times every day."""
     one = date(2024, 1, 1)
     return tuple(wall.time() for wall in _walk(cron, one, one))
 
@@ -146,7 +146,7 @@ def _walk(cron: str, first_on: date, last_on: date) -> Iterator[datetime]:
 
 
 def wall_times(cron: str, first_on: date, last_on: date) -> Iterator[datetime]:
-    """The wall times (without a zone) at which `cron` strikes on these days, both included."""
+    """The wall times (without a zone) of `cron` on these days, both included."""
     if cron.endswith(" * * *"):
         days = (first_on + count * _A_DAY for count in range((last_on - first_on).days + 1))
         return (datetime.combine(day, one) for day in days for one in _times_of_day(cron))
@@ -154,8 +154,8 @@ def wall_times(cron: str, first_on: date, last_on: date) -> Iterator[datetime]:
 
 
 def _walls_between(cron: str, after: datetime, until: datetime) -> Iterator[datetime]:
-    """The wall times with `after` < time ≤ `until`. Of a day only those are made: a simulation asks again at each tick
-    of a week."""
+    """The wall times with `after` < time ≤ `until`. Only those of the needed days are computed, since a simulation asks
+    again at each tick of a week."""
     if not cron.endswith(" * * *"):
         yield from (wall for wall in _walk(cron, after.date(), until.date()) if after < wall <= until)
         return
@@ -168,7 +168,7 @@ def _walls_between(cron: str, after: datetime, until: datetime) -> Iterator[date
 
 
 def moments(wall: datetime, zone: ZoneInfo, gap: Gap, fold: Fold) -> list[datetime]:
-    """The moments in UTC of a wall time: one moment, but none for one that is skipped, and two for one that runs twice.
+    """The times in UTC of a wall time: one, or none for a skipped time, or two for one that runs twice.
 
     >>> two = datetime(2026, 3, 29, 2, 30)
     >>> [str(one) for one in moments(two, ZoneInfo("Europe/Paris"), Gap.SHIFT, Fold.ONCE)]
@@ -184,7 +184,7 @@ def moments(wall: datetime, zone: ZoneInfo, gap: Gap, fold: Fold) -> list[dateti
 
 
 def _end_of_gap(zone: ZoneInfo, before: datetime, after: datetime) -> datetime:
-    """The first moment with the offset that holds at `after`. At `before` another one holds."""
+    """The first time with the offset that applies at `after`; at `before` another one applies."""
     wanted = after.astimezone(zone).utcoffset()
     low, high = 0, int((after - before).total_seconds())
     while high - low > 1:
@@ -198,7 +198,7 @@ def _end_of_gap(zone: ZoneInfo, before: datetime, after: datetime) -> datetime:
 
 @lru_cache(maxsize=4096)
 def ticks_on(cron: str, zone: str, day: date, gap: Gap, fold: Fold) -> tuple[datetime, ...]:
-    """The moments, in order and without repetition, at which `cron` strikes on a calendar day of `zone`."""
+    """The times of `cron` on a calendar day of `zone`, in order and without repetition."""
     place = zone_of(zone)
     return tuple(sorted({one for wall in wall_times(cron, day, day) for one in moments(wall, place, gap, fold)}))
 
@@ -206,10 +206,8 @@ def ticks_on(cron: str, zone: str, day: date, gap: Gap, fold: Fold) -> tuple[dat
 def occurrences(
     cron: str, zone: str, *, after: datetime, until: datetime, gap: Gap = Gap.SHIFT, fold: Fold = Fold.ONCE
 ) -> list[datetime]:
-    """Every moment at which `cron` strikes with `after` < moment ≤ `until`, in order, each once.
-
-    Wall times of one gap all shift to its end, and are one moment there.
-    """
+    """Every time of `cron` with `after` < time ≤ `until`, in order, each once. All wall times within a gap move to its
+    end and become one time there."""
     if until <= after:
         return []
     place = zone_of(zone)
@@ -222,10 +220,8 @@ def occurrences(
 
 
 def _steady_offset(zone: ZoneInfo, after: datetime, until: datetime) -> timedelta | None:
-    """The zone's one offset around a span of at most two days; None where clocks change, or the span is longer.
-
-    No zone ever changed its clocks twice within six days.
-    """
+    """The zone's only offset around a span of at most two days; None where clocks change, or the span is longer. No
+    zone ever changed its clocks twice within six days."""
     if until - after > _LONGEST_JUMP:
         return None
     before, behind = (one.astimezone(zone).utcoffset() for one in (after - _LONGEST_JUMP, until + _LONGEST_JUMP))
@@ -235,7 +231,7 @@ def _steady_offset(zone: ZoneInfo, after: datetime, until: datetime) -> timedelt
 def next_after(
     cron: str, zone: str, after: datetime, *, gap: Gap = Gap.SHIFT, fold: Fold = Fold.ONCE, within_days: int = 12 * 366
 ) -> datetime | None:
-    """The first moment after `after`; None when none comes `within_days`."""
+    """The first time after `after`; None when there is none `within_days`."""
     start, days = after, 1
     while days < within_days:
         end = after + days * _A_DAY

@@ -1,7 +1,7 @@
-"""Rows of the price list for a job and a tier: when, how often, and what to do when that cannot be. Pure.
+"""Rows of the price list for a job and a tier: when, how often, and what to do when a tick is missed or overlaps. Pure.
 
-A row either strikes for everybody at once (cadence `every_tick`), or serves each subscription of its tier daily, weekly
-or monthly: then its cron names the ticks of a day, over which the day's subscriptions are shared out evenly.
+A row either runs for everybody at once (cadence `every_tick`), or serves each subscription of its tier daily, weekly or
+monthly: its cron then gives the ticks of a day, over which the day's subscriptions are distributed evenly.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from kordant_jobs.engine import Priority
 from kordant_jobs.errors import PermanentError
 
 NIGHT = "*/15 2-5 * * *"
-"""The ticks at which tiers are served: sixteen a night, over which a day's subscriptions are shared out."""
+"""The ticks that serve tiers: sixteen each night, over which a day's subscriptions are distributed."""
 
 CATCH_UP_MOST_S = 366 * 86_400
 EVERYBODY = "all"
-"""Stands for the tier in a row that is of none."""
+"""The tier's name in a row without a tier."""
 
 
 class Cadence(StrEnum):
-    """The period in which a subscription is served; EVERY_TICK: the job runs as a whole whenever the cron strikes."""
+    """The period in which a subscription is served. EVERY_TICK: the job runs as a whole at each tick of the cron."""
 
     EVERY_TICK = "every_tick"
     DAILY = "daily"
@@ -35,14 +35,15 @@ class Cadence(StrEnum):
 
 
 class Anchor(StrEnum):
-    """The day of a week or month: each subscription's own, or everybody's Monday and first."""
+    """The day of a week or month: each subscription's own, or Monday and the first for everybody."""
 
     ANNIVERSARY = "anniversary"
     CALENDAR = "calendar"
 
 
 class CatchUp(StrEnum):
-    """The treatment of ticks that passed while nothing ran: dropped, the newest, or all of a window."""
+    """The treatment of ticks that passed while nothing ran: dropped, only the newest is run, or all within a window
+    are."""
 
     NONE = "none"
     LATEST = "latest"
@@ -50,7 +51,7 @@ class CatchUp(StrEnum):
 
 
 class Overlap(StrEnum):
-    """The action of a tick while a run of the same row is still under way."""
+    """The action of a tick while a run of the same row is still active."""
 
     ALLOW = "allow"
     SKIP = "skip"
@@ -60,7 +61,7 @@ class Overlap(StrEnum):
 
 
 class StartKind(StrEnum):
-    """The result of a tick: something was started, or dropped as catch-up or overlap say."""
+    """The result of a tick: started, or dropped by catch-up or overlap."""
 
     STARTED = "started"
     DROPPED = "dropped"
@@ -68,7 +69,7 @@ class StartKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleRow:
-    """One line of the price list, as it is to be; `tier` None: it is of no tier."""
+    """One line of the price list; `tier` None: it has no tier."""
 
     job: str
     tier: Tier | None = None
@@ -77,7 +78,7 @@ class ScheduleRow:
     time_zone: str = "UTC"
     anchor: Anchor = Anchor.ANNIVERSARY
     spread: bool = True
-    """Share a day's subscriptions out over its ticks; else all come at the first."""
+    """Distribute a day's subscriptions over its ticks; otherwise all are served at the first."""
     gap: Gap = Gap.SHIFT
     fold: Fold = Fold.ONCE
     catch_up: CatchUp = CatchUp.LATEST
@@ -85,7 +86,8 @@ class ScheduleRow:
     overlap: Overlap = Overlap.QUEUE_ONE
     priority: Priority = Priority.NORMAL
     realtime: bool = False
-    """New data (a dump, a breach, a watched identifier) is scanned at once for this tier, beside the cadence."""
+    """New data (a dump, a breach, a watched identifier) is scanned at once for this tier, in addition to the
+    cadence."""
     enabled: bool = True
 
     @property
@@ -95,7 +97,7 @@ class ScheduleRow:
 
     @property
     def name(self) -> str:
-        """The name in Dagster: sorted by name, the schedules read tier by tier.
+        """The name in Dagster. Sorted by name, the schedules are grouped by tier.
 
         >>> ScheduleRow(job="darkwatch_scan", tier=Tier.PREMIUM, cron="0 2 * * *").name
         'premium_darkwatch_scan'
@@ -104,7 +106,7 @@ class ScheduleRow:
 
     @property
     def words(self) -> str:
-        """The line as a price list has it."""
+        """The row as a sentence for a price list."""
         more = "; new data at once" if self.realtime else ""
         if self.cadence is Cadence.EVERY_TICK:
             return f"{self.job} for everybody{more}"
@@ -117,7 +119,7 @@ class ScheduleRow:
         return f"{str(self.tier).capitalize()}: {self.job} {self.cadence}{days}{more}"
 
     def to_json(self) -> dict[str, Any]:
-        """As plain JSON; the priority by its word."""
+        """The row as plain JSON, with the priority as a word."""
         return {**asdict(self), "tier": self.tier or EVERYBODY, "priority": self.priority.word}
 
 
@@ -125,7 +127,7 @@ COLUMNS = tuple(one.name for one in fields(ScheduleRow))
 
 
 def row_from(values: Mapping[str, Any]) -> ScheduleRow:
-    """A checked row from plain values: from the database, a file or the command line. Other names are left alone.
+    """A checked row from plain values: from the database, a file or the command line. Unknown names are ignored.
 
     Raises:
         PermanentError: a value is none of its set, or they do not go together; says what to write instead.
@@ -173,7 +175,7 @@ def _priority(value: Any) -> Priority:
 
 
 def checked(row: ScheduleRow) -> ScheduleRow:
-    """The row with its cron tidied, if its values go together.
+    """The row with its cron in standard form, after checking that its values fit together.
 
     Raises:
         PermanentError: they do not; says why, and what to write instead.
@@ -218,13 +220,13 @@ class Pause:
     until: datetime | None = None
 
     def holds(self, now: datetime) -> bool:
-        """True while it holds at `now`."""
+        """True while the pause applies at `now`."""
         return self.until is None or now < self.until
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredRow:
-    """A row as it stands in the database."""
+    """A row as stored in the database."""
 
     row: ScheduleRow
     version: int
@@ -233,7 +235,7 @@ class StoredRow:
     pause: Pause | None = None
 
     def resting(self, now: datetime) -> str | None:
-        """Why it starts nothing at `now`; None when it does."""
+        """The reason why it starts nothing at `now`; None when it does."""
         if not self.row.enabled:
             return "disabled"
         if self.pause is not None and self.pause.holds(now):

@@ -1,4 +1,4 @@
-"""Simulates the starts of a row by the same rules that then decide. Pure."""
+"""Simulates the starts of a row with the same rules that decide on real ones. Pure."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Places = Mapping[int, Sequence[int]]
 """The slots of a row's subscriptions by anchor, sorted."""
 
 Outage = tuple[datetime, datetime]
-"""From when until when nothing runs."""
+"""The start and end of a time in which nothing runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """One start: for the tick `due_at`, handled `starts_at`. `subscriptions` None: the job as a whole."""
+    """One start for the tick `due_at`, handled at `starts_at`. `subscriptions` None: the job as a whole."""
 
     name: str
     job: str
@@ -41,7 +41,7 @@ def count(places: Places, spans: Iterable[Span]) -> int:
 
 
 def check_moments(row: ScheduleRow, start: datetime, until: datetime, outages: Sequence[Outage] = ()) -> list[datetime]:
-    """The moments at which a row is checked: its ticks, and the end of each outage that swallowed one."""
+    """The times at which a row is checked: its ticks, and the end of each outage with a missed tick."""
     ticks = occurrences(row.cron, row.time_zone, after=start, until=until, gap=row.gap, fold=row.fold)
     found = {tick for tick in ticks if not any(down <= tick < up for down, up in outages)}
     found |= {up for down, up in outages if up <= until and any(down <= tick < up for tick in ticks)}
@@ -57,7 +57,7 @@ def simulate(
     outages: Sequence[Outage] = (),
     progress: Progress | None = None,
 ) -> list[Planned]:
-    """The starts of the row with `start` < moment ≤ `until`, if no run of it takes longer than to its next tick."""
+    """The starts of the row with `start` < time ≤ `until`, assuming that no run takes longer than to its next tick."""
     row = stored.row
     here = progress or fresh_progress(row, start)
     planned: list[Planned] = []
@@ -77,7 +77,7 @@ def simulate(
 
 
 def load_per_hour(planned: Iterable[Planned], zone: str = "UTC") -> dict[int, tuple[int, int]]:
-    """By hour of the day in `zone`: runs, and subscriptions served."""
+    """The number of runs and of subscriptions served, by hour of the day in `zone`."""
     place = ZoneInfo(zone)
     runs: Counter[int] = Counter()
     served: Counter[int] = Counter()

@@ -1,4 +1,4 @@
-"""Runs the queue's loop as one more of Dagster's daemons, so that its health shows in Dagster's UI."""
+"""Runs the queue's loop as one of Dagster's daemons, so that its health shows in Dagster's UI."""
 
 from __future__ import annotations
 
@@ -24,9 +24,8 @@ _YIELD_S = 1.0
 
 
 class DispatchDaemon(DagsterDaemon):
-    """Runs the dispatcher in a thread of its own, in the place of Dagster's own queue daemon, whose name it has: the
-    UI asks for that one's heartbeat. An error in the loop is Dagster's to log; it starts the loop again.
-    """
+    """Runs the dispatcher in a thread of its own, in place of Dagster's queue daemon. It has that daemon's name, since
+    the UI checks its heartbeat. Dagster logs an error in the loop and restarts it."""
 
     def __init__(self, system: System) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Dagster's has no types

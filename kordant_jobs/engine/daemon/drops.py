@@ -1,4 +1,4 @@
-"""Notices that files were dropped, so that no sensor has to look for them all the time."""
+"""Notices dropped files, so that no sensor has to poll for them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 CHECK_EVERY_S = 1.0
 """Seconds between two checks of the folder; a check of an unchanged folder is one system call."""
 SETTLED_S = 2.5
-"""Longer than what the scan takes as the sign that a file is all there."""
+"""Seconds without a change after which a file counts as complete; longer than the scan's own limit."""
 
 
 class DropWatch:
-    """Says when files that came into a folder, or changed there lately, have stopped changing. Any file system will do:
-    the watch compares times and sizes only, and needs no notification of the kernel's."""
+    """Detects when new or changed files in a folder have stopped changing. It compares times and sizes only, so any
+    file system will do and no kernel notification is needed."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -25,7 +25,7 @@ class DropWatch:
         self._changed_at: float | None = None
 
     def have_settled(self, now: float) -> bool:
-        """True when files have just settled; `now` is in seconds of any clock."""
+        """True when files have just stopped changing; `now` is in seconds of any clock."""
         try:
             mtime = self._folder.stat().st_mtime_ns
         except OSError:
@@ -52,7 +52,7 @@ class DropWatch:
 
 
 def watch_drops(folder: Path, wake: Callable[[], None], stop: threading.Event) -> threading.Thread:
-    """Call `wake` whenever files have settled in `folder`, from a thread that ends with `stop`."""
+    """Start a thread that calls `wake` whenever files in `folder` have stopped changing, until `stop`."""
     watch = DropWatch(folder)
 
     def body() -> None:

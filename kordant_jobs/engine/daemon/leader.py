@@ -13,11 +13,11 @@ from kordant_jobs.engine.listen import connect
 from kordant_jobs.engine.system import DAEMON_LOCK
 
 POLL_S = 1.0
-"""Seconds between two attempts of a standby to lead, and between two checks of a leader that it still leads."""
+"""Seconds between two attempts of a standby to lead, and between two checks of the leader's lock."""
 
 
 class Leader:
-    """The lock of one process. It belongs to a connection: when that is lost, so is the lock."""
+    """The leader lock of one process. It belongs to a connection: when the connection is lost, so is the lock."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -25,9 +25,8 @@ class Leader:
         self._held = False
 
     def wait(self, stop: threading.Event) -> bool:
-        """Wait until this process leads; False when it receives a stop signal first. A database that is away is waited
-        for, and asked less often than a leader does: who led before goes on, since taking over takes seconds.
-        """
+        """Wait until this process leads; False when a stop signal comes first. An unavailable database is retried less
+        often than the leader retries, so that the former leader keeps the lock: a change of leader takes seconds."""
         while not stop.is_set():
             if self._take():
                 return True
@@ -35,7 +34,8 @@ class Leader:
         return False
 
     def still(self) -> bool:
-        """True while this process still leads. After a restart of the database it does, if it is the first to ask."""
+        """True while this process still leads. After a restart of the database it leads again if it is the first to
+        ask."""
         try:
             if self._connection is None or not self._held:
                 return self._take()
@@ -47,7 +47,8 @@ class Leader:
         return True
 
     def watch(self, lost: Callable[[], None], stop: threading.Event, patience_s: float = 5.0) -> None:
-        """Look after the lock until `stop`; call `lost` once another leads, or the database is away for too long."""
+        """Check the lock until `stop`; call `lost` once another process leads, or the database is unavailable for too
+        long."""
         good = time.monotonic()
         while not stop.wait(POLL_S):
             if self.still():
@@ -57,7 +58,7 @@ class Leader:
                 return
 
     def release(self) -> None:
-        """Let another one lead."""
+        """Give up the lock, so that another process can lead."""
         self._hang_up()
 
     def _take(self) -> bool:

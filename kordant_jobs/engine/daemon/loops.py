@@ -1,4 +1,4 @@
-"""Dagster's daemons, with waits that end early. What they do in a round is Dagster's own."""
+"""Dagster's daemons, with waits that end early. Their work in each round is Dagster's own."""
 
 from __future__ import annotations
 
@@ -22,17 +22,19 @@ from kordant_jobs.engine.dagster_private.daemons import (
 from kordant_jobs.engine.wakes import WAKES
 
 FALLBACK_S = 20.0
-"""The longest wait of sensors and backfills. Only a net for a lost notification: a round without
-work costs some milliseconds of CPU. (Dagster waits 5 s and 30 s.)"""
+"""The longest wait of sensors and backfills, a fallback for a lost notification. A round without work costs some
+milliseconds of CPU. (Dagster waits 5 s and 30 s.)"""
 AT_MOST_EVERY_S = 1.0
-"""A burst of notifications leads to one evaluation a second: one costs 40 ms of CPU, all processes together."""
+"""The shortest time between two evaluations in a burst of notifications: one costs 40 ms of CPU, all processes
+together."""
 MONITORING_S = 10.0
 HOT_S, HOT_WAIT_S = 1.3, 0.2
-"""For so long after a wake-up the loop comes back soon, since the look may have to wait for its second."""
+"""For HOT_S after a wake-up the loop waits only HOT_WAIT_S, since an evaluation may have to wait until AT_MOST_EVERY_S
+is over."""
 
 
 class WakeEvent(threading.Event):
-    """Dagster's shutdown event as a loop sees it: waits last `longest_s`, whatever was asked for, or until `wake`."""
+    """Dagster's shutdown event as a loop sees it: a wait lasts `longest_s`, whatever was requested, or until `wake`."""
 
     def __init__(self, longest_s: float, hot_s: float = 0.0) -> None:
         super().__init__()
@@ -43,16 +45,16 @@ class WakeEvent(threading.Event):
         self._shutdown = threading.Event()
 
     def follow(self, shutdown: threading.Event) -> WakeEvent:
-        """Stand for this shutdown event."""
+        """Use this shutdown event as the real one."""
         self._shutdown = shutdown
         return self
 
     def is_set(self) -> bool:
-        """True when the daemon shall end."""
+        """True when the daemon should end."""
         return self._shutdown.is_set()
 
     def wake(self) -> None:
-        """End the wait that is on, or the next one."""
+        """End the current wait, or the next one."""
         self._woken_at = time.monotonic()
         self._woken.set()
 
@@ -61,14 +63,14 @@ class WakeEvent(threading.Event):
         return time.monotonic() - self._woken_at
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for a length of our own; True when the daemon shall end."""
+        """Wait for a time of our own choice; True when the daemon should end."""
         self._woken.wait(HOT_WAIT_S if self.since_woken_s() < self._hot_s else self._longest_s)
         self._woken.clear()
         return self._shutdown.is_set()
 
 
 class FastSensorDaemon(SensorDaemon):
-    """Dagster's sensor daemon on our event: a wake-up has the sensors that wait for one evaluated at once."""
+    """Dagster's sensor daemon with our event: a wake-up has the sensors with the WAKES tag evaluated at once."""
 
     event = WakeEvent(FALLBACK_S, HOT_S)
 
@@ -78,12 +80,12 @@ class FastSensorDaemon(SensorDaemon):
         yield from super().core_loop(workspace_process_context, self.event.follow(shutdown_event))
 
     def _early(self, tags: Mapping[str, str], since_check_s: float) -> bool:
-        """True when the last evaluation was before the last wake-up, and not within the same second as now."""
+        """True when the last evaluation was before the last wake-up, and longer ago than AT_MOST_EVERY_S."""
         return tags.get(WAKES) == "events" and since_check_s >= max(AT_MOST_EVERY_S, self.event.since_woken_s())
 
 
 class FastBackfillDaemon(BackfillDaemon):
-    """Dagster's backfill daemon on our event: a trigger on its table wakes it, also for its own next step."""
+    """Dagster's backfill daemon with our event: a trigger on its table wakes it, also for its own next step."""
 
     event = WakeEvent(FALLBACK_S)
 
@@ -93,7 +95,7 @@ class FastBackfillDaemon(BackfillDaemon):
 
 
 class CalmMonitoringDaemon(MonitoringDaemon):
-    """Dagster's look for runs that hang, less often."""
+    """Dagster's check for runs that hang, less often."""
 
     event = WakeEvent(MONITORING_S)
 
@@ -103,13 +105,13 @@ class CalmMonitoringDaemon(MonitoringDaemon):
 
 
 def wake_all() -> None:
-    """End the waits of all of them."""
+    """End the waits of all these daemons."""
     for daemon in (FastSensorDaemon, FastBackfillDaemon, CalmMonitoringDaemon):
         daemon.event.wake()
 
 
 def daemons(instance: DagsterInstance, own: Iterable[DagsterDaemon]) -> Iterable[DagsterDaemon]:
-    """The daemons that this instance needs, on our events where Dagster polls, and our own ones."""
+    """The daemons that this instance needs: with our events where Dagster polls, and our own ones."""
     for daemon in create_daemons_from_instance(instance):
         if type(daemon) is SensorDaemon:
             yield FastSensorDaemon(instance.get_sensor_settings())

@@ -1,4 +1,5 @@
-"""The daemon process. Leads or stands by; ends on SIGTERM once its rounds are done; ends when another leads."""
+"""The daemon process. It leads or stands by. It ends on SIGTERM once its rounds are done, or when another process
+leads."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ from kordant_jobs.engine.store.requests import EVENTS
 from kordant_jobs.engine.system import System
 
 LOST = 75
-"""Exit code (EX_TEMPFAIL): another process leads now; the supervisor restarts this one as a standby."""
+"""The exit code (EX_TEMPFAIL) when another process leads now; the supervisor restarts this one as a standby."""
 
 
 def run(system: System, workspace: str) -> int:

@@ -1,4 +1,5 @@
-"""The queue's loop as the daemon runs it: our database, the warm process's starter and watcher, the real clock."""
+"""The queue's loop as the daemon runs it: with our database, the warm process's starter and watcher, and the real
+clock."""
 
 from __future__ import annotations
 
@@ -31,7 +32,7 @@ def dispatch_queue(
     woken: threading.Event,
     stop: threading.Event,
 ) -> None:
-    """Dispatch requests until `stop` is set, looking at once whenever `woken` is. `slots`: see `Dispatcher`.
+    """Dispatch requests until `stop` is set, and at once whenever `woken` is set. `slots`: see `Dispatcher`.
 
     Raises:
         SettingsError: KORDANT_DATABASE_URL is unset in this process.

@@ -1,4 +1,4 @@
-"""Prunes history as one more of Dagster's daemons, so in the one process that leads, every ten minutes."""
+"""Prunes history as one of Dagster's daemons, so only in the process that leads, every ten minutes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _YIELD_S = 5.0
 
 
 class RetentionDaemon(DagsterDaemon):
-    """Prunes when it starts, and every `prune_every_s` from then on."""
+    """Prunes at the start, and then every `prune_every_s`."""
 
     def __init__(self, system: System) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Dagster's has no types

@@ -1,8 +1,7 @@
 """Maps each notification of Postgres to the daemon that it wakes.
 
-`NOTIFY kordant_events` (sent by every writer of what a sensor reads) wakes the sensors, and so does the end of a run
-that a sensor asked for: data that came meanwhile waits for that. Backfills are woken by a trigger on Dagster's own
-table.
+`NOTIFY kordant_events` (sent by every writer of data that a sensor reads) wakes the sensors. So does the end of a run
+that a sensor requested, since new data may wait for it. Backfills are woken by a trigger on Dagster's own table.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ CREATE OR REPLACE TRIGGER kordant_backfill AFTER INSERT OR UPDATE ON bulk_action
 
 
 class Wake:
-    """A thread that listens, and calls what belongs to a channel when something comes."""
+    """A thread that listens, and calls a channel's function when a notification comes."""
 
     def __init__(self, url: str, on: Mapping[str, Callable[[], None]]) -> None:
         self._listener = Listener(url, list(on))

@@ -27,24 +27,24 @@ from kordant_jobs.engine.system import System
 from kordant_jobs.errors import SetupError
 
 CODE_SERVER = "code-server"
-"""The word by which an application starts it."""
+"""The word that starts it on an application's command line."""
 HEARTBEAT_S = 8
-"""Three of them fit into the 30 s after which the second process takes the first for dead."""
+"""Three heartbeats fit into the 30 s after which the second process considers the first one dead."""
 WAIT_S = 5.0
 AHEAD = "wait-for-arguments"
 AHEAD_AFTER_S = 10.0
-"""The process for the next reload starts so long after the last one, when that no longer needs the cores."""
+"""Seconds between a reload and the start of the process for the next one, when the reload no longer needs the cores."""
 
 
 class Ahead:
-    """The second process of the next reload, started ahead of the request for it."""
+    """The second process for the next reload, started before the reload is requested."""
 
     def __init__(self, app: str) -> None:
         self._app = app
         self._waiting: subprocess.Popen[bytes] | None = None
 
     def open(self, parts: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
-        """Start this command: in the process that waits, if one does and it is the command that it waits for."""
+        """Start this command: in the waiting process, if there is one and it waits for this command."""
         timer = threading.Timer(AHEAD_AFTER_S, self._start)
         timer.daemon = True
         timer.start()
@@ -67,8 +67,8 @@ class Ahead:
 
 
 def _wait_for_arguments(definitions: str) -> None:
-    """Import all that the definitions import, forget what of it is our own code, and become the command that comes.
-    Ends when the first process does: the pipe closes."""
+    """Import all that the definitions import, forget our own modules, and run the command that arrives. Ends with the
+    first process, when the pipe closes."""
     with suppress(Exception):  # the final load of the code reports what is wrong with it
         importlib.import_module(definitions)
     line = sys.stdin.readline()
@@ -81,7 +81,7 @@ def _wait_for_arguments(definitions: str) -> None:
 
 
 def serve(system: System, arguments: Sequence[str]) -> None:
-    """Run `dagster` with these waits and arguments; does not return.
+    """Run `dagster` with these arguments and our heartbeat and reload; does not return.
 
     Raises:
         SetupError: Dagster or grpcio is another one than this was written for.

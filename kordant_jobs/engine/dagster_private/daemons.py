@@ -1,4 +1,5 @@
-"""Dagster's daemons in a process of ours: how they are run, and how often they ask sensors and the code server."""
+"""Dagster's daemons in a process of ours: how they run, and how often they evaluate sensors and check the code
+server."""
 
 from __future__ import annotations
 
@@ -36,14 +37,14 @@ __all__ = [
 DagsterDaemon: TypeAlias = _DagsterDaemon[WorkspaceProcessContext]
 
 WATCH_S = 2.0
-"""Seconds between two checks whether the code server was replaced. Dagster: 1 s, at 4 ms of CPU each time."""
+"""Seconds between two checks whether the code server was replaced. Dagster: 1 s, at 4 ms of CPU each."""
 RECOVERY_S = 1.0
-"""Seconds until a code server that could not be reached when the process began is tried again. Dagster: 10 s."""
+"""Seconds between attempts to reach a code server that was unreachable when the process began. Dagster: 10 s."""
 
 
 def check_early(early: Callable[[Mapping[str, str], float], bool]) -> None:
-    """Evaluate sensors before their minimum interval is over, when `early` (a sensor's tags, seconds since the last
-    evaluation) returns True. For this process, from now on."""
+    """Have this process evaluate sensors before their minimum interval is over, when `early` (a sensor's tags, seconds
+    since the last evaluation) returns True."""
     usual = sensor_daemon.is_under_min_interval
 
     def is_under_min_interval(
@@ -66,10 +67,10 @@ def run_daemons(
     stop: threading.Event,
     wake_all: Callable[[], None],
 ) -> None:
-    """Run daemons, a thread each, until `stop`; their rounds end first. `wake_all` ends their waits.
+    """Run daemons, each in a thread, until `stop`; their current rounds end first. `wake_all` ends their waits.
 
-    Dagster's own loop also reads all definitions again every minute, half a second of CPU in which nothing else runs
-    in the process. They change only when the code server says so, and a thread of the workspace asks it.
+    Dagster's own loop also reads all definitions again every minute, half a second of CPU in which nothing else runs in
+    the process. They change only when the code server reports it, and a thread of the workspace checks that.
 
     Raises:
         TransientError: a daemon's thread has ended.

@@ -1,4 +1,4 @@
-"""Dagster's event log: fewer and larger writes, none of them lost."""
+"""Dagster's event log with fewer and larger writes; no event is lost."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ _INSERT_EVENT = SqlEventLogStorageTable.insert()
 
 
 class PooledEventLogStorage(PostgresEventLogStorage):
-    """Dagster's event log, without the NOTIFY behind every event that no Dagster of this version listens to.
+    """Dagster's event log, without the NOTIFY after every event, which no process of this Dagster version listens to.
 
-    While `held_back` is entered, events that others follow within milliseconds wait for them, and are written in
-    one statement: before a step's own code begins, when a step or the run ends badly, when the run ends, before
-    anything is read, and at the latest with the next event a tenth of a second later.
+    While `held_back` is entered, events that others follow within milliseconds are collected and written in one
+    statement: before a step's own code begins, when a step or run fails, when the run ends, before any read, and at the
+    latest with the next event a tenth of a second later.
     """
 
     _waiting: list[dict[str, Any]] | None = None
     _waiting_since = 0.0
     _lock = threading.RLock()
-    """An op may write to its log from several threads."""
+    """Guards the waiting events, since an op may log from several threads."""
 
     @contextmanager
     def held_back(self) -> Iterator[None]:
-        """Hold back what may wait."""
+        """Collect events that may wait."""
         self._waiting = []
         try:
             yield
@@ -49,11 +49,11 @@ class PooledEventLogStorage(PostgresEventLogStorage):
 
     @property
     def handles_run_events_in_store_event(self) -> bool:
-        """Yes: left to it, Dagster reads the run again after each event that moves it on."""
+        """True. Otherwise Dagster reads the run again after each event that changes its status."""
         return True
 
     def store_event(self, event: EventLogEntry) -> None:
-        """Store one event, or hold it back, and move its run on; those about assets go the long way."""
+        """Store one event, or hold it back, and update its run. Events about assets use Dagster's own code."""
         kind = event.dagster_event.event_type if event.dagster_event else None
         if kind in ASSET_EVENTS or kind in ASSET_CHECK_EVENTS:
             super().store_event(event)
@@ -64,7 +64,7 @@ class PooledEventLogStorage(PostgresEventLogStorage):
             self._instance.run_storage.handle_run_event(event.run_id, event.dagster_event, moment)
 
     def note(self, event: EventLogEntry) -> None:
-        """Store one event, or hold it back; its run stays as it is."""
+        """Store one event, or hold it back, without updating its run."""
         kind = event.dagster_event.event_type if event.dagster_event else None
         row = self._event_to_row(event)
         with self._lock:

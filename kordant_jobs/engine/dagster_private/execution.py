@@ -1,4 +1,4 @@
-"""One run in this process, on definitions that were loaded once; and how a run without its worker ends."""
+"""Executes one run in this process, on definitions that were loaded once, and ends runs without a worker."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from kordant_jobs.errors import SetupError
 
 
 class WarmJob(ReconstructableJob):
-    """A job whose definition this process already has; in another process it is loaded as ever."""
+    """A job whose definition this process has loaded; another process loads it as usual."""
 
     _loaded: dict[str, Any] = {}  # noqa: RUF012 - one table a process, on purpose
 
@@ -39,7 +39,7 @@ class WarmJob(ReconstructableJob):
         return self._loaded.get("") or super().get_repository_definition()
 
     def get_definition(self) -> Any:  # type: ignore[override]  # Dagster's own is typed more widely
-        """The job. A selection of its ops is made again."""
+        """The job. With a selection of ops it is built again."""
         if not (self.op_selection or self.asset_selection or self.asset_check_selection):
             found = self._loaded.get(self.job_name)
             if found is not None:
@@ -48,7 +48,7 @@ class WarmJob(ReconstructableJob):
 
 
 def load_definitions(module: str) -> list[str]:
-    """Import the definitions and build every job, once for all children; the names of the jobs."""
+    """Import the definitions and build every job, once for all children. Returns the names of the jobs."""
     repository = ReconstructableRepository.for_module(module, "defs").get_definition()
     repository.load_all_definitions()
     jobs = {job.name: job for job in repository.get_all_jobs()}
@@ -73,7 +73,7 @@ def _deleted_afterwards(instance: DagsterInstance) -> Iterator[None]:
 
 
 def warm_up_run(instance: DagsterInstance) -> None:
-    """Run a job that does nothing through everything that a run goes through, and delete it from the history."""
+    """Run a job that does nothing through every step of a run, and delete it from the history."""
     repository = ReconstructableRepository.for_module(warm_up.__module__, "defs")
     with _deleted_afterwards(instance):
         run = instance.create_run_for_job(warm_up, tags={WARM_UP_TAG: "yes"}, status=DagsterRunStatus.NOT_STARTED)
@@ -99,8 +99,8 @@ def execute(instance: DagsterInstance, run_id: str) -> Iterator[DagsterEvent]:
 
 
 def _execute_first(job: ReconstructableJob, run: DagsterRun, instance: DagsterInstance) -> Iterator[DagsterEvent]:
-    """As Dagster's `core_execute_run`, without reading again a run that was read a millisecond ago, and without the
-    plan that a re-execution continues from: this run follows no other."""
+    """Like Dagster's `core_execute_run`, without reading the run again, and without the plan that a re-execution
+    continues from: this run continues no other."""
     set_snowflake_partner_env_var()
     instance.inject_env_vars(run.remote_job_origin.location_name if run.remote_job_origin else None)
     try:
@@ -117,7 +117,7 @@ def _execute_first(job: ReconstructableJob, run: DagsterRun, instance: DagsterIn
 
 
 def _held_back(instance: DagsterInstance, job: ReconstructableJob) -> AbstractContextManager[None]:
-    """Fewer, larger writes of events, for a run that no other process writes events of."""
+    """Collect event writes of a run whose events only this process writes."""
     if job.job_name in WarmJob._loaded and job.get_definition().executor_def.name == in_process_executor.name:
         return _holding_back(instance)
     return nullcontext()
@@ -129,15 +129,13 @@ def _holding_back(instance: DagsterInstance) -> AbstractContextManager[None]:
 
 
 def end_if_unfinished(instance: DagsterInstance, run_id: str, message: str) -> None:
-    """Fail (or cancel) a run that its own worker leaves without an end, because Dagster itself raised."""
+    """Fail (or cancel) a run that its own worker left unfinished because Dagster itself raised."""
     fail(instance, run_id, message, {})
 
 
 def fail(instance: DagsterInstance, run_id: str, message: str, tags: Mapping[str, str]) -> str:
-    """End a run whose worker is gone: canceled when that was asked for, else failed. One that has ended stays so.
-
-    The status that the run has then; 'UNKNOWN' when there is no such run.
-    """
+    """End a run whose worker is gone: canceled when that was requested, else failed. A run that has ended stays
+    unchanged. Returns the run's status then, 'UNKNOWN' when there is no such run."""
     run = instance.get_run_by_id(run_id)
     if run is None:
         return "UNKNOWN"
@@ -153,7 +151,7 @@ def fail(instance: DagsterInstance, run_id: str, message: str, tags: Mapping[str
 
 
 def cancel(instance: DagsterInstance, run_id: str) -> None:
-    """Note that a run is to be canceled, so that its interruption is no failure."""
+    """Mark a run as being canceled, so that its interruption is no failure."""
     run = instance.get_run_by_id(run_id)
     if run is not None and not run.is_finished and run.status != DagsterRunStatus.CANCELING:
         instance.report_run_canceling(run)
@@ -163,9 +161,8 @@ _WAITS = frozenset({DagsterRunStatus.NOT_STARTED, DagsterRunStatus.QUEUED, Dagst
 
 
 def start_given(instance: DagsterInstance, run_id: str, tags: Mapping[str, str]) -> DagsterRun | None:
-    """A run that Dagster made, as started from now on, with these tags added. None when it no longer waits: it has
-    ended, was deleted, or was to be cancelled, which it is then. Safe to repeat.
-    """
+    """Mark a run that Dagster made as started, with these tags added. Safe to repeat. None when it no longer waits: it
+    has ended, was deleted, or was to be cancelled, in which case it is cancelled now."""
     run = instance.get_run_by_id(run_id)
     if run is None:
         return None
@@ -180,7 +177,7 @@ def start_given(instance: DagsterInstance, run_id: str, tags: Mapping[str, str])
 
 
 def queued_again(instance: DagsterInstance, run: DagsterRun) -> None:
-    """Show a run as queued whose start came to nothing."""
+    """Show a run whose start failed as queued again."""
     _report(instance, run, DagsterEventType.RUN_ENQUEUED)
 
 

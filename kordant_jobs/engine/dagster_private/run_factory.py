@@ -1,4 +1,4 @@
-"""Runs made as Dagster's own daemons make them, from snapshots that were asked for once."""
+"""Creates runs as Dagster's own daemons do, from snapshots that are fetched once."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ from kordant_jobs.engine.runs import RunOrder
 from kordant_jobs.errors import PermanentError, TransientError
 
 TRY_AGAIN_S, LATER_S = 0.5, 5.0
-"""Seconds until a code server that was unreachable is asked again, and seconds once it has been away for a while."""
+"""Seconds between attempts to reach the code server: at first, and after it has been away for a while."""
 A_WHILE_S = 30.0
 
 
 class RunFactory:
-    """Makes runs as Dagster's own daemons do, with the snapshots, origins and tags that its UI shows them by.
+    """Creates runs as Dagster's own daemons do, with the snapshots, origins and tags that its UI needs.
 
-    The first run of a job asks the code server for its snapshots, which checks the config as well; later ones of the
-    same shape (the same keys, whatever the values) are a row and its tags. While the code server is away, those that
-    ran before with the same code go on. Safe in one thread at a time.
+    The first run of a job fetches its snapshots from the code server, which also checks the config. Later runs of the
+    same shape (the same keys, with any values) need only a row and its tags. While the code server is away, jobs that
+    ran before with the same code still start. Not thread-safe: use one thread at a time.
     """
 
     def __init__(self, instance: DagsterInstance, workspace: WorkspaceProcessContext, templates: RunTemplates) -> None:
@@ -52,7 +52,7 @@ class RunFactory:
         self._templates = templates
 
     def create(self, order: RunOrder) -> DagsterRun:
-        """A new run in the state STARTING, not handed to anybody yet.
+        """A new run in the state STARTING, not yet handed to a process.
 
         Raises:
             PermanentError: no such job, or a config that it does not take.
@@ -85,8 +85,8 @@ class RunFactory:
         return self._instance.run_storage.add_run(run)
 
     def ready(self) -> bool:
-        """True when runs can be made: the code is loaded, or was when jobs ran before. Where it is not, the code server
-        is asked again: a process that began while it was away would wait for Dagster to do so, up to ten seconds."""
+        """True when runs can be created: the code is loaded, or was when jobs ran before. Otherwise the code server is
+        tried again here, since Dagster itself would wait up to ten seconds."""
         broken, now = self._not_loaded(), time.monotonic()
         if not broken:
             self._away_since = None
@@ -106,7 +106,7 @@ class RunFactory:
         return [name for name, entry in entries.items() if entry.load_error is not None]
 
     def _announce(self, run: DagsterRun) -> None:
-        """Write the event that says when it was launched; its row says so already."""
+        """Write the event for the time of its launch; its row has the status already."""
         event = DagsterEvent(event_type_value=DagsterEventType.PIPELINE_STARTING.value, job_name=run.job_name)
         entry = EventLogEntry(  # type: ignore[no-untyped-call]  # Dagster's has no types
             user_message="",
@@ -177,7 +177,7 @@ class RunFactory:
 
 
 def _shape(config: object) -> str:
-    """The keys of a config without its values: what decides which plan a job gets from it."""
+    """The keys of a config without its values; they decide the plan of the job."""
     if isinstance(config, Mapping):
         return "{" + ",".join(f"{key}:{_shape(config[key])}" for key in sorted(config)) + "}"
     return "*"

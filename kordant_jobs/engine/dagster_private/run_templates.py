@@ -1,5 +1,5 @@
-"""Runs as Dagster made them once, to make others after. Kept in a file, so that a daemon that starts while the code
-server is away goes on with the jobs that ran before."""
+"""Runs that Dagster created once, as templates for later runs. Stored in a file, so that a daemon that starts while the
+code server is away can start the jobs that ran before."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ from dagster._serdes import deserialize_value, serialize_value
 from kordant_jobs.engine.dagster_private.version import DAGSTER_VERSION
 
 MOST = 500
-"""Kept in the file; a job has few shapes of config, so there are about as many as jobs."""
+"""The most templates in the file. A job has few shapes of config, so there are about as many as jobs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Template:
-    """A run without its config. Others of the same job and shape of config differ in id, config and tags."""
+    """A run without its config. Other runs of the same job and shape of config differ in id, config and tags."""
 
     run: DagsterRun
     location: object | None
-    """The code location that it was made from, another object once the code was reloaded; None: by a process before."""
+    """The code location that it was made from; a reload replaces that object. None: it was made by an earlier
+    process."""
 
 
 @dataclass
 class RunTemplates:
-    """Templates by job and shape of config; those in the file count for the same code and the same storage only."""
+    """Templates by job and shape of config. Those in the file are valid for the same code and storage only."""
 
     path: Path
     code: Callable[[], str]
@@ -46,7 +47,7 @@ class RunTemplates:
         return self._known.get(key)
 
     def put(self, key: str, template: Template) -> None:
-        """Know it from now on, and keep it for a process to come."""
+        """Store a template, in memory and in the file for later processes."""
         self._known[key] = template
         self._load_kept()
         written = serialize_value(template.run)
@@ -60,18 +61,18 @@ class RunTemplates:
             fresh.replace(self.path)
 
     def kept(self, key: str) -> Template | None:
-        """The template that any process made with the code as it is now."""
+        """The template that any process made with the current code."""
         self._load_kept()
         written = self._kept.get(key)
         return None if written is None else Template(run=deserialize_value(written, DagsterRun), location=None)
 
     def any_kept(self) -> bool:
-        """True when at least one template is kept."""
+        """True when the file has at least one valid template."""
         self._load_kept()
         return bool(self._kept)
 
     def _load_kept(self) -> None:
-        """Load the templates from the file when they are of this code; load nothing when the code has changed since."""
+        """Load the templates from the file if they were made with the current code."""
         now = hashlib.sha256(f"{DAGSTER_VERSION} {self.storage_url} {self.code()}".encode()).hexdigest()
         if now == self._kept_for:
             return

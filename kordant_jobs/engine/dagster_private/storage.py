@@ -1,4 +1,4 @@
-"""Dagster's Postgres storage on one pool, and instances on it that open no connection by being made."""
+"""Dagster's Postgres storage on one pool. Creating an instance on it opens no connection."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from kordant_jobs.errors import SetupError
 from kordant_jobs.postgres.database import ALIVE, CONNECT_TIMEOUT_S
 
 URL_VARIABLE = "KORDANT_DAGSTER_URL"
-"""Environment variable with the URL of the schema that holds Dagster's tables; the URL may hold a password."""
+"""The environment variable with the URL of the schema of Dagster's tables; the URL may hold a password."""
 
 
 def open_instance(home: Path) -> DagsterInstance:
-    """The instance of a DAGSTER_HOME, without opening a connection: its tables must be there.
+    """The instance of a DAGSTER_HOME, without opening a connection. Its tables must exist.
 
     Raises:
         SetupError: its storage is not Postgres.
@@ -50,7 +50,7 @@ def open_instance(home: Path) -> DagsterInstance:
 
 
 def open_instance_with_tables(home: Path) -> DagsterInstance:
-    """As `open_instance`, after making sure that the tables are there."""
+    """The instance of a DAGSTER_HOME, after creating missing tables."""
     make_tables(home)
     return open_instance(home)
 
@@ -61,7 +61,7 @@ def storage_url(instance: DagsterInstance) -> str:
 
 
 def pool_of(instance: DagsterInstance) -> sa.Engine:
-    """The pool of an instance that `open_instance` made."""
+    """The pool of an instance from `open_instance`."""
     storage = instance.run_storage
     if not isinstance(storage, PooledRunStorage):
         raise TypeError("this instance was not made by open_instance")
@@ -69,20 +69,18 @@ def pool_of(instance: DagsterInstance) -> sa.Engine:
 
 
 def make_tables(home: Path) -> None:
-    """Create Dagster's tables if they are not there."""
+    """Create Dagster's tables if they are missing."""
     with DagsterInstance.from_ref(InstanceRef.from_dir(str(home))):
         pass
 
 
 class ServerStorage(DagsterPostgresStorage):
-    """Dagster's own Postgres storage, at the address of the environment; without one, at what `find_server` gives.
-
-    For Dagster's own commands: processes of a system take the same tables through one pool (`open_instance`).
-    """
+    """Dagster's own Postgres storage at the address in the environment, or else at the one that `find_server` returns.
+    It is for Dagster's own commands; processes of a system use the same tables through one pool (`open_instance`)."""
 
     @classmethod
     def find_server(cls) -> str:
-        """The URL of Dagster's schema where the environment names none: a subclass may start a server."""
+        """The URL of Dagster's schema where the environment has none. A subclass may start a server."""
         raise SetupError(f"{URL_VARIABLE} is unset in this process")
 
     @classmethod
@@ -100,14 +98,14 @@ class ServerStorage(DagsterPostgresStorage):
 
 
 class PooledRunStorage(PostgresRunStorage):
-    """Dagster's run storage, asking only once what does not change, and moving a run on in one statement."""
+    """Dagster's run storage. It asks for unchanging facts only once, and updates a run in one statement."""
 
     def has_run_stats_index_cols(self) -> bool:
-        """True when runs have the columns of start and end."""
+        """True when the table of runs has the columns of start and end."""
         return _once(self, "stats", super().has_run_stats_index_cols)
 
     def has_backfill_id_column(self) -> bool:
-        """True when runs have the column of their backfill."""
+        """True when the table of runs has the column of the backfill."""
         return _once(self, "backfill", super().has_backfill_id_column)
 
     def has_built_index(self, migration_name: str) -> bool:
@@ -123,8 +121,8 @@ class PooledRunStorage(PostgresRunStorage):
         )
 
     def handle_run_event(self, run_id: str, event: DagsterEvent, update_timestamp: datetime | None = None) -> None:
-        """Note that a run has started or succeeded. What also writes tags goes Dagster's way: it reads the run,
-        and writes the whole of it back."""
+        """Update a run that has started or succeeded. Events that also write tags use Dagster's own code, which reads
+        the run and writes all of it back."""
         move = _PLAIN_MOVES.get(event.event_type)
         if move is None:
             super().handle_run_event(run_id, event, update_timestamp)
@@ -146,7 +144,7 @@ class PooledRunStorage(PostgresRunStorage):
 
 
 _INSERT_RUN, _INSERT_TAG = RunsTable.insert(), RunTagsTable.insert()
-"""One statement each for all runs: building one a run takes longer than running it."""
+"""One statement each for all runs: building a statement takes longer than running it."""
 
 _PLAIN_MOVES = {
     DagsterEventType.RUN_START: (DagsterRunStatus.STARTED, "start_time"),
@@ -162,7 +160,7 @@ _MOVE_RUN = {
 
 
 class PooledScheduleStorage(PostgresScheduleStorage):
-    """Dagster's schedule storage, asking only once which tables and migrations there are: it asks at every tick."""
+    """Dagster's schedule storage. It asks for existing tables and migrations only once; Dagster asks at every tick."""
 
     def _has_instigators_table(self, conn: sa.Connection) -> bool:
         return _once(self, "instigators", lambda: super(PooledScheduleStorage, self)._has_instigators_table(conn))
@@ -182,11 +180,12 @@ def _once(storage: object, name: str, ask: Callable[[], bool]) -> bool:
 
 
 class PooledStorage(DagsterPostgresStorage):
-    """Dagster's Postgres storage on one pool, in place of a connection a statement; without a statement time-out.
+    """Dagster's Postgres storage on one pool, in place of one connection for each statement; without a statement
+    time-out.
 
-    No connection is opened by making one, so that it can be made before a fork. A connection that the server has
-    closed is replaced when it is taken, not used. The engine's compiled statements outlive `dispose()`: children
-    forked after a warm-up compile nothing. Commits are not waited for one by one (`flush` waits for all of them).
+    Creating it opens no connection, so it can be created before a fork. A connection that the server has closed is
+    replaced on checkout. The engine's compiled statements survive `dispose()`: children forked after a warm-up compile
+    nothing. Commits do not wait for the disk one by one (`flush` waits for all of them).
     """
 
     def __init__(self, postgres_url: str, inst_data: ConfigurableClassData | None = None) -> None:
@@ -200,12 +199,12 @@ class PooledStorage(DagsterPostgresStorage):
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> PooledStorage:
-        """Dagster's hook: make one from an instance reference."""
+        """Dagster's hook: create one from an instance reference."""
         return cls(pg_url_from_config(config_value), inst_data)
 
 
 def flush(engine: sa.Engine) -> None:
-    """Wait until everything that was committed through this pool's server before is on disk."""
+    """Wait until everything committed before through this pool's server is on disk."""
     with engine.connect() as connection:  # one round trip; the commit flushes all that went before
         connection.exec_driver_sql("BEGIN; SET LOCAL synchronous_commit = on; SELECT pg_current_xact_id(); COMMIT")
 

@@ -17,7 +17,7 @@ DAGSTER_VERSION = "1.13.27"
 
 
 def check_dagster(wanted: str = DAGSTER_VERSION) -> None:
-    """Refuse to work on a Dagster that this package was not written for.
+    """Refuse a Dagster version that this package was not written for.
 
     Raises:
         SetupError: another version is installed, or a class here has changed.
@@ -56,5 +56,5 @@ def dagster_home() -> Path:
 
 
 def run_files(home: Path) -> Path:
-    """The folder where Dagster keeps captured output and data between steps, one folder a run: both by its defaults."""
+    """The folder where Dagster stores captured output and data between steps, one folder for each run, by default."""
     return home / "storage"

@@ -1,4 +1,4 @@
-"""One run of a job that does nothing, before the fork: it imports, compiles and caches what every run needs."""
+"""A job that does nothing. One run of it before the fork imports, compiles and caches what every run needs."""
 
 import dagster as dg
 
@@ -15,13 +15,13 @@ def look(context: dg.OpExecutionContext) -> int:
 
 @dg.op
 def check_again(seen: int) -> int:
-    """Take an input."""
+    """Receive an input."""
     return seen
 
 
 @dg.job(executor_def=dg.in_process_executor, tags={WARM_UP_TAG: "yes"})
 def warm_up() -> None:
-    """Two ops, one after the other."""
+    """Run two ops, one after the other."""
     check_again(look())
 
 

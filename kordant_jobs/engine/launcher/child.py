@@ -1,6 +1,6 @@
-"""The life of a forked child: connect, report that it is ready, wait for an order, run one run, report, end.
+"""The life of a forked child: connect, report that it is ready, wait for an order, run one run, report its end, exit.
 
-A child that is ordered to end another process's run (`fail`) does so and waits for the next order.
+With a `fail` order a child ends another process's run, and then waits for the next order.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ OUTCOMES = {
 
 
 def live(parent: int, control: socket.socket, instance: DagsterInstance, engines: Sequence[sa.Engine]) -> NoReturn:
-    """The life of a child, from the fork on. Never returns."""
+    """The main function of a child, from the fork on. Never returns."""
     code = 1
     try:
         _become_a_child(parent)
@@ -56,7 +56,8 @@ def live(parent: int, control: socket.socket, instance: DagsterInstance, engines
 
 
 def _become_a_child(parent: int) -> None:
-    """A session, signals and random numbers of its own; death with the parent; every orphan below is ours."""
+    """Give the child a session, signals and random numbers of its own, let it die with its parent, and let it adopt
+    orphans below it."""
     os.setsid()
     tree.die_with_parent()
     if os.getppid() != parent:

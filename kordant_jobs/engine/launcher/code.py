@@ -1,4 +1,4 @@
-"""The version of the code on disk, and whether the warm process runs it. Imports no Dagster."""
+"""The version of the code on disk, and whether the warm process has loaded it. Imports no Dagster."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kordant_jobs.bootstrap.state import CHECKOUT, project_file
 from kordant_jobs.engine.launcher.protocol import ask, socket_path
 
 ANSWER_S = 8.0
-"""Seconds that a person who asks waits for the warm process: longer than it takes to fork."""
+"""Seconds that a command waits for the warm process; a fork takes less."""
 
 
 def fingerprint(module: str) -> str:
@@ -27,7 +27,7 @@ def fingerprint(module: str) -> str:
 
 
 def warm_is_outdated(state_dir: Path, module: str, *, after_s: float) -> bool:
-    """True when the warm process of a state folder runs other code than its files have held for `after_s`.
+    """True when the files of the code differ from what the warm process loaded, for at least `after_s`.
 
     Raises:
         TransientError: it does not answer.
@@ -39,8 +39,8 @@ def warm_is_outdated(state_dir: Path, module: str, *, after_s: float) -> bool:
 
 @lru_cache(maxsize=1)
 def code_version(module: str, named: str = "") -> str:
-    """The name of the code that this process began with: `named`, else a hash of the content of its files. Equal on
-    every machine that has the same files."""
+    """The version of the code that this process loaded: `named`, else a hash of its files' content. Equal on every
+    machine with the same files."""
     if named:
         return named
     digest = hashlib.sha256()
@@ -61,7 +61,7 @@ def _sources(module: str) -> Iterable[tuple[str, os.stat_result]]:
 
 
 def _below(folder: str) -> Iterable[tuple[str, os.stat_result]]:
-    """Python files, by the calls that cost least: this is done every few seconds for as long as the system is up."""
+    """Python files below a folder, by the cheapest calls: this is done every few seconds while the system is up."""
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.endswith(".py"):

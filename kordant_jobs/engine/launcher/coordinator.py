@@ -30,14 +30,13 @@ def _now(connection: sa.Connection) -> datetime:
 
 
 def tags_of(run: DagsterRun) -> dict[str, str]:
-    """The run's tags, with the run that it repeats among them: not every client of Dagster's sets that one."""
+    """The run's tags, including the run that it repeats: some of Dagster's clients do not set that tag."""
     return {**run.tags, **({PARENT_TAG: run.parent_run_id} if run.parent_run_id else {})}
 
 
 class RequestCoordinator(QueuedRunCoordinator[DagsterInstance]):
-    """Queues runs as requests. A QueuedRunCoordinator for Dagster's UI, which shows queued runs only with one; of what
-    that class does nothing is left but the status.
-    """
+    """Queues runs as requests. It is a QueuedRunCoordinator only because Dagster's UI shows queued runs only with one;
+    the status is all that is used of that class."""
 
     system: ClassVar[System]
     """The system that the coordinator belongs to: a subclass sets it, and dagster.yaml names the subclass."""
@@ -65,7 +64,7 @@ class RequestCoordinator(QueuedRunCoordinator[DagsterInstance]):
         return cls(inst_data=inst_data)
 
     def submit_run(self, context: SubmitRunContext) -> DagsterRun:
-        """Dagster's hook: have the run wait for its turn. Safe to repeat.
+        """Dagster's hook: queue the run. Safe to repeat.
 
         Raises:
             PermanentError: its job has no row in the catalogue. Dagster then fails the run with this text.
@@ -79,7 +78,7 @@ class RequestCoordinator(QueuedRunCoordinator[DagsterInstance]):
         return run
 
     def queue(self, run: DagsterRun, *, by: str = LAUNCHED) -> None:
-        """Put the run's request in, unless it has one.
+        """Create the run's request, unless it has one.
 
         Raises:
             PermanentError: its job has no row in the catalogue.
@@ -95,8 +94,8 @@ class RequestCoordinator(QueuedRunCoordinator[DagsterInstance]):
             queue_run(connection, self.system.row_of(run.job_name), given, now=_now(connection))
 
     def cancel_run(self, run_id: str) -> bool:
-        """Dagster's hook: a run that waits is cancelled with its request, one that runs is stopped. False: there is
-        nothing to cancel."""
+        """Dagster's hook: cancel a waiting run with its request, or stop a running one. False: there is nothing to
+        cancel."""
         run = self._instance.get_run_by_id(run_id)
         if run is None or run.is_finished:
             return False

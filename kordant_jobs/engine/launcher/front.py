@@ -19,20 +19,20 @@ from kordant_jobs.engine.launcher.run import Run
 from kordant_jobs.engine.runs import RunEnd
 
 ENDS_KEPT = 10_000
-"""For watchers that were away: more than any queue has under way."""
+"""The number of ends kept for watchers that were away: more than any queue runs at once."""
 _LONGEST_REQUEST = 1 << 20
 
 
 @dataclass
 class Ends:
-    """The last ends, numbered; `boot` names this numbering, which a crash ends and an exec keeps."""
+    """The last ends, numbered. `boot` identifies the numbering; a crash starts a new one, an exec keeps it."""
 
     boot: str = field(default_factory=lambda: uuid4().hex)
     last: int = 0
     kept: deque[tuple[int, dict[str, Any]]] = field(default_factory=lambda: deque(maxlen=ENDS_KEPT))
 
     def add(self, end: RunEnd) -> dict[str, Any]:
-        """Number an end and keep it."""
+        """Number an end and store it."""
         self.last += 1
         message = {"seq": self.last, **end_to_wire(end)}
         self.kept.append((self.last, message))
@@ -66,7 +66,7 @@ class _Client:
 
 
 class Front:
-    """The listening socket and everybody connected to it."""
+    """The listening socket and all connected clients."""
 
     def __init__(self, selector: selectors.BaseSelector, server: socket.socket, ends: Ends, host: Host) -> None:
         server.setblocking(False)
@@ -79,7 +79,7 @@ class Front:
         selector.register(server, selectors.EVENT_READ, server)
 
     def serve(self, ready: socket.socket) -> None:
-        """Take a new connection, or what one says."""
+        """Accept a new connection, or read a request from one."""
         if ready is self.server:
             with suppress(BlockingIOError):
                 connection, _ = self.server.accept()
@@ -103,7 +103,7 @@ class Front:
             self._answer(client, line)
 
     def publish(self, end: RunEnd) -> None:
-        """Tell every watcher of an end, and keep it for those who come back."""
+        """Send an end to every watcher, and store it for those that reconnect."""
         line = encode(self.ends.add(end))
         for connection in list(self._watchers.values()):
             self._send(self._clients[connection.fileno()], line)
@@ -117,7 +117,7 @@ class Front:
             self._selector.close()
 
     def close(self) -> None:
-        """Hang up on everybody."""
+        """Close all connections."""
         for client in list(self._clients.values()):
             self._drop(client)
         self.server.close()
@@ -161,7 +161,7 @@ class Front:
                 "code": self._host.code}  # fmt: skip
 
     def _on_watch(self, client: _Client, request: dict[str, Any]) -> None:
-        """Send what the watcher missed, then each end as it comes. Another numbering: it missed all."""
+        """Send the ends that the watcher missed, then each new one. With another numbering it missed all."""
         seen = request.get("after", 0) if request.get("boot") == self.ends.boot else 0
         self._watchers[client.connection.fileno()] = client.connection
         client.connection.setblocking(True)

@@ -1,7 +1,7 @@
-"""Replaces the warm process by its own successor when its code has changed, without losing a run.
+"""Replaces the warm process by its successor when its code has changed, without losing a run.
 
-The new program starts by exec in the same process, so that its children stay its children. What it must know goes
-through a file without a name; the listening socket and the children's sockets stay open.
+The new program starts by exec in the same process, so that its children stay its children. Its state is passed through
+an unnamed file; the listening socket and the children's sockets stay open.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from kordant_jobs.engine.launcher.run import Run
 from kordant_jobs.engine.system import System
 
 WARM = "warm"
-"""The word by which an application starts the warm process."""
+"""The word that starts the warm process on an application's command line."""
 _FLAG = "--resume"
 
 
 @dataclass
 class State:
-    """The state that a predecessor passed on; empty after a fresh start."""
+    """The state passed on by the predecessor; empty after a fresh start."""
 
     server: socket.socket | None = None
     turn: int | None = None
-    """The lock by which exactly one process serves."""
+    """The descriptor of the lock that lets exactly one process serve."""
     ends: Ends = field(default_factory=Ends)
     children: list[dict[str, Any]] = field(default_factory=list)
     backlog: list[dict[str, Any]] = field(default_factory=list)
@@ -40,7 +40,7 @@ class State:
 
 
 def resume() -> State:
-    """The state that a predecessor passed to this process by exec."""
+    """The state that the predecessor passed to this process by exec."""
     if _FLAG not in sys.argv:
         return State()
     with os.fdopen(int(sys.argv[sys.argv.index(_FLAG) + 1]), "rb") as file:
@@ -63,7 +63,7 @@ def resume() -> State:
 
 
 def take_over(state: State, pool: Pool) -> None:
-    """Put what was passed on into a fresh pool."""
+    """Put the passed state into a new pool."""
     for passed in state.children:
         control = socket.socket(fileno=passed["control"])
         child = Child(pid=passed["pid"], start=passed["start"], control=control, ready=True)
@@ -94,8 +94,8 @@ class Reload:
     def due(self, *, worn_out: bool, others: dict[int, int | None]) -> bool:
         """True when the code on disk has changed and can be imported, or this process has run enough runs.
 
-        The try is a process of its own, and takes a few calls. Its number is in `others` meanwhile, and its exit code
-        once it was reaped, which is the pool's to do. Code that cannot be imported is left alone until it changes.
+        The import is tried in a separate process, over several calls. Its pid is in `others` meanwhile, with its exit
+        code once the pool has reaped it. Code that cannot be imported is ignored until it changes.
         """
         if self._probe is not None:
             code = others[self._probe.pid]
@@ -117,13 +117,13 @@ class Reload:
         return False
 
     def restart_if_changed(self) -> None:
-        """Exec the program again when the code has changed: for one that only stands by, and has nothing to pass on."""
+        """Exec the program again when the code has changed: for a standby process, which has no state to pass on."""
         if fingerprint(self._module) != self.loaded:
             os.execv(sys.executable, self._command)
 
     def become_new(self, front: Front, pool: Pool, turn: int | None) -> None:
-        """Exec the program again, with the listening socket, the runs and the ends. Back only when a fail is on its way
-        through a child; ask again later."""
+        """Exec the program again, passing the listening socket, the runs and the ends. Returns only when a child is
+        writing another run's end; try again later."""
         if any(child.failing for child in pool.children.values()):
             self.loaded = ""
             return

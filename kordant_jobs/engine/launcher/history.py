@@ -1,4 +1,4 @@
-"""The ends of runs from Dagster's storage, for ends that were reported while no process listened (a RunHistory)."""
+"""Ends of runs from Dagster's storage, for ends that were reported while no process listened (a RunHistory)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _REASON_TAG = "dagster/failure_reason"
 
 
 class DagsterHistory:
-    """Asks the instance that the runs are in."""
+    """Reads the ends of runs from the Dagster instance that stores them."""
 
     def __init__(self, instance: DagsterInstance) -> None:
         self._instance = instance
 
     def end_of(self, run_id: str) -> RunEnd | None:
-        """The end of the run; None while it runs, or when there is no such run. CPU and memory are not known."""
+        """The end of the run; None while it runs, or when there is no such run. CPU and memory are unknown."""
         run = self._instance.get_run_by_id(run_id)
         if run is None or not run.is_finished:
             return None

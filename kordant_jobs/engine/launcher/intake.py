@@ -1,4 +1,5 @@
-"""Keeps Dagster's queued runs and our requests together, where something was cut off in between, or went past us.
+"""Keeps Dagster's queued runs and our requests consistent, where a process was killed in between or our queue was
+bypassed.
 
 Three cases: a run that is queued in Dagster and has no request; a request that ended before its run began (cancelled by
 its id, dead for its payload); a run that ended in Dagster while its request waits (a backfill that was cancelled).
@@ -21,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class Intake:
-    """Checks when called. For the process that dispatches, alone."""
+    """Repairs inconsistencies on each call. Only the process that dispatches may use it."""
 
     def __init__(
         self,
@@ -39,7 +40,7 @@ class Intake:
         self._settled_s = settled_s
 
     def check(self) -> int:
-        """Mend all there is; how many runs that were."""
+        """Repair all inconsistencies. Returns the number of runs repaired."""
         with self._db.connect() as connection:
             queued = given_runs.queued_without_request(connection, settled_s=self._settled_s)
             stranded = given_runs.stranded(connection)

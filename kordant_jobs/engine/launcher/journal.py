@@ -1,4 +1,4 @@
-"""The runs under way, a small file each in the state folder, so that the next process after a crash can end them."""
+"""The running runs, each in a small file in the state folder, so that the next process after a crash can end them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A run that was taken; `pid` and `start` (clock ticks) name for good the process that has it, 0 when none has."""
+    """A run that was accepted. `pid` and `start` (clock ticks) identify the process that runs it; 0 when there is
+    none."""
 
     run_id: str
     pid: int
@@ -19,23 +20,22 @@ class Entry:
 
 
 class Journal:
-    """The entries of one warm process. Written before a run is taken and before a child gets it, removed once
-    its end is known.
-    """
+    """The journal of one warm process. An entry is written before a run is accepted and before a child gets it, and
+    removed once its end is known."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder = folder
 
     def add(self, entry: Entry) -> None:
-        """Note that a run was given away."""
+        """Record a run, and which process has it."""
         path = self._folder / entry.run_id
         fresh = path.with_suffix(".new")
         fresh.write_text(json.dumps(asdict(entry)), encoding="utf-8")
         fresh.rename(path)
 
     def remove(self, run_id: str) -> None:
-        """Forget a run: its end is in Dagster's storage."""
+        """Remove a run whose end is in Dagster's storage."""
         (self._folder / run_id).unlink(missing_ok=True)
 
     def left(self) -> Iterator[Entry]:

@@ -1,7 +1,7 @@
-"""The children of the warm process: forked ahead, given a run each, watched, ended, replaced.
+"""The children of the warm process: forked ahead, given one run each, watched, ended, replaced.
 
-A run is in one place at a time: `backlog` (accepted, no child yet), a child's `run`, `fails` (its child is gone
-without a word, and some child is to write its end), and then it is published.
+A run is in one place at a time: in `backlog` (accepted, no child yet), in a child's `run`, in `fails` (its child died
+without a report, and another child must write its end); after that its end is published.
 """
 
 from __future__ import annotations
@@ -33,12 +33,13 @@ LIMIT_POLL_S = 0.25
 REFILL_DELAY_S = 0.15
 """A replacement is forked this long after a child got work, so that it does not compete with the run's first steps."""
 RETRY_DELAY_S = 1.0
-"""Between tries of what needs a database that is away."""
+"""Seconds between attempts while the database is unavailable."""
 
 
 @dataclass
 class Child:
-    """A forked process: connecting until `ready`, then idle until it has a `run` or writes the end of one."""
+    """A forked process: connecting until `ready`, then idle until it has a `run` or writes the end of another process's
+    run."""
 
     pid: int
     start: int
@@ -60,7 +61,8 @@ class Pool:
 
     instance: DagsterInstance
     engines: Sequence[Engine]
-    """The engines that a child connects ahead, Dagster's storage first; none is connected here."""
+    """The engines that a child connects before it gets a run, Dagster's storage first. None is connected in this
+    process."""
     selector: selectors.BaseSelector
     journal: Journal
     publish: Callable[[RunEnd], None]
@@ -71,7 +73,7 @@ class Pool:
     backlog: deque[Run] = field(default_factory=deque)
     fails: deque[Run] = field(default_factory=deque)
     others: dict[int, int | None] = field(default_factory=dict)
-    """Processes of ours that are neither children of this pool nor orphans, with their exit codes once reaped."""
+    """Our processes that are neither children of this pool nor orphans, with their exit codes once reaped."""
     started: int = 0
     stopping: bool = False
     _refill_at: float = 0.0
@@ -79,28 +81,27 @@ class Pool:
     _limits_at: float = 0.0
 
     def find(self, run_id: str) -> Run | None:
-        """The run, wherever it is, until its end is published."""
+        """The run with this id, until its end is published."""
         places = [*self.backlog, *self.fails]
         places += [run for child in self.children.values() for run in (child.run, child.failing) if run]
         return next((run for run in places if run.run_id == run_id), None)
 
     @property
     def busy(self) -> int:
-        """Runs that have not come to their end."""
+        """The number of runs that have not ended."""
         held = sum(1 for child in self.children.values() if child.run or child.failing)
         return held + len(self.backlog) + len(self.fails)
 
     # Work
 
     def accept(self, run: Run) -> None:
-        """Take a run; the next `step` gives it to a child. It is in the journal before the caller is answered, so that
-        a crash in between does not lose it.
-        """
+        """Accept a run; the next `step` gives it to a child. It is in the journal before the caller gets an answer, so
+        that a crash in between does not lose it."""
         self.journal.add(Entry(run_id=run.run_id, pid=0, start=0))
         self.backlog.append(run)
 
     def step(self) -> None:
-        """Do what is due: give work away, fork, enforce limits. Call after every wake-up."""
+        """Do what is due: give runs to children, fork, enforce limits. Call it after every wake-up."""
         now = time.monotonic()
         self._give_fails(now)
         self._give_runs(now)
@@ -108,7 +109,7 @@ class Pool:
         self._enforce(now)
 
     def sleeps_s(self) -> float | None:
-        """Seconds until something is due; None: until an event comes."""
+        """Seconds until something is due; None: not before an event."""
         now = time.monotonic()
         due = []
         if any(child.run and (child.run.limits or child.run.kill_at) for child in self.children.values()):
@@ -120,7 +121,7 @@ class Pool:
         return max(0.0, min(due) - now) if due else None
 
     def stop(self, run: Run, cause: str, grace_s: float) -> None:
-        """Ask a run to end by SIGTERM; killed after the grace time. One that no child has is ended at once."""
+        """Ask a run to end with SIGTERM; it is killed after the grace time. A run without a child ends at once."""
         run.stop_cause = run.stop_cause or cause
         if run in self.backlog:
             self.backlog.remove(run)
@@ -134,13 +135,14 @@ class Pool:
                 tree.signal_to(child.pid, signal.SIGTERM)
 
     def end_idle(self) -> None:
-        """Let the children go that have nothing to do."""
+        """End the idle children."""
         for child in self.children.values():
             if child.run is None and child.failing is None:
                 tree.signal_to(child.pid, signal.SIGKILL)
 
     def reap(self) -> None:
-        """Collect the dead: publish, or have written, how their runs ended. Nothing that they started is left."""
+        """Reap dead processes, and publish, or have another child write, the ends of their runs. Processes that they
+        started are killed."""
         while True:
             try:
                 pid, status, used = os.wait4(-1, os.WNOHANG)
@@ -160,7 +162,7 @@ class Pool:
     # Children's words
 
     def read(self, child: Child) -> None:
-        """Take what a child said."""
+        """Read what a child reported."""
         with suppress(BlockingIOError, ConnectionError):
             while data := child.control.recv(65536):
                 child.buffer += data
@@ -210,7 +212,7 @@ class Pool:
         self.journal.remove(run.run_id)
 
     def _kill_orphans(self) -> None:
-        """End the processes that a job left behind and that became our children, with their descendants."""
+        """Kill the processes that a job left behind and that became our children, with their descendants."""
         for _ in range(100):
             strange = [pid for pid in tree.children(os.getpid()) if pid not in self.children and pid not in self.others]
             living = [pid for pid in strange if tree.start_ticks(pid) is not None]
@@ -247,7 +249,7 @@ class Pool:
             child.control.sendall(encode(order))
 
     def _missing(self) -> int:
-        """The number of children to fork: the wanted idle ones, and those that the backlog can use."""
+        """The number of children to fork: the wanted idle ones, and those that the backlog needs."""
         free = sum(1 for child in self.children.values() if child.run is None and child.failing is None)
         if self.stopping:
             return 1 - free if self.fails else 0
@@ -279,7 +281,7 @@ class Pool:
         self.adopt(Child(pid=pid, start=tree.start_ticks(pid) or 0, control=ours))
 
     def adopt(self, child: Child) -> None:
-        """Take a child of this process into the pool."""
+        """Add a child of this process to the pool."""
         child.control.setblocking(False)
         self.children[child.pid] = child
         self.selector.register(child.control, selectors.EVENT_READ, child)

@@ -1,4 +1,5 @@
-"""The socket of the warm process: one JSON object a line, one answer a request; `watch` gets a line an end."""
+"""The socket of the warm process: one JSON object per line, one answer per request; `watch` gets one line for each
+end."""
 
 from __future__ import annotations
 
@@ -15,14 +16,14 @@ from kordant_jobs.engine.runs import RunEnd
 from kordant_jobs.errors import TransientError
 
 MAX_PATH = 100
-"""sockaddr_un takes 107 bytes; the rest is for the name that a bind goes by before it is renamed."""
+"""sockaddr_un takes 107 bytes; the rest is for the temporary name that a socket is bound to before it is renamed."""
 ANSWER_TIMEOUT_S = 20.0
-"""Longer than the warm process needs to import everything again, while it answers no request."""
+"""Longer than the warm process needs to import everything again, during which it answers no request."""
 
 
 def socket_path(state_dir: Path) -> Path:
-    """The socket of the warm process of a state folder: in it, or, where that path is too long, in a folder of ours
-    (mode 0700) below the temporary one, named after it."""
+    """The path of the warm process's socket: in the state folder, or, where that path is too long, in a folder of ours
+    (mode 0700) below the temporary folder, named after the state folder."""
     path = state_dir / "warm.sock"
     if len(os.fsencode(path)) <= MAX_PATH:
         return path
@@ -31,7 +32,7 @@ def socket_path(state_dir: Path) -> Path:
 
 
 def listen(path: Path) -> socket.socket:
-    """A listening socket at `path`, mode 0600 from its first moment on, in place of a dead one's.
+    """A listening socket at `path`, with mode 0600 from the start. It replaces the socket of a dead process.
 
     Raises:
         TransientError: another warm process answers there.
@@ -56,7 +57,7 @@ def listen(path: Path) -> socket.socket:
 
 
 def encode(message: Mapping[str, Any]) -> bytes:
-    """One line."""
+    """One message as a line of JSON."""
     return json.dumps(message, separators=(",", ":")).encode() + b"\n"
 
 
@@ -101,10 +102,10 @@ def ask(path: Path, request: Mapping[str, Any], *, timeout_s: float = ANSWER_TIM
 
 
 def end_to_wire(end: RunEnd) -> dict[str, Any]:
-    """A run's end as JSON takes it."""
+    """A run's end as JSON values."""
     return dict(vars(end))
 
 
 def end_from_wire(message: Mapping[str, Any]) -> RunEnd:
-    """A run's end as `end_to_wire` made it."""
+    """A run's end from the result of `end_to_wire`."""
     return RunEnd(**{name: message[name] for name in RunEnd.__dataclass_fields__})

@@ -1,4 +1,4 @@
-"""One run as the warm process sees it: its order, limits, why it was stopped, and the end that it comes to."""
+"""One run in the warm process: its order, its limits, why it was stopped, and its end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kordant_jobs.engine.runs import CANCELED, FENCED, HIDDEN, LOST, RETURNING, 
 
 
 class Cause(StrEnum):
-    """Why a run was no success."""
+    """The reason why a run did not succeed."""
 
     EXCEPTION = "exception"
     TIMEOUT = "timeout"
@@ -31,8 +31,8 @@ CAUSE_TAG = "kordant/cause"
 
 
 def limits_of(tags: Mapping[str, str]) -> dict[str, float]:
-    """The limits among a run's tags, by cause: a person's before the job's own. A tag that is no positive number is no
-    limit."""
+    """The limits among a run's tags, by cause; a person's override the job's own. A tag that is no positive number is
+    ignored."""
     found = {}
     for name, cause in LIMITS.items():
         try:
@@ -46,36 +46,36 @@ def limits_of(tags: Mapping[str, str]) -> dict[str, float]:
 
 @dataclass
 class Run:
-    """A run that was handed to the warm process. `report` is what its child said before it ended, if it did."""
+    """A run that was handed to the warm process. `report` is what its child reported before it ended, if anything."""
 
     run_id: str
     limits: dict[str, float] = field(default_factory=dict)
     started_at: float = 0.0
-    """On the monotonic clock, which survives an exec; 0 while no child has it."""
+    """Monotonic time, which survives an exec; 0 while no child has the run."""
     peak_memory_mb: float = 0.0
     cpu_s: float = 0.0
     stop_cause: str | None = None
     kill_at: float | None = None
     died: str | None = None
-    """In words, when its child ended without a report."""
+    """A text, when its child ended without a report."""
     report: dict[str, Any] | None = None
 
     def to_wire(self) -> dict[str, Any]:
-        """All of it, as JSON takes it."""
+        """The run as JSON values."""
         return asdict(self)
 
     @classmethod
     def from_wire(cls, message: Mapping[str, Any]) -> Self:
-        """Read the result of `to_wire`."""
+        """The run from the result of `to_wire`."""
         return cls(**message)
 
     def over(self, *, now: float, cpu_s: float, memory_mb: float) -> Cause | None:
-        """The limit that it is over, if any."""
+        """The limit that the run has exceeded, if any."""
         used = {Cause.TIMEOUT: now - self.started_at, Cause.CPU: cpu_s, Cause.MEMORY: memory_mb}
         return next((cause for cause, value in used.items() if value > self.limits.get(cause, float("inf"))), None)
 
     def message(self) -> str:
-        """Why it has no result, for its event log."""
+        """The reason why it has no result, for its event log."""
         limit = self.limits.get(self.stop_cause or "", 0)
         words: dict[str, str] = {
             Cause.TIMEOUT: f"Stopped: it ran longer than its limit of {limit:g} s (time-out).",
@@ -92,7 +92,7 @@ class Run:
         return f"The run worker ended before the run did: {self.died or 'it was lost'}."
 
     def end(self, *, final_status: str | None = None) -> RunEnd:
-        """Its end: what the child reported, or, when that is missing, what Dagster's storage says by now."""
+        """The end of the run: what the child reported, or else what Dagster's storage shows by now."""
         report = self.report or {}
         by_status = {"SUCCESS": "success", "CANCELED": "canceled"}
         outcome = report.get("outcome") or by_status.get(final_status or "", "failure")
@@ -122,7 +122,7 @@ class Run:
 
 
 def in_words(code: int) -> str:
-    """An exit code of `os.waitstatus_to_exitcode` in words."""
+    """The meaning of an exit code of `os.waitstatus_to_exitcode`."""
     if code == FENCED:
         return "it could not renew its lease, being cut off from the database or paused, and ended itself"
     if code >= 0:

@@ -26,14 +26,15 @@ from kordant_jobs.engine.system import System
 from kordant_jobs.errors import TransientError
 
 HOST_TAG = f"{HIDDEN}host"
-"""The machine whose warm process has the run, written before it gets it: no other one can say how the run is."""
+"""The tag with the machine whose warm process has the run, written before the hand-over: no other machine knows the
+run's state."""
 
 
 class WarmRunLauncher(RunLauncher, ConfigurableClass):
     """Hands runs to the warm process of this machine's state folder.
 
-    How a run is, the warm process is asked; it knows from before the hand-over is confirmed until the end is known,
-    so that a health check in between never takes a starting run for a dead one. Resuming is not supported.
+    The warm process knows a run from before the hand-over is confirmed until its end is known, so that a health check
+    in between never takes a starting run for a dead one. Resuming is not supported.
     """
 
     system: ClassVar[System]
@@ -67,7 +68,7 @@ class WarmRunLauncher(RunLauncher, ConfigurableClass):
         return socket_path(self.system.settings().state_dir)
 
     def launch_run(self, context: LaunchRunContext) -> None:
-        """Dagster's hook, for what launches without queueing. Nothing of Dagster's does while our coordinator is there.
+        """Dagster's hook for launches that bypass the queue. Dagster never calls it with our coordinator.
 
         Raises:
             DagsterLaunchFailedError: always; says what to do.
@@ -91,13 +92,13 @@ class WarmRunLauncher(RunLauncher, ConfigurableClass):
 
     @property
     def supports_check_run_worker_health(self) -> bool:
-        """Dagster's hook: yes, so that its monitor finds runs whose worker is gone."""
+        """Dagster's hook: True, so that its monitor finds runs whose worker is gone."""
         return True
 
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
         """Dagster's hook. A run that was not handed to a warm process of this machine (`dagster job execute`, another
-        machine) counts as running: who has it speaks for it. So does one while the warm process restarts; the next
-        one ends what the last one left."""
+        machine) counts as running, since only its own process knows its state. So does every run while the warm process
+        restarts; the new one ends the runs that the old one left."""
         if run.tags.get(HOST_TAG) != socket.gethostname():
             return CheckRunHealthResult(WorkerStatus.RUNNING, "not handed to the warm process of this machine")
         try:

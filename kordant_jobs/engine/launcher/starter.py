@@ -1,4 +1,5 @@
-"""The queue's way in: runs are made and handed to a warm child at once, and their ends come back by themselves."""
+"""The queue's entry to the warm process: runs are created and handed over at once, and their ends are received by a
+thread."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ RECONNECT_S = 0.25
 
 
 class WarmStarter:
-    """Starts runs without Dagster's queue in between (a RunStarter). Safe from several threads."""
+    """Starts runs without Dagster's own queue (a RunStarter). Thread-safe."""
 
     def __init__(
         self, instance: DagsterInstance, factory: dagster_private.RunFactory, path: Path, *, grace_s: float
@@ -47,7 +48,7 @@ class WarmStarter:
         return not self._refused and self._factory.ready()
 
     def start(self, order: RunOrder) -> None:
-        """Hand a run over, after making it unless it is there. The second run of a job takes some milliseconds.
+        """Hand a run over, creating it first unless it exists. From the second run of a job on this takes milliseconds.
 
         Raises:
             TransientError: the code server or the warm process does not answer; a run that was made for this is
@@ -75,15 +76,15 @@ class WarmStarter:
             raise
 
     def stop(self, run_id: str, *, cause: str) -> None:
-        """Ask a run to end; SIGKILL after the grace time. With the cause 'canceled' it ends as canceled."""
+        """Ask a run to end; SIGKILL follows after the grace time. With the cause 'canceled' it ends as canceled."""
         if cause == CANCELED:
             dagster_private.cancel(self._instance, run_id)
         ask(self._path, {"op": "stop", "run_id": run_id, "cause": cause, "grace_s": self._grace_s})
 
 
 class WarmWatcher:
-    """The ends of runs as the warm process reports them (a RunWatcher). A thread of its own listens; `woken` is set, if
-    given, whenever something has ended, for a loop to wait on."""
+    """The ends of runs as the warm process reports them (a RunWatcher). A separate thread listens, and sets `woken`, if
+    given, at each end."""
 
     def __init__(self, path: Path, woken: threading.Event | None = None) -> None:
         self._path = path
@@ -97,7 +98,7 @@ class WarmWatcher:
         self._thread.start()
 
     def ended(self) -> Iterator[RunEnd]:
-        """Ends since the last call, those of runs that other processes started included. Never blocks."""
+        """The ends since the last call, including those of runs that other processes started. Never blocks."""
         while True:
             try:
                 yield self._ends.get_nowait()

@@ -1,11 +1,12 @@
 """The warm process: `python -m <app> warm`.
 
-It imports the definitions once, runs a job that does nothing through everything a run goes through, closes its
-connections, and forks children that wait with theirs open. It never has a second thread, nor a connection, when it
-forks. When the code changes it makes sure that the new code can be imported, and becomes the new code by exec; the runs
-under way go on, since they stay its children. A second one stands by, and serves at once when the first one is killed.
-SIGTERM drains: what runs may end within the grace time, then it gets SIGTERM, and at last SIGKILL; a second SIGTERM
-cuts the grace time short.
+It imports the definitions once, runs a job that does nothing through every step of a run, closes its connections, and
+forks children that wait with open connections. It never has a second thread or a connection when it forks.
+
+When the code changes, it checks that the new code can be imported, and becomes the new code by exec; running runs
+continue, since they stay its children. A second process stands by, and serves at once when the first one is killed.
+SIGTERM drains: runs may end within the grace time, then they get SIGTERM, and at last SIGKILL; a second SIGTERM ends
+the grace time early.
 """
 
 from __future__ import annotations
@@ -38,17 +39,17 @@ from kordant_jobs.errors import SetupError
 from kordant_jobs.postgres import database
 
 LAST_WORDS_S = 3.0
-"""Between SIGTERM and SIGKILL to a run when the process ends: to write that it was stopped."""
+"""Seconds between SIGTERM and SIGKILL to a run when the process ends, for the run to record that it was stopped."""
 CODE_POLL_S = 3.0
-"""Seconds between two checks of the code: 2 ms of CPU for 200 files."""
+"""Seconds between two checks of the code; one costs 2 ms of CPU for 200 files."""
 
 
 class _Woken(Exception):
-    """A signal came while this process waited for its turn."""
+    """A signal came while this process waited for the lock."""
 
 
 def prepare(system: System) -> DagsterInstance:
-    """Import and warm up everything; an instance without a connection.
+    """Import and warm up everything. Returns an instance without an open connection.
 
     Raises:
         SetupError: Dagster is another one, the storage is not Postgres, or something keeps a thread or a connection.
@@ -77,19 +78,19 @@ def prepare(system: System) -> DagsterInstance:
 
 
 def engines(instance: DagsterInstance, settings: EngineSettings) -> list[sa.Engine]:
-    """The engines on which a run finds itself connected: Dagster's storage, and our own database when it is set."""
+    """The engines that a run finds connected: Dagster's storage, and our own database when it is set."""
     url = settings.database_url
     own = [database.shared_engine(url)] if url else []
     return [dagster_private.pool_of(instance), *own]
 
 
 HARMLESS_THREADS = frozenset({"jemalloc_bg_thd", "polars-ooc-clea"})
-"""Polars starts these at import: its allocator's, which the allocator takes through a fork by itself, and one that
-removes spill files, which a child does without."""
+"""Threads that Polars starts at import: its allocator's, which the allocator itself restores after a fork, and one that
+removes spill files, which a child does not need."""
 
 
 def check_threads() -> None:
-    """Refuse to fork while there is a second thread: the child would have its locks, and not it.
+    """Refuse to fork while there is a second thread: the child would inherit its locks but not the thread.
 
     Raises:
         SetupError: there is one.
@@ -105,7 +106,7 @@ def check_threads() -> None:
 
 
 def sockets() -> set[int]:
-    """The descriptors of this process that are connections."""
+    """The descriptors of this process that are sockets."""
     found = set()
     for descriptor in Path("/proc/self/fd").iterdir():
         with suppress(OSError):
@@ -115,7 +116,7 @@ def sockets() -> set[int]:
 
 
 def check_connections(before: set[int]) -> None:
-    """Refuse to fork with a connection that was opened since `before`: two processes would talk on it.
+    """Refuse to fork with a connection opened since `before`: two processes would share it.
 
     Raises:
         SetupError: there is one.
@@ -128,7 +129,7 @@ def check_connections(before: set[int]) -> None:
 
 
 class Warm:
-    """The loop."""
+    """The main loop of the warm process."""
 
     def __init__(self, system: System) -> None:
         self.system = system
@@ -144,7 +145,7 @@ class Warm:
             os.set_blocking(end, False)
 
     def run(self) -> int:
-        """Serve until stopped by a signal."""
+        """Serve until a signal stops it. Returns the exit code."""
         state = resume()
         tree.adopt_orphans()
         self._catch_signals()
@@ -206,9 +207,8 @@ class Warm:
     # Start and end
 
     def _wait_for_turn(self) -> int | None:
-        """Stand by, all imported, until no other process serves this state folder: the descriptor of the lock that says
-        so, which ends with the process however it ends. None when a stop signal came first.
-        """
+        """Stand by, with everything imported, until no other process serves this state folder. Returns the descriptor
+        of the lock, which is released however the process ends; None when a stop signal came first."""
         lock = self.settings.state_dir / "warm.lock"
         lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         turn = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
@@ -255,7 +255,7 @@ class Warm:
         self.front.close_in_child()
 
     def _end_what_was_left(self, journal: Journal) -> None:
-        """Fail the runs of a warm process that was killed, after making sure that nothing of them still runs."""
+        """Fail the runs of a warm process that was killed, after ending their remaining processes."""
         ours = {child.run.run_id for child in self.pool.children.values() if child.run}
         ours |= {run.run_id for run in (*self.pool.fails, *self.pool.backlog)}
         for entry in journal.left():

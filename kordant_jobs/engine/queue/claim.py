@@ -1,4 +1,4 @@
-"""Take due requests for runs: decide within every limit, give each run a lease, in one transaction."""
+"""Claims due requests for runs: checks every limit and gives each run a lease, in one transaction."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from kordant_jobs.engine.store.waiting import Waiting, Want
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A run to start: its requests are running and under its lease. `is_there`: Dagster made it, and it waits."""
+    """A run to start: its requests are in the state running and under its lease. `is_there`: Dagster made the run, and
+    it waits."""
 
     job: str
     run_id: str
@@ -30,7 +31,8 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Claimed:
-    """The claims made, and when to check again without a notification: for a token, or for a run that fills up."""
+    """The claims made, and the time of the next claim without a notification: when a token is refilled, or a run's wait
+    for more requests is over."""
 
     claims: tuple[Claim, ...]
     check_again_at: datetime | None
@@ -48,10 +50,9 @@ def claim(
     ttl_s: float,
     started: int = 0,
 ) -> Claimed:
-    """Take requests for at most `runs` runs (live ones of all processes included), and for `critical_extra` more
-    that serve critical ones or those on time. A paused job gets none. Two claims at once wait for each other, so no
-    limit is passed.
-    """
+    """Claim requests for at most `runs` live runs of all processes together, and for `critical_extra` more that serve
+    critical or on-time requests. A paused job gets none. Concurrent claims wait for each other, so no limit is
+    exceeded."""
     leases.lock_name(connection, "claim")
     taken = waiting.slots_taken(connection)
     live = sum(taken.values())
@@ -98,7 +99,7 @@ def claim(
 
 
 def _those_started(connection: Connection, claims: Sequence[Claim], started: Set[UUID]) -> tuple[Claim, ...]:
-    """The claims without the requests that another process held; a lease left without any is given back."""
+    """The claims without the requests that another process holds. A lease without requests is released."""
     kept = [replace(each, requests=tuple(one for one in each.requests if one.id in started)) for each in claims]
     leases.release(connection, [each.lease.id for each in kept if not each.requests])
     return tuple(each for each in kept if each.requests)
@@ -112,7 +113,8 @@ def _open_buckets(
     *,
     now: datetime,
 ) -> dict[str, int]:
-    """Whole tokens by party, for the parties of jobs that have a free slot. Locked in the order of their names."""
+    """Whole tokens by party, for the parties of jobs with a free slot. The buckets are locked in the order of their
+    names."""
     wanted = sorted({row.party for name, row in rows.items() if row.party is not None and by_job.get(name, 0) > 0})
     return {
         party: leases.open_bucket(connection, party, per_s=parties[party].per_s, burst=parties[party].burst, now=now)
@@ -129,7 +131,7 @@ def _spend(
     *,
     now: datetime,
 ) -> list[datetime]:
-    """Take a token for each request; returns when the buckets that are now empty have one again."""
+    """Take a token for each request. Returns the times at which the buckets that are now empty have a token again."""
     used: Counter[str] = Counter()
     for each in claims:
         party = rows[each.job].party

@@ -43,17 +43,17 @@ HANDICAP: Mapping[Priority, timedelta] = {
 }
 
 AGED_EVERY = 16
-"""One run in so many goes to the oldest, critical or not: 6 % is what fairness may cost the critical ones."""
+"""One run in this many goes to the oldest request, critical or not: fairness may cost critical requests 6 %."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Room:
-    """The capacity for new runs: runs in all, more for critical requests only, runs a job (below zero where critical
-    ones have taken more), requests a party."""
+    """The capacity for new runs: in all, additionally for critical requests, by job (below zero where critical requests
+    used more), and requests by party."""
 
     runs: int
     critical_extra: int
-    """For critical requests, and for those that are on time."""
+    """Additional runs for critical requests and for on-time ones."""
     by_job: Mapping[str, int]
     tokens: Mapping[str, int]
 
@@ -67,31 +67,33 @@ class PlannedRun:
 
     @property
     def waiting_run_id(self) -> str | None:
-        """The run that is there already."""
+        """The id of the run that Dagster made for these requests; None: a new run is needed."""
         return self.requests[0].waiting_run_id
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The runs to start, and when to look again for the sake of a run that waits for more requests."""
+    """The runs to start, and the time to plan again because a run waits for more requests."""
 
     runs: tuple[PlannedRun, ...]
     check_again_at: datetime | None
 
 
 def place(one: Waiting, *, aged: bool = False) -> tuple[bool, datetime]:
-    """A request's place in line; the smaller goes first. `aged`: critical ones stand in the common line."""
+    """The place of a request in line; the smaller goes first. `aged`: critical requests wait in the same line as
+    others."""
     since = max(one.turn_at, one.run_at)
     return (one.priority is not Priority.CRITICAL and not aged, since + HANDICAP[one.priority])
 
 
 def is_on_time(one: Waiting) -> bool:
-    """True when a schedule asked for it."""
+    """True when the request comes from a schedule, so that it should start at its time."""
     return one.turn_at < one.run_at
 
 
 def in_order(waiting: Iterable[Waiting], *, started: int) -> list[Waiting]:
-    """All in the order in which they start, `started` runs having started before: every 16th goes by age alone."""
+    """All requests in the order in which they start. `started` is the number of runs started before: every 16th goes by
+    age alone."""
     line = _on_time_first(sorted(waiting, key=place))
     by_age = sorted(line, key=lambda one: place(one, aged=True))
     first = (AGED_EVERY - 1 - started) % AGED_EVERY
@@ -107,7 +109,7 @@ def in_order(waiting: Iterable[Waiting], *, started: int) -> list[Waiting]:
 
 
 def _on_time_first(line: list[Waiting]) -> list[Waiting]:
-    """The line, with each request that is on time in front of the first that is no more urgent than itself."""
+    """The line, with each on-time request moved in front of the first request that is not more urgent."""
     punctual = deque(one for one in line if is_on_time(one))
     if not punctual:
         return line

@@ -10,22 +10,21 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 READ_AGAIN_EVERY_S = 60.0
-"""A machine's own clock drifts by less than 10 ms in a minute, even a bad one."""
+"""Seconds between two readings of the database's clock. Even a bad machine clock drifts by less than 10 ms in that
+time."""
 
 
 class Clock(Protocol):
-    """Tells the time."""
+    """A source of the current time."""
 
     def now(self) -> datetime:
-        """The moment, aware, UTC."""
+        """The current time, aware, UTC."""
         ...
 
 
 class DatabaseClock:
-    """The database's clock, read once a minute and counted on by this machine's monotonic one in between.
-
-    A step of the machine's wall clock therefore changes nothing.
-    """
+    """The database's clock, read once a minute; in between this machine's monotonic clock is added. A change of the
+    machine's wall clock therefore has no effect."""
 
     def __init__(self, db: Engine) -> None:
         self._db = db
@@ -33,7 +32,7 @@ class DatabaseClock:
         self._read_at = 0.0
 
     def now(self) -> datetime:
-        """The database's time, to within the drift of a minute."""
+        """The database's time; the error is at most the drift of a minute."""
         monotonic = time.monotonic()
         if self._base is None or monotonic - self._read_at > READ_AGAIN_EVERY_S:
             with self._db.connect() as connection:

@@ -1,7 +1,7 @@
-"""The dispatcher: claims due requests, has their runs started, and sees every run to its end.
+"""The dispatcher: claims due requests, starts their runs, and follows each run to its end.
 
-One process dispatches (the daemon's leader lock sees to that), but two would do no harm: claims wait for each other,
-an end is handled once, and a lease has one run.
+One process dispatches (the daemon's leader lock ensures that), but two would do no harm: claims wait for each other, an
+end is handled once, and a lease has one run.
 """
 
 from __future__ import annotations
@@ -48,11 +48,9 @@ log = logging.getLogger(__name__)
 
 
 class Dispatcher:
-    """The loop. Loop with `run` until stopped, or step by step with `step`.
-
-    `slots` says how many runs there may be at once, where that changes with the hosts that live. Runs are then on other
-    machines, and outlive this process: it ends without waiting for them.
-    """
+    """The dispatch loop: `run` loops until stopped, `step` makes one pass. `slots` returns the most runs at once where
+    that depends on live hosts. Runs are then on other machines and outlive this process: it ends without waiting for
+    them."""
 
     def __init__(
         self,
@@ -96,12 +94,12 @@ class Dispatcher:
         self._listener.wake()
 
     def close(self) -> None:
-        """Give the listening connection back."""
+        """Close the listening connection."""
         self._listener.close()
 
     def run(self, stop: threading.Event) -> None:
-        """Dispatch until `stop` is set (and `wake` called), then drain what runs here. A lost database is waited
-        for."""
+        """Dispatch until `stop` is set (and `wake` called), then drain the runs of this process. While the database is
+        unavailable, wait for it."""
         pause_s = 0.1
         ready = False
         while not stop.is_set():
@@ -137,7 +135,7 @@ class Dispatcher:
             requests.sync_catalogue(connection, self._rows.values())
 
     def step(self) -> Step:
-        """One pass: collect ends, keep and reap leases, stop what was cancelled, claim and start. Never waits."""
+        """One pass: collect ends, extend and reap leases, stop cancelled runs, claim and start. Never waits."""
         ended = self._collect_ends()
         lost = self._keep_house()
         started, check_again_at = self._claim_and_start()
@@ -203,14 +201,15 @@ class Dispatcher:
         return len(lost)
 
     def _forget_those_given_back(self) -> None:
-        """Runs tell their end themselves; that their process has ended, a warm process that stops may not tell."""
+        """Forget runs whose lease is gone. Runs report their ends themselves, but a warm process that stops may not
+        report them here."""
         if self._live:
             with self._db.connect() as connection:
                 held = leases.still_held(connection, list(self._live))
             self._live = {lease_id: run_id for lease_id, run_id in self._live.items() if lease_id in held}
 
     def _look_up_ends(self) -> None:
-        """Look up ends that no process reported: the run's process is gone, and so is the warm process that knew it."""
+        """Look up ends that no process reported: the run's process is gone, and so is the warm process that had it."""
         if self._history is None:
             return
         with self._db.connect() as connection:
@@ -253,7 +252,8 @@ class Dispatcher:
         return len(claimed.claims), min(moments, default=None)
 
     def _payloads(self, claims: Sequence[Claim]) -> dict[UUID, list[Payload]]:
-        """The payloads by lease. A request whose payload is none dies here; a lease left without any is given back."""
+        """The payloads by lease. A request with an invalid payload becomes dead; a lease without requests is
+        released."""
         by_lease: dict[UUID, list[Running]] = {each.lease.id: [] for each in claims}
         payloads: dict[UUID, list[Payload]] = {}
         refused: list[Move] = []
@@ -293,7 +293,7 @@ class Dispatcher:
             self._live[each.lease.id] = each.run_id
 
     def _over_before_it_began(self, each: Claim) -> None:
-        """The run ended in Dagster while it waited for its turn: cancelled there, as a rule, or deleted."""
+        """Handle a run that ended in Dagster while it waited: usually cancelled there, or deleted."""
         end = self._history.end_of(each.run_id) if self._history else None
         self._ends.append(end or canceled_run(each.run_id))
         self._live[each.lease.id] = each.run_id
@@ -309,7 +309,7 @@ class Dispatcher:
         del self._live[each.lease.id]
 
     def _drain(self) -> None:
-        """Let running work end; what does not within the grace is stopped and returns to the queue."""
+        """Let running work end. Runs that exceed the grace time are stopped and their work returns to the queue."""
         deadline = time.monotonic() + self._settings.drain_s
         stopping = False
         while self._live and time.monotonic() < deadline + (self._settings.cancel_grace_s if stopping else 0.0):
@@ -328,6 +328,6 @@ class Dispatcher:
 
 
 def _lost_database(error: DBAPIError) -> bool:
-    """True when the database, rather than a statement, is at fault."""
+    """True when the connection or the server failed, not the statement."""
     kinds = {"OperationalError", "InterfaceError", "AdminShutdown"}
     return error.connection_invalidated or bool(kinds & {kind.__name__ for kind in type(error.orig).__mro__})

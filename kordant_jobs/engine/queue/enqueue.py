@@ -1,4 +1,4 @@
-"""Put requests in. The caller's transaction decides: rolled back, nothing was queued."""
+"""Adds requests to the queue, in the caller's transaction: rolled back, nothing is queued."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from kordant_jobs.redaction import storable
 
 ONE_DAY = timedelta(days=1)
 EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
-"""The earliest and the latest time at which a request may run. The table holds to it too: a date that Python has no
-year for would stop the dispatcher."""
+"""The earliest and the latest time at which a request may run. The table checks it too: the dispatcher would fail on a
+date that Python cannot represent."""
 KEY_BYTES_MAX = 1024
-"""Of an idempotency key; the database refuses longer ones as well."""
+"""The most bytes of an idempotency key; the database refuses longer ones as well."""
 
 
 def job_row(name: str, catalog: Mapping[str, JobRow]) -> JobRow:
@@ -43,7 +43,7 @@ def job_row(name: str, catalog: Mapping[str, JobRow]) -> JobRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One of many requests: what differs between them."""
+    """The values of one of many requests that differ between them."""
 
     payload: Payload
     idempotency_key: str | None = None
@@ -67,10 +67,9 @@ def enqueue(
     now: datetime | None = None,
     catalog: Mapping[str, JobRow],
 ) -> UUID:
-    """The id of a request that runs once the caller's transaction commits, at `run_at` (None: at once).
-
-    With an idempotency key that `requested_by` used for the same tenant within its window, or a merge key that waits,
-    it is the id of that request. `now` is for tests; else the database's clock counts.
+    """Queue a request that runs after the caller's transaction commits, at `run_at` (None: at once). Returns its id.
+    When `requested_by` used the idempotency key for the same tenant within its window, or a request with the merge key
+    waits, it is that request's id. `now` is for tests; otherwise the database's clock counts.
 
     Raises:
         PermanentError: the job is unknown; the key is too long, was used with another payload, or is that of a
@@ -103,7 +102,8 @@ def enqueue_named(
     tenant: str | None = None,
     now: datetime | None = None,
 ) -> UUID:
-    """As `enqueue`, with the job by name or alias and the payload as plain JSON: what the API and the CLI get.
+    """Queue a request as `enqueue` does, with the job by name or alias and the payload as plain JSON, as the API and
+    the CLI get it.
 
     Raises:
         PermanentError: the job is unknown, a field of the payload is wrong, or the key has another payload.
@@ -133,7 +133,8 @@ def enqueue_many(
     now: datetime | None = None,
     catalog: Mapping[str, JobRow],
 ) -> int:
-    """Put many requests of one job in by COPY. Returns how many are new: one whose key is in use is left out.
+    """Queue many requests of one job by COPY. Returns the number of new ones: a request whose key is in use is left
+    out.
 
     Raises:
         PermanentError: the job is unknown, or the items are of more than one.
@@ -156,7 +157,7 @@ _KEY_REFUSED = re.compile(r"the idempotency key belongs to request (\S+), which 
 
 
 def _refusal(row: JobRow, error: IntegrityError) -> Exception:
-    """Why the database refused an idempotency key, with what to do; any other error as it is."""
+    """The error for a refused idempotency key, with what to do; any other error unchanged."""
     text = str(error.orig)
     if dead := _KEY_REFUSED.search(text):
         return PermanentError(
@@ -171,7 +172,7 @@ def _refusal(row: JobRow, error: IntegrityError) -> Exception:
 
 
 def _unstorable(value: Any, name: str) -> str | None:
-    """The name of a text in `value` that Postgres cannot keep; None when there is none."""
+    """The name of a text in `value` that Postgres cannot store; None when there is none."""
     if isinstance(value, str):
         return name if value != storable(value) else None
     parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()

@@ -1,7 +1,7 @@
-"""A run that Dagster made, as a request: by tick, sensor, backfill, UI, re-execution or command.
+"""Requests for runs that Dagster made: by tick, sensor, backfill, UI, re-execution or command.
 
-It waits in our queue by the job's own row and starts as the run that it is, so that Dagster's link from tick or
-backfill to run stays. `way_in` says by its tags who asked.
+The request waits in our queue under the job's own row and starts that same run, so that Dagster's link from tick or
+backfill to run stays. `way_in` names the requester by the run's tags.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ BACKFILL_TAG = "dagster/backfill"
 PARENT_TAG = "dagster/parent_run_id"
 """The run that a re-execution repeats."""
 SCHEDULE_TAG = "kordant/schedule"
-"""A run that a schedule asked for, by its name, also when another trigger made up for a tick."""
+"""The tag of a run requested by a schedule, with its name; also when another trigger made up for a missed tick."""
 PRIORITY_TAG = "kordant/priority"
 """critical, high, normal or low."""
 DAGSTER_PRIORITY_TAG = "dagster/priority"
-"""Dagster's own, a number: above 0 is high, below 0 low."""
+"""Dagster's own tag, a number: above 0 is high, below 0 low."""
 
 UI, LAUNCHED, EXECUTED = "dagster:ui", "dagster:launch", "dagster:execute"
-"""Ways in that no tag tells: the launchpad, `dagster job launch`, `dagster job execute`."""
+"""Requesters of runs without a tag for it: the launchpad, `dagster job launch`, `dagster job execute`."""
 
 _WAYS = (
     (SCHEDULE_TAG, "schedule"),
@@ -43,12 +43,13 @@ _WAYS = (
     (PARENT_TAG, "repeats"),
 )
 HEAD_START = timedelta(days=1)
-"""By how much a tick's place in its line is ahead of its time: behind no backlog of its own job and priority."""
+"""The time by which a tick's place in line is ahead of its due time, so that it waits behind no backlog of its own job
+and priority."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GivenRun:
-    """A run that is there, as Dagster has it."""
+    """A run that Dagster made."""
 
     run_id: str
     job: str
@@ -69,10 +70,8 @@ def way_in(tags: Mapping[str, str]) -> str | None:
 
 
 def priority_of(row: JobRow, tags: Mapping[str, str]) -> Priority:
-    """The priority that a run's tags ask for; else low for one of a backfill, and its job's own for any other.
-
-    A tag that is none is no wish.
-    """
+    """The priority in a run's tags; without one, low for a backfill's run and the job's own for any other. An invalid
+    tag is ignored."""
     word = tags.get(PRIORITY_TAG, "").upper()
     if word in Priority.__members__:
         return Priority[word]
@@ -86,11 +85,9 @@ def priority_of(row: JobRow, tags: Mapping[str, str]) -> Priority:
 
 
 def queue_run(connection: Connection, row: JobRow, run: GivenRun, *, now: datetime) -> list[UUID]:
-    """The requests by which this run waits for its turn, once the caller's transaction commits. Safe to repeat: a run
-    that waits or has begun gets no second one (the list is then empty).
-
-    A run that repeats another adopts the requests which that one left waiting or dead.
-    """
+    """Create the requests with which this run waits for its turn, once the caller's transaction commits. Safe to
+    repeat: a run that waits or has begun gets no second request (the list is then empty). A run that repeats another
+    adopts the requests that the other left waiting or dead."""
     leases.lock_name(connection, f"run:{run.run_id}")
     if given_runs.is_known(connection, run.run_id):
         return []

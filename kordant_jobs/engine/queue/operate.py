@@ -1,4 +1,5 @@
-"""Operators' actions on the queue: inspect, cancel, replay, pause, prune. With `dry_run` it is only said."""
+"""Operators' actions on the queue: inspect, cancel, replay, pause, prune. With `dry_run` they only return what they
+would change."""
 
 from __future__ import annotations
 
@@ -31,14 +32,14 @@ from kordant_jobs.engine.store.tables import job_attempts, job_requests
 from kordant_jobs.errors import PermanentError
 
 REQUEST_ID = job_requests.c.id
-"""The column that ids of requests stand in."""
+"""The column with the ids of requests."""
 DEAD = (RequestStatus.DEAD,)
 OPEN = (RequestStatus.PENDING, RequestStatus.RUNNING)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """A request with every attempt it had."""
+    """A request with all its attempts."""
 
     request: Request
     attempts: tuple[Attempt, ...]
@@ -57,7 +58,7 @@ def inspect(connection: Connection, request_id: UUID) -> Inspection:
 
 
 def jobs_of_runs(connection: Connection, run_ids: Collection[str]) -> set[str]:
-    """The jobs whose requests these runs work for, or will."""
+    """The jobs whose requests these runs serve, or will serve."""
     worked = sa.select(job_attempts.c.request_id).where(job_attempts.c.run_id.in_(run_ids))
     column = job_requests.c
     query = sa.select(column.job).where(sa.or_(column.id.in_(worked), column.waiting_run_id.in_(run_ids)))
@@ -77,24 +78,26 @@ def _chosen(
 
 
 def replay(connection: Connection, where: Filter, *, now: datetime, dry_run: bool = False) -> list[UUID]:
-    """Queue dead requests again, with all their retries before them. Returns those meant."""
+    """Queue dead requests again, with all their retries. Returns the ids of the requests selected."""
     return _chosen(connection, where, DEAD, lambda dead: requests.replay(connection, dead, now=now), dry_run=dry_run)
 
 
 def acknowledge(connection: Connection, where: Filter, *, by: str, now: datetime, dry_run: bool = False) -> list[UUID]:
-    """Mark dead requests as seen by an operator, so that no alarm counts them. Returns those meant."""
+    """Mark dead requests as seen by an operator, so that no alarm counts them. Returns the ids of the requests
+    selected."""
     return _chosen(
         connection, where, DEAD, lambda dead: requests.acknowledge(connection, dead, by=by, now=now), dry_run=dry_run
     )
 
 
 def expire(connection: Connection, where: Filter, *, dry_run: bool = False) -> list[UUID]:
-    """Give dead requests up for good. Returns those meant."""
+    """Give up dead requests for good. Returns the ids of the requests selected."""
     return _chosen(connection, where, DEAD, lambda dead: requests.expire(connection, dead), dry_run=dry_run)
 
 
 def cancel(connection: Connection, where: Filter, *, now: datetime, dry_run: bool = False) -> list[UUID]:
-    """Cancel what waits, and ask what runs to stop: it is stopped after the grace time. Returns those meant."""
+    """Cancel waiting requests, and ask running ones to stop; these are stopped after the grace time. Returns the ids of
+    the requests selected."""
 
     def act(open_ones: Filter) -> list[UUID]:
         waiting = requests.cancel_waiting(connection, open_ones, now=now)
@@ -111,7 +114,7 @@ def reprioritise(
     run_at: datetime | None = None,
     dry_run: bool = False,
 ) -> list[UUID]:
-    """Give waiting requests another priority or time. Returns those meant."""
+    """Give waiting requests another priority or time. Returns the ids of the requests selected."""
     return _chosen(
         connection,
         where,

@@ -1,4 +1,4 @@
-"""From a claim to the order of a run: payloads checked again, config, tags, limits and lineage."""
+"""Makes the order of a run from a claim: payloads checked again, config, tags, limits and lineage."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ ATTEMPT_TAG = "kordant/attempt"
 
 
 def sort_out(row: JobRow, requests: Sequence[Running]) -> tuple[list[Payload], list[Move]]:
-    """The payloads that are what the job takes, and what becomes of the requests whose is not (written by SQL)."""
+    """The valid payloads, and the moves of the requests with invalid ones (requests may be written by SQL,
+    unchecked)."""
     good: list[Payload] = []
     bad: list[Move] = []
     for one in requests:
@@ -39,7 +40,8 @@ def sort_out(row: JobRow, requests: Sequence[Running]) -> tuple[list[Payload], l
 
 
 def order_for(claim: Claim, row: JobRow, payloads: Sequence[Payload]) -> RunOrder:
-    """The run that serves the claim's requests. A retry names the run it follows, when all its requests agree on it."""
+    """The run that serves the claim's requests. A retry names the run that it follows, when all its requests have the
+    same one."""
     parents = {one.run_id for one in claim.requests}
     roots = {one.root_run_id for one in claim.requests}
     alone = {REQUEST_TAG: str(claim.requests[0].id)} if len(claim.requests) == 1 else {}

@@ -1,4 +1,5 @@
-"""A run ended, was lost, or could not start: what becomes of its requests, by `retry_rules`, in one transaction."""
+"""Decides the next state of requests when their run ended, was lost, or could not start, by `retry_rules`, in one
+transaction."""
 
 from __future__ import annotations
 
@@ -33,11 +34,9 @@ def run_ended(
     summary: Mapping[str, Any] | None = None,
     items_failed: int = 0,
 ) -> bool:
-    """Handle the end of a run: its slot is free, its requests have gone on. False when it was handled before.
-
-    `returning`: the run was stopped by us to come back to the queue, so its attempt does not count.
-    `summary` and `items_failed` are kept with the requests of a run that ended well.
-    """
+    """Handle the end of a run: free its slot and move its requests on. False when that was done before. `returning`: we
+    stopped the run to return its work to the queue, so the attempt does not count. `summary` and `items_failed` are
+    stored with the requests of a successful run."""
     ended = _ended(end, returning=returning)
     if ended.outcome is Outcome.SUCCESS:
         return attempts.complete_run(
@@ -70,10 +69,8 @@ def _ended(end: RunEnd, *, returning: bool) -> Ended:
 
 
 def reap_lost(connection: Connection, rows: Mapping[str, JobRow], *, now: datetime) -> list[Reaped]:
-    """Take away expired leases; requests that ran under them go by the rule of a lost run. Where the run had not begun
-    (the process that claimed it died before it was handed over) they wait again at once, and the attempt does not
-    count.
-    """
+    """Remove expired leases; their requests follow the rule for a lost run. Where the run had not begun (the process
+    that claimed it died before the hand-over) they wait again at once, and the attempt does not count."""
     gone = leases.reap(connection, now=now)
     begun, not_begun = ([one.id for one in gone if one.adopted is adopted] for adopted in (True, False))
     if begun:

@@ -1,6 +1,6 @@
-"""From the run that Dagster was asked to start to what a request carries, and back.
+"""Converts a run that Dagster was asked to start to the payload of its request, and back.
 
-A run's config is its job's payload, so it is kept as one. A run of a partition keeps its job and key beside it.
+A run's config is its job's payload and is stored as such. A run of a partition also stores its job and key.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from kordant_jobs.engine.payload import Payload
 
 
 class AsStarted(BaseModel):
-    """The configuration with which Dagster starts a run."""
+    """The configuration that Dagster starts a run with."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -25,7 +25,7 @@ class AsStarted(BaseModel):
 
 
 class Partition(BaseModel):
-    """A partition, and the job in Dagster that has it."""
+    """A partition, and the Dagster job that has it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -34,7 +34,7 @@ class Partition(BaseModel):
 
 
 class PartitionRun(Payload):
-    """The payload of a request that was made from a run of a partition."""
+    """The payload of a request for a run of a partition."""
 
     job: ClassVar[str] = ""
 
@@ -43,7 +43,7 @@ class PartitionRun(Payload):
 
 
 class Refused(Payload):
-    """A run configuration that is no payload of its job: its first op reports so, and a replay again."""
+    """A run configuration that is no valid payload of its job: the job's first op reports that, also after a replay."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -51,8 +51,8 @@ class Refused(Payload):
 
 
 def payload_of_run(row: JobRow, started: AsStarted) -> Payload:
-    """The payload that a retry of such a run uses. Of its config only the payload counts, not where or how loudly it
-    ran."""
+    """The payload that a retry of such a run uses. Only the payload in its config counts, not its executor or log
+    level."""
     values = row.payload.values_in(started.config)
     if started.partition_key is not None and started.job in row.dagster_jobs:
         return PartitionRun(partition=Partition(job=started.job, key=started.partition_key), payload=values)
@@ -72,7 +72,7 @@ def run_of(row: JobRow, payloads: Sequence[Payload]) -> AsStarted:
 
 
 def claimed_payload(row: JobRow, payload: Mapping[str, Any]) -> Payload:
-    """The payload of a claimed request, recorded ones included.
+    """The payload of a claimed request; it may be a recorded one of a partition.
 
     Raises:
         PermanentError: it is not what the job takes; the text names the field.

@@ -1,8 +1,7 @@
-"""The terms for which history is kept: ended requests and their attempts, idempotency keys, Dagster's runs, events and
-ticks.
+"""Deletes old history: ended requests and their attempts, idempotency keys, Dagster's runs, events and ticks.
 
-What waits or runs is never touched, nor is anything of a subscription: its alerts, exposures and reports have rules of
-their own. Rows are deleted in bulks, a transaction each, so that no lock is held for long; rows that another
+Waiting or running requests are never touched, nor is anything of a subscription: its alerts, exposures and reports have
+their own rules. Rows are deleted in batches, a transaction each, so that no lock is held for long; rows that another
 transaction has locked are left for the next time.
 """
 
@@ -26,30 +25,30 @@ from kordant_jobs.postgres.schema import DAGSTER_SCHEMA, SCHEMA
 BULK = 10_000
 """Rows deleted in one transaction: about 0.3 s."""
 EVENTS_A_RUN = 16
-"""A bulk of runs is smaller by this, since each takes its events along."""
+"""A batch of runs is smaller by this factor, since each run has many events."""
 TIDY_ABOVE = 1_000
-"""Rows deleted at once from which on their space is made free at once (VACUUM), not when autovacuum comes by."""
+"""The number of deleted rows from which VACUUM runs at once, not when autovacuum does."""
 
 DONE = (RequestStatus.COMPLETED, RequestStatus.CANCELLED)
 DEAD = (RequestStatus.DEAD, RequestStatus.EXPIRED)
 GOOD_RUNS, FAILED_RUNS = ("SUCCESS", "CANCELED"), ("FAILURE",)
-"""Dagster's words. A run in any other state has not ended."""
+"""Dagster's statuses of ended runs. A run in any other status has not ended."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Keep:
-    """Days for which each kind is kept after it ended. The numbers are the settings'."""
+    """Days for which each kind is kept after its end. The settings have the numbers."""
 
     done_days: float
-    """Completed and cancelled requests, good runs, ticks."""
+    """Completed and cancelled requests, successful runs, ticks."""
     dead_days: float
     """Days for dead letters and failed runs: longer, since an operator may still inspect them."""
     tick_days: float
-    """Ticks that found nothing to do: several a minute, of no use but while looking into a sensor."""
+    """Ticks that found nothing to do: several a minute, useful only when a sensor is debugged."""
 
     @classmethod
     def of(cls, settings: EngineSettings) -> Keep:
-        """As set by KORDANT_KEEP_*."""
+        """The days in the settings KORDANT_KEEP_*."""
         return cls(
             done_days=settings.keep_done_days, dead_days=settings.keep_failed_days, tick_days=settings.keep_tick_days
         )
@@ -57,21 +56,21 @@ class Keep:
 
 @dataclass(frozen=True, kw_only=True)
 class Pruned:
-    """The number of rows deleted, or that would be, by kind; `runs` and `failed_runs` count runs, whose events are
+    """The number of rows deleted, or to be deleted, by kind; `runs` and `failed_runs` count runs, whose events are
     deleted with them."""
 
     counts: Mapping[str, int]
 
     @property
     def rows(self) -> int:
-        """About how many rows that was."""
+        """The estimated number of all rows, events of runs included."""
         events = EVENTS_A_RUN * (self.counts.get("runs", 0) + self.counts.get("failed_runs", 0))
         return sum(self.counts.values()) + events
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Rule:
-    """One kind: count what is too old, or delete a bulk of it, which returns how many it took."""
+    """One kind: a function that counts old rows, and one that deletes a batch of them and returns its size."""
 
     count: Callable[[Connection], int]
     delete: Callable[[Connection, int], int]
@@ -90,12 +89,9 @@ def prune(
     dry_run: bool = False,
     go_on: Callable[[], bool] = lambda: True,
 ) -> Pruned:
-    """Delete what is older than its time, or with `dry_run` only say how much that is. Safe to repeat and to break
-    off, which it does between two bulks when `go_on` says no.
-
-    `run_files` is the folder with one folder a run (captured output, values between steps); those of deleted runs
-    go as well.
-    """
+    """Delete rows older than their term, or with `dry_run` only count them. Safe to repeat and to interrupt; it stops
+    between two batches when `go_on` returns False. `run_files` has one folder for each run (captured output, values
+    between steps); folders of deleted runs are deleted as well."""
     rules = _rules(now, keep, run_files, more)
     with db.connect() as connection:
         if not history.there(connection):
@@ -192,7 +188,7 @@ def _own(one: Prunable, before: datetime) -> _Rule:
 
 
 def _tidy(db: Engine) -> None:
-    """Let the tables use the space again. A table that another process is tidying is skipped."""
+    """Free the space of deleted rows for reuse. A table that another process is vacuuming is skipped."""
     tables = [f"{SCHEMA}.{name}" for name in ("job_requests", "job_attempts", "idempotency_keys", "run_progress")]
     with db.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         if history.there(connection):

@@ -30,12 +30,12 @@ from kordant_jobs.engine.jobs import Backoff, RetryPolicy
 from kordant_jobs.engine.requests import Cause, Outcome, RequestStatus
 
 RETRY_AFTER_MOST_S = 86_400.0
-"""A source that asks for longer is asked again tomorrow."""
+"""The longest wait that a source may ask for; a longer one is shortened to it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """The end of an attempt, as far as the rule needs it."""
+    """The end of an attempt, with the facts that the rule needs."""
 
     outcome: Outcome
     cause: Cause | None = None
@@ -45,14 +45,15 @@ class Ended:
 
 @dataclass(frozen=True, kw_only=True)
 class Next:
-    """The next state of the request, and when it is due if it waits again."""
+    """The next state of the request, and its due time if it waits again."""
 
     status: RequestStatus
     run_at: datetime | None = None
 
 
 def delay_s(policy: RetryPolicy, retry: int, *, retry_after_s: float | None = None, chance: float = 0.5) -> float:
-    """Seconds before the `retry`-th retry (from 1); `chance` in [0, 1) is what jitter is made of, 0.5 being none.
+    """Seconds before the `retry`-th retry (from 1). `chance` in [0, 1) is the random number for the jitter; 0.5 means
+    none.
 
     >>> steady = RetryPolicy(jitter=0.0)
     >>> [delay_s(steady, retry) for retry in (1, 2, 3)]
@@ -80,7 +81,8 @@ def delay_s(policy: RetryPolicy, retry: int, *, retry_after_s: float | None = No
 
 
 def next_state(ended: Ended, policy: RetryPolicy, *, attempt: int, now: datetime, chance: float = 0.5) -> Next:
-    """The next state of a request whose `attempt`-th attempt (from 1, of those that count) ended so."""
+    """The next state of a request after its `attempt`-th attempt (from 1, counting only those that count) ended like
+    this."""
     match ended.outcome:
         case Outcome.SUCCESS | Outcome.PARTIAL:
             return Next(status=RequestStatus.COMPLETED)

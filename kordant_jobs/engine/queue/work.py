@@ -26,11 +26,11 @@ from kordant_jobs.engine.store.attempts import Move, Running
 from kordant_jobs.engine.store.leases import Lease, LeaseLost
 
 LEASE_S = 15.0
-"""Seconds that a run may be silent (paused, cut off) before its work is given to another."""
+"""Seconds that a run may be silent (paused, cut off) before its work is given to another run."""
 
 INTERRUPT_AT = 5 / 6
-"""The part of its lease after which a run that could not renew it is interrupted; the rest is for its last words. Of
-15 s these are 2.5: less than the three that the warm process gives, more than an op's `finally` takes."""
+"""The part of its lease after which a run that could not renew it is interrupted; the rest is left for it to clean up.
+Of 15 s that is 2.5 s: less than the three seconds that the warm process gives, more than an op's `finally` takes."""
 
 REQUESTS_TAG = f"{HIDDEN}requests"
 REQUEST_TAG = "kordant/request_id"
@@ -46,20 +46,20 @@ class Done:
 
 
 class Fence(Protocol):
-    """Ends the process of a run that may not go on."""
+    """Ends the process of a run that lost its lease."""
 
     def interrupt(self) -> None:
         """Ask the run to end."""
         ...
 
     def end(self) -> None:
-        """End it, and everything that it started, at once."""
+        """End the run, and every process that it started, at once."""
         ...
 
 
 @contextmanager
 def working(db: Engine, *, run_id: str, clock: Clock, ttl_s: float = LEASE_S) -> Iterator[Heartbeat]:
-    """Hold the run's lease while the body runs: adopted first, kept alive by a thread at a third of `ttl_s`.
+    """Hold the run's lease while the body runs: adopt it, then renew it from a thread every third of `ttl_s`.
 
     Raises:
         LeaseLost: the run came too late; nothing was done.
@@ -75,12 +75,13 @@ def working(db: Engine, *, run_id: str, clock: Clock, ttl_s: float = LEASE_S) ->
 
 
 class Heartbeat:
-    """Keeps a lease alive from a thread. `lost` is set once it is not ours any more.
+    """Renews a lease from a thread. `lost` is set once the lease is no longer ours.
 
-    With a `fence`, the process of the run ends itself when the lease is lost, or cannot be renewed: cut off from the
-    database it would go on with what needs none (mails, calls) beside the run that gets its work. A second thread
-    watches this machine's monotonic clock, since the first may be waiting for a database that does not answer. The
-    time counts from before the last renewal that succeeded was sent, so this clock is never behind the database's.
+    With a `fence`, the run's process ends itself when the lease is lost or cannot be renewed: cut off from the
+    database, it could still send mails and make calls beside the run that took over its work. A second thread watches
+    this machine's monotonic clock, since the first may be waiting for a database that does not answer. The time is
+    counted from the moment before the last successful renewal was sent, so it never ends after the lease in the
+    database.
     """
 
     def __init__(self, db: Engine, lease: Lease, *, clock: Clock, ttl_s: float, fence: Fence | None = None) -> None:
@@ -97,22 +98,22 @@ class Heartbeat:
         self.lost = threading.Event()
 
     def start(self) -> None:
-        """Begin to beat."""
+        """Start the renewal."""
         self._kept_at = time.monotonic()
         self._thread.start()
         if self._fence is not None:
             threading.Thread(target=self._watch, args=(self._fence,), name="lease-fence", daemon=True).start()
 
     def stop(self) -> None:
-        """Beat no more; the lease itself is given back when the run's end is handled."""
+        """Stop the renewal. The lease itself is released when the run's end is handled."""
         self._watched.set()
         self._stop.set()
         if self._thread is not threading.current_thread():
             self._thread.join()
 
     def stop_in(self, seconds: float) -> None:
-        """End the heartbeat then, unless `stop` comes first: the call of `stop` may never come. The run's own code is
-        over, so that nothing has to be fenced any more."""
+        """Stop the renewal after these seconds, unless `stop` is called before: that call may never come. The run's own
+        code has ended, so it needs no fencing any more."""
         self._watched.set()
         self._until = time.monotonic() + seconds
 
@@ -135,10 +136,8 @@ class Heartbeat:
             pause_s = self._ttl_s / 3
 
     def _watch(self, fence: Fence) -> None:
-        """Interrupt the run when five sixths of the lease are over, and end its process with the lease.
-
-        Once it is interrupted its last words are watched, too: they may wait for a database that never answers.
-        """
+        """Interrupt the run when five sixths of the lease are over, and end its process with the lease. It is watched
+        after the interruption, too: its cleaning up may wait for a database that never answers."""
         left_s = self._ttl_s * INTERRUPT_AT
         while not self._watched.wait(left_s):
             left_s = self._kept_at + self._ttl_s * INTERRUPT_AT - time.monotonic()
@@ -163,11 +162,12 @@ def record_run(
     worker: str = "dagster",
     follows: str | None = None,
 ) -> tuple[Lease, list[UUID]]:
-    """The lease of a run that passed no queue of ours (`dagster job execute`, or Dagster's own coordinator), and the
-    requests it serves.
+    """The lease of a run that bypassed our queue (`dagster job execute`, or Dagster's own coordinator), and the
+    requests that it serves.
 
-    Those are the ones that wait with it, or that the run `follows`, which it repeats, left waiting or dead; else one
-    is made. It runs at once, whatever the limits; from here on it is like any other: history, retries, dead letters.
+    These are the requests that wait with it, or that the run `follows` left waiting or dead when it repeats that one;
+    else a new one. It runs at once, whatever the limits. From then on it is like any other run: history, retries, dead
+    letters.
     """
     now = clock.now()
     ids = given_runs.waiting_for(connection, run_id)
@@ -192,7 +192,7 @@ def record_run(
 
 
 def adopt(connection: Connection, run_id: str, *, now: datetime, ttl_s: float = LEASE_S) -> Lease:
-    """The run keeps its lease alive itself from now on, and its requests say that it serves them.
+    """Adopt the run's lease, which the run itself renews from now on. Its requests record that the run serves them.
 
     Raises:
         LeaseLost: the run came too late; it must do nothing.
@@ -217,7 +217,8 @@ def my_requests(connection: Connection, lease: Lease) -> list[Running]:
 
 
 def complete(connection: Connection, lease: Lease, done: Sequence[Done], *, clock: Clock) -> None:
-    """End requests of this run well, in the transaction that writes what they did. Those not named go on.
+    """Complete requests of this run, in the transaction that writes their results. Requests that are not named keep
+    running.
 
     Raises:
         LeaseLost: they are another attempt's by now; roll back.

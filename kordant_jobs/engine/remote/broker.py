@@ -1,4 +1,4 @@
-"""The Celery application: one task, a queue for each version of the code. No result is kept."""
+"""The Celery application: one task, and a queue for each version of the code. No results are stored."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from kordant_jobs.errors import SettingsError
 
 RUN_TASK = "kordant.run"
 ANSWER_S = 5.0
-"""Seconds that Redis may take to answer. One that hangs is as good as away: nothing depends on it but new runs."""
+"""Seconds that Redis may take to answer. After that it counts as unavailable: only new runs depend on it."""
 VISIBLE_AGAIN_S = 3600
-"""Seconds after which Redis delivers again what a worker received and did not acknowledge. Ours acknowledge at once,
-and a run that is delivered twice is taken once."""
+"""Seconds after which Redis redelivers a message that a worker received and did not acknowledge. Our workers
+acknowledge at once, and a run that is delivered twice is taken once."""
 
 
 def queue_of(code_version: str) -> str:
@@ -20,7 +20,7 @@ def queue_of(code_version: str) -> str:
 
 
 def celery_app(url: str | None) -> Any:
-    """An application that speaks to this broker; no connection is opened.
+    """An application for this broker; opens no connection.
 
     Raises:
         SettingsError: no broker is set, or Celery is not installed.
@@ -59,7 +59,7 @@ def celery_app(url: str | None) -> Any:
 
 
 def send(app: Any, queue: str, run_id: str, limits: dict[str, float]) -> None:
-    """Put a run in a queue, trying once: a caller that waited for a broker would hold up all others.
+    """Send a run to a queue, in one attempt: a caller that waited for a broker would delay all other runs.
 
     Raises:
         kombu.exceptions.OperationalError: the broker is away.

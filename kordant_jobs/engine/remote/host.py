@@ -1,8 +1,8 @@
-"""A host's worker: takes runs of its own code from the broker, and hands each to the warm process beside it.
+"""A host's worker: takes runs of its own code version from the broker, and hands each to the warm process beside it.
 
-It is one process with Celery's worker in the main thread. Three threads of its own say that the host lives, listen to
-orders and report outcomes. SIGTERM ends it: runs get the grace time of the warm process, then their work returns to the
-queue. A host that is drained waits for its runs, however long they take.
+It is one process with Celery's worker in the main thread. Three more threads send heartbeats, listen for orders and
+report outcomes. SIGTERM ends it: runs get the grace time of the warm process, then their work returns to the queue. A
+host that is drained waits for its runs, however long they take.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from kordant_jobs.postgres.database import create_engine
 log = logging.getLogger(__name__)
 
 TRIED_FOR_S = 30.0
-"""Seconds for which an accepted run is offered to a warm process that does not answer: it restarts in ten seconds."""
+"""Seconds for which an accepted run is offered to a warm process that does not answer; a restart takes ten seconds."""
 FORGOTTEN_AFTER_S = 5.0
-"""Seconds between two questions to the warm process for a run whose end it did not report."""
+"""Seconds between two requests to the warm process for a run whose end it did not report."""
 
 
 class Host:
@@ -67,7 +67,7 @@ class Host:
         self._woken = threading.Event()
 
     def run(self) -> int:
-        """Serve until SIGTERM, or until the host was drained: 0."""
+        """Serve until SIGTERM, or until the host is drained. Returns 0."""
         self._enter(slots=0)
         watcher = WarmWatcher(self._warm, self._woken)
         bodies = (self._live, self._obey, lambda: self._report(watcher))
@@ -109,7 +109,7 @@ class Host:
     # A run
 
     def _execute(self, run_id: str, limits: dict[str, float]) -> None:
-        """The task: take the run, hand it over, wait for its end. What comes twice or too late is left alone."""
+        """The task: take the run, hand it over, wait for its end. A run that arrives twice or too late is ignored."""
         ended = self._runs.setdefault(run_id, threading.Event())
         try:
             with self._db.begin() as connection:
@@ -163,7 +163,7 @@ class Host:
     # Threads
 
     def _live(self) -> None:
-        """Say that this host lives, three times in the time of a lease."""
+        """Send a heartbeat of this host, three times in the time of a lease."""
         pause_s = 0.0
         while not self._over.wait(pause_s):
             pause_s = self._settings.lease_s / 3
@@ -182,7 +182,7 @@ class Host:
                 self._drain()
 
     def _obey(self) -> None:
-        """Do what is ordered: stop a run, drain this host."""
+        """Follow orders: stop a run, drain this host."""
         while not self._over.is_set():
             try:
                 for one in self._listener.wait(60.0):
@@ -197,7 +197,7 @@ class Host:
                 self._over.wait(1.0)
 
     def _report(self, watcher: WarmWatcher) -> None:
-        """Write the outcomes that the warm process knows and runs cannot report: limits, kills, stops."""
+        """Write the outcomes that the warm process knows and runs cannot report themselves: limits, kills, stops."""
         while not self._over.is_set():
             self._woken.wait()
             self._woken.clear()
@@ -218,7 +218,7 @@ class Host:
             pause_s = min(2 * pause_s, 2.0)
 
     def _end_runs(self) -> None:
-        """Once the worker is stopped: give running runs the grace time, then return them to the queue."""
+        """Once the worker is stopped: give running runs the grace time, then return their work to the queue."""
         self._ending.wait()
         if self._draining or self._over.wait(self._settings.warm_grace_s):
             return

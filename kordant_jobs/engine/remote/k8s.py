@@ -1,4 +1,5 @@
-"""A pod a run, by Dagster's own K8sRunLauncher: the queue decides when, the catalogue how large, the lease how long.
+"""One pod for each run, by Dagster's own K8sRunLauncher. The queue decides when a run starts, the catalogue its size,
+the lease its lifetime.
 
 A pod costs seconds of CPU to start (3.6 s where this was measured), so this is for long runs.
 """
@@ -21,8 +22,7 @@ from kordant_jobs.errors import SettingsError, TransientError
 
 POD_TAG = "dagster-k8s/config"
 DEADLINE_EXTRA_S = 60
-"""Seconds that a pod may take to be scheduled, to pull its image and to write its last words, beyond the run's own
-limit."""
+"""Seconds beyond the run's own limit for the pod to be scheduled, to pull its image, and to record its end."""
 
 
 def k8s_launcher(config: Mapping[str, Any]) -> RunLauncher:
@@ -50,7 +50,8 @@ def k8s_launcher(config: Mapping[str, Any]) -> RunLauncher:
 
 
 def pod_config(limits: Mapping[str, float]) -> dict[str, Any]:
-    """The pod of a run with these limits: its memory, requested whole, and its deadline. CPU time has no counterpart.
+    """The pod of a run with these limits: all of its memory as request and limit, and its deadline. CPU time has no
+    counterpart.
 
     >>> pod_config({"memory": 2048, "timeout": 300})["job_spec_config"]
     {'active_deadline_seconds': 360}
@@ -65,18 +66,18 @@ def pod_config(limits: Mapping[str, float]) -> dict[str, Any]:
 
 
 class PodStarter:
-    """Has a pod made for every run (a RunStarter). For the thread that dispatches, alone."""
+    """Starts a pod for every run (a RunStarter). Only the thread that dispatches may use it."""
 
     def __init__(self, instance: DagsterInstance, factory: dagster_private.RunFactory) -> None:
         self._instance = instance
         self._factory = factory
 
     def ready(self) -> bool:
-        """True when runs can be made."""
+        """True when runs can be created."""
         return self._factory.ready()
 
     def start(self, order: RunOrder) -> None:
-        """Have a pod made.
+        """Start a pod for the run.
 
         Raises:
             TransientError: the cluster or the code server does not answer.
@@ -103,7 +104,7 @@ class PodStarter:
             ) from None
 
     def stop(self, run_id: str, *, cause: str) -> None:
-        """Have its pod deleted. The run of a lost one is failed here: its node may be gone.
+        """Delete the run's pod. A lost run is failed here, since its node may be gone.
 
         Raises:
             TransientError: the cluster does not answer.

@@ -1,4 +1,5 @@
-"""Dagster's run launcher for all of KORDANT_LAUNCHER; on several hosts: how to stop a run, and whether it lives."""
+"""Dagster's run launcher for every value of KORDANT_LAUNCHER. On several hosts: how a run is stopped, and whether it is
+alive."""
 
 from __future__ import annotations
 
@@ -22,8 +23,9 @@ from kordant_jobs.postgres.database import create_engine, saying_what_failed
 
 
 class HostRunLauncher(WarmRunLauncher):
-    """As WarmRunLauncher on one machine. On several hosts Postgres notifies them, and a run's lease shows whether it
-    lives: Dagster's monitor ends nothing there, the dispatcher does."""
+    """Dagster's run launcher. On one machine it is a WarmRunLauncher. On several hosts it notifies them through
+    Postgres, and a run's lease shows whether it is alive: there the dispatcher ends dead runs, not Dagster's monitor.
+    """
 
     @classmethod
     def from_config_value(  # type: ignore[override]  # Dagster's own is typed more widely
@@ -40,7 +42,7 @@ class HostRunLauncher(WarmRunLauncher):
         return self.system.settings().launcher == "celery"
 
     def terminate(self, run_id: str) -> bool:
-        """Dagster's hook: the host that has the run stops it. False: there is nothing to terminate.
+        """Dagster's hook: have the host that runs it stop the run. False: there is nothing to terminate.
 
         Raises:
             DatabaseUnavailable: Postgres is away; nothing was stopped.

@@ -1,4 +1,4 @@
-"""The dispatcher's way to the hosts (a RunStarter): runs are made here, and sent through the broker."""
+"""The dispatcher's connection to the hosts (a RunStarter): runs are created here, and sent through the broker."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from kordant_jobs.postgres.database import create_engine
 log = logging.getLogger(__name__)
 
 CHECK_EVERY_S = 1.0
-"""Least seconds between two checks of hosts and broker."""
+"""The shortest time in seconds between two checks of hosts and broker."""
 MISSED_AFTER_S = 3.0
-"""A run that no host took after this time, and that is not in the broker's queue, was lost on the way. Taking one takes
-two statements: tens of milliseconds."""
+"""Seconds after which a run that no host took and that is not in the broker's queue counts as lost on the way. Taking a
+run needs two statements: tens of milliseconds."""
 LOST_HOST = "Its host was lost: no worker kept its lease alive."
 
 
 class HostStarter:
-    """Sends runs to the hosts that have this process's code. For the thread that dispatches, alone."""
+    """Sends runs to the hosts with this process's code version. Only the thread that dispatches may use it."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class HostStarter:
 
     @classmethod
     def of(cls, system: System, instance: DagsterInstance, factory: dagster_private.RunFactory) -> HostStarter:
-        """The starter of a system's settings.
+        """The starter for a system's settings.
 
         Raises:
             SettingsError: the database or the broker is not set, or Celery not installed.
@@ -87,17 +87,18 @@ class HostStarter:
         )
 
     def slots(self) -> int:
-        """Runs that the living hosts of this code may have at the same time."""
+        """The number of runs that the live hosts of this code version may run at once."""
         self._check()
         return self._slots
 
     def ready(self) -> bool:
-        """True when a host of this code lives, the broker answers and runs can be made. Else requests wait."""
+        """True when a host of this code version is alive, the broker answers and runs can be created. Otherwise
+        requests wait."""
         self._check()
         return self._answers and self._slots > 0 and self._factory.ready()
 
     def start(self, order: RunOrder) -> None:
-        """Send a run, after making it unless it is there.
+        """Send a run, creating it first unless it exists.
 
         Raises:
             TransientError: the code server or the broker does not answer; a run that was made for this is failed,
@@ -122,7 +123,8 @@ class HostStarter:
             raise
 
     def stop(self, run_id: str, *, cause: str) -> None:
-        """Ask a run to end; its host kills it after the grace time. A lost one is failed here: its host may be gone."""
+        """Ask a run to end; its host kills it after the grace time. A lost run is failed here, since its host may be
+        gone."""
         if cause == CANCELED:
             dagster_private.cancel(self._instance, run_id)
         self._sent.pop(run_id, None)
@@ -163,7 +165,8 @@ class HostStarter:
         self._checked_at = time.monotonic()
 
     def _send_again(self, there: int, now: float) -> None:
-        """Send what neither waits in the broker nor was taken: the broker was emptied, or a host died with it."""
+        """Send again runs that neither wait in the broker nor were taken: the broker was emptied, or a host died with
+        them."""
         overdue = [run_id for run_id, (sent_at, _) in self._sent.items() if now - sent_at > self._missed_after_s]
         if there >= len(self._sent) or not overdue:
             return
@@ -173,11 +176,11 @@ class HostStarter:
 
 
 class NoWatcher:
-    """Hosts and runs report outcomes to Postgres themselves (a RunWatcher)."""
+    """A watcher without ends: hosts and runs report outcomes to Postgres themselves (a RunWatcher)."""
 
     def ended(self) -> Iterator[RunEnd]:
-        """Nothing."""
+        """No ends."""
         return iter(())
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Do nothing."""

@@ -1,1 +1,1 @@
-"""The engine's own tables and their queries. No table of a job belongs here, and no other package writes these."""
+"""The engine's own tables and their queries. Tables of jobs do not belong here, and no other package writes these."""

@@ -1,4 +1,4 @@
-"""Receives requests: one by one through the database's own function, or thousands by COPY."""
+"""Inserts requests: one by one through the database's own function, or thousands by COPY."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from kordant_jobs.engine.store.requests import notify
 
 @dataclass(frozen=True, kw_only=True)
 class Merge:
-    """The rule by which requests that share `key` become one while they wait: at most one of DEBOUNCE's or THROTTLE's
-    fields is set.
+    """The rule by which waiting requests with the same `key` become one. The fields of either DEBOUNCE or THROTTLE are
+    set.
 
-    `debounce_s`: runs when nothing new came for so long, `at_most_s` after the first at the latest; the last payload
-    counts. `throttle_s`: runs at once, then no sooner than so long after its last start.
+    `debounce_s`: run when nothing new came for this time, at most `at_most_s` after the first request; the last payload
+    counts. `throttle_s`: run at once, then at the earliest this time after its last start.
     """
 
     key: str
@@ -34,7 +34,7 @@ class Merge:
 
 @dataclass(frozen=True, kw_only=True)
 class NewRequest:
-    """A request to put in. The payload was checked and is plain JSON."""
+    """A request to insert. Its payload was checked and is plain JSON."""
 
     id: UUID
     job: str
@@ -51,7 +51,7 @@ class NewRequest:
     entity_key: str | None = None
     tenant: str | None = None
     head_start: timedelta | None = None
-    """By how much its place in the line of its job and priority is ahead of its time."""
+    """The time by which its place in the line of its job and priority is ahead of its due time."""
 
 
 _INSERT = sa.text("""
@@ -72,7 +72,8 @@ def _seconds(value: float | None) -> timedelta | None:
 
 
 def insert_one(connection: Connection, new: NewRequest) -> tuple[UUID, bool]:
-    """Put a request in. Returns its id, or the one it is the same as (False): by idempotency key or by merging."""
+    """Insert a request. Returns its id and True, or the id of the request that it duplicates and False (by idempotency
+    key or by merging)."""
     merge = new.merge
     row = connection.execute(
         _INSERT,
@@ -102,10 +103,8 @@ _COPIED = "id, job, payload, priority, run_at, turn_at, created_at, idempotency_
 
 
 def copy_in(connection: Connection, rows: Sequence[NewRequest]) -> int:
-    """Put many in by COPY, in the caller's transaction. Those whose idempotency key is in use are left out.
-
-    The rows share job, priority, window and moment of creation; none merges. Returns how many were put in.
-    """
+    """Insert many by COPY, in the caller's transaction. Returns the number inserted; those whose idempotency key is in
+    use are left out. The rows share job, priority, window and time of creation; none merges."""
     if not rows:
         return 0
     moment = rows[0].created_at or connection.execute(sa.select(sa.func.now())).scalar_one()
@@ -152,9 +151,8 @@ def _escaped(text: str) -> str:
 
 
 def _insert_unseen(connection: Connection, first: NewRequest, moment: datetime) -> int:
-    """Of the rows in the temporary table, those whose key is free; the keys are taken in their order, so that two
-    bulk enqueues at once wait for each other rather than deadlock.
-    """
+    """Insert the rows of the temporary table whose key is free. The keys are inserted in order, so that two concurrent
+    bulk inserts wait for each other and do not deadlock."""
     put_in: int = connection.execute(
         sa.text(f"""
             WITH mine AS (
@@ -180,7 +178,8 @@ def _insert_unseen(connection: Connection, first: NewRequest, moment: datetime) 
 
 
 def _turns(connection: Connection, rows: Sequence[NewRequest], moment: datetime) -> list[datetime]:
-    """Each row's place in the line: behind what its tenant has waiting, and behind its own in this batch."""
+    """Each row's place in line: behind its tenant's waiting requests, and behind the tenant's earlier rows in this
+    batch."""
     tenants = sorted({row.tenant for row in rows if row.tenant is not None})
     if not tenants:
         return [row.run_at or moment for row in rows]

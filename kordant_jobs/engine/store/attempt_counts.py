@@ -1,7 +1,7 @@
-"""Attempts in figures, by job, outcome, cause and duration: since the beginning, by hour, in the last hours.
+"""Counts of attempts by job, outcome, cause and duration: in total, by hour, and for the last hours.
 
-A trigger counts them as they end, whichever way they do; `fold` keeps the rows few. So counters outlive the rows that
-they counted, and are the same whichever process is asked.
+A trigger counts attempts as they end, however they end; `fold` keeps the number of rows small. So counters outlive the
+rows that they counted, and every process reads the same.
 """
 
 from __future__ import annotations
@@ -17,16 +17,15 @@ from sqlalchemy import Connection
 from kordant_jobs.engine.requests import Outcome
 
 DURATIONS_MS = (10, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 300_000, 900_000, 3_600_000)
-"""Upper bounds of the buckets; one more bucket has none. The trigger's array is the same."""
+"""Upper bounds of the duration buckets; the last bucket has none. The trigger's array is the same."""
 LAGS_S = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
-"""Upper bounds of the times between due and started; as before."""
+"""Upper bounds of the buckets of the time between due and started; the last bucket has none."""
 EXACT_HOURS = 6
-"""Spans that begin in the last six hours are counted to the moment; what is older, to the hour."""
+"""Spans that begin in the last six hours are counted exactly; older ones by whole hours."""
 KEEP_HOURS_DAYS = 400
 GOOD = frozenset({Outcome.SUCCESS, Outcome.PARTIAL})
 COUNTED = GOOD | {Outcome.FAILURE, Outcome.LOST}
-"""Outcomes that a share of good ones is counted of: an attempt that was cancelled or given back says nothing about its
-job."""
+"""The outcomes that count in the share of good ones. A cancelled or returned attempt says nothing about its job."""
 
 _FOLD = sa.text("""
 WITH gone AS MATERIALIZED (
@@ -67,7 +66,7 @@ GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
 
 
 def good_share(counts: Sequence[AttemptCount]) -> tuple[float, int]:
-    """The share of attempts that ended well, of those that say something about their job, and how many those are.
+    """The share of successful attempts among those with an outcome in `COUNTED`, and the number of those.
 
     >>> one = AttemptCount(job="a", outcome="success", cause="", bucket=0, attempts=3, sum_ms=0, cpu_s=0)
     >>> good_share([one, AttemptCount(job="a", outcome="lost", cause="", bucket=0, attempts=1, sum_ms=0, cpu_s=0)])
@@ -79,13 +78,14 @@ def good_share(counts: Sequence[AttemptCount]) -> tuple[float, int]:
 
 
 def by_job(counts: Sequence[AttemptCount]) -> Mapping[str, Sequence[AttemptCount]]:
-    """Counts, which come in the order of their jobs, by job."""
+    """Counts by job; they must be sorted by job."""
     return {job: list(some) for job, some in groupby(counts, lambda one: one.job)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class AttemptCount:
-    """Attempts of one job that ended alike, with a duration in one bucket. `cpu_s` is their share of the runs'."""
+    """The number of attempts of one job with the same outcome, cause and duration bucket. `cpu_s` is their share of the
+    runs' CPU time."""
 
     job: str
     outcome: str
@@ -97,24 +97,25 @@ class AttemptCount:
 
 
 def fold(connection: Connection) -> int:
-    """Fold what ended more than `EXACT_HOURS` before this hour. Returns how many rows that took away."""
+    """Fold attempts that ended more than `EXACT_HOURS` before this hour into hourly counts. Returns the number of rows
+    removed."""
     count: int = connection.execute(_FOLD, {"days": KEEP_HOURS_DAYS, "exact": EXACT_HOURS}).scalar_one()
     return count
 
 
 def totals(connection: Connection) -> Sequence[AttemptCount]:
-    """Since the beginning; no figure of it ever falls."""
+    """The counts since the beginning; none of them ever falls."""
     return [AttemptCount(**row) for row in connection.execute(_TOTALS).mappings()]
 
 
 def between(connection: Connection, since: datetime, until: datetime) -> Sequence[AttemptCount]:
-    """Of a span; one that begins more than `EXACT_HOURS` ago begins with its hour."""
+    """The counts of a span. One that begins more than `EXACT_HOURS` ago begins with its full hour."""
     return [AttemptCount(**row) for row in connection.execute(_SINCE, {"since": since, "until": until}).mappings()]
 
 
 @dataclass(frozen=True, kw_only=True)
 class StartLag:
-    """Attempts of one job that were due for so long, by a bucket of `LAGS_S`, before a run took them."""
+    """The number of attempts of one job by the time between due and started, in a bucket of `LAGS_S`."""
 
     job: str
     bucket: int
@@ -123,20 +124,20 @@ class StartLag:
 
 
 def start_lags(connection: Connection) -> Sequence[StartLag]:
-    """Since the beginning, in the order of jobs and buckets."""
+    """The lags since the beginning, ordered by job and bucket."""
     query = sa.text("SELECT job, bucket, starts, sum_s FROM kordant.start_lags ORDER BY 1, 2")
     return [StartLag(**row) for row in connection.execute(query).mappings()]
 
 
 def sla_breaches(connection: Connection) -> Mapping[str, int]:
-    """By job, how many requests were completed later than it promises, since the beginning."""
+    """The number of requests, by job, that were completed later than the job's SLA, since the beginning."""
     query = sa.text("SELECT job, breaches FROM kordant.sla_breaches ORDER BY 1")
     return dict(connection.execute(query).tuples().all())
 
 
 def percentile_ms(counts: Sequence[AttemptCount], share: float) -> float | None:
-    """The duration that `share` of these attempts did not pass, by linear interpolation in its bucket; None: no
-    attempt, or it lies above the highest bound.
+    """The duration that `share` of these attempts did not exceed, by linear interpolation in its bucket. None: there
+    are no attempts, or it lies above the highest bound.
 
     >>> one = AttemptCount(job="a", outcome="success", cause="", bucket=2, attempts=10, sum_ms=0, cpu_s=0)
     >>> percentile_ms([one], 0.5)

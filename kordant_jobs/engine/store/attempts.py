@@ -1,6 +1,6 @@
-"""From waiting to running to an end: the statements that start attempts of requests, and those that end them.
+"""The statements that start attempts of requests, and those that end them.
 
-Which requests to take (`waiting` lists them) and what follows from an end is decided by `engine.queue`; here it is
+`engine.queue` decides which requests to start (`waiting` lists them) and the next state after an end; here it is
 written, in sets.
 """
 
@@ -46,10 +46,8 @@ _START = sa.text(f"""
 
 
 def start(connection: Connection, chosen: Sequence[tuple[UUID, Lease]], *, worker: str, now: datetime) -> set[UUID]:
-    """Make waiting requests running, each under its lease, with a row for the attempt.
-
-    Returns those that were: a request that another transaction cancels or changes at this moment is left.
-    """
+    """Set waiting requests to running, each under its lease, with a row for the attempt. Returns the requests that were
+    started: one that another transaction cancels or changes at this moment is left out."""
     started = connection.execute(
         _START,
         {
@@ -80,16 +78,15 @@ _ADOPT = sa.text("""
 
 
 def adopt(connection: Connection, run_id: str, *, now: datetime, ttl_s: float) -> Lease | None:
-    """The lease that this run is to work under, which it keeps alive itself from now on: a run's first act. Until then
-    the process that claimed it does so. None when there is none: it was never claimed, or comes too late.
-    """
+    """Adopt the lease that this run works under and renews itself from now on: a run's first act. Until then the
+    process that claimed it renews it. None when there is none: the run was never claimed, or comes too late."""
     expires_at = now + timedelta(seconds=ttl_s)
     row = connection.execute(_ADOPT, {"run_id": run_id, "expires_at": expires_at}).one_or_none()
     return None if row is None else Lease(id=row.id, name=row.name, fence=row.fence)
 
 
 def was_claimed(connection: Connection, run_id: str) -> bool:
-    """True when an attempt was to be made, or was made, by this run."""
+    """True when this run was claimed for an attempt."""
     return connection.execute(_CLAIMED, {"run_id": run_id}).scalar_one()
 
 
@@ -97,10 +94,8 @@ _CLAIMED = sa.select(sa.exists().where(job_attempts.c.run_id == sa.bindparam("ru
 
 
 def left_over(connection: Connection, run_id: str, *, now: datetime) -> list[UUID]:
-    """The requests whose last attempt was this run and which wait for another one, or are dead; locked.
-
-    They are due now: a dead one is replayed.
-    """
+    """The requests whose last attempt was this run and that wait for another one, or are dead; locked. They become due
+    now: a dead one is replayed."""
     column = job_requests.c
     mine = sa.select(job_attempts.c.request_id).where(job_attempts.c.run_id == run_id)
     last = mine.where(job_attempts.c.attempt == column.attempt).correlate(job_requests)
@@ -134,7 +129,7 @@ def left_over(connection: Connection, run_id: str, *, now: datetime) -> list[UUI
 
 @dataclass(frozen=True, kw_only=True)
 class Running:
-    """A running request as its end is decided on. `counted` leaves out the attempts that do not count."""
+    """A running request, with the facts that decide about its end. `counted` leaves out attempts that do not count."""
 
     id: UUID
     job: str
@@ -146,7 +141,7 @@ class Running:
 
 
 def running(connection: Connection, lease_ids: Sequence[UUID], *, lock: bool) -> list[Running]:
-    """The requests that still run under these leases, in the order of their ids."""
+    """The requests that still run under these leases, ordered by id."""
     column = job_requests.c
     query = (
         sa.select(
@@ -180,7 +175,7 @@ class Move:
     cpu_s: float | None = None
     peak_memory_mb: float | None = None
     run_id: str | None = None
-    """The run that made the attempt, once it has come to an end of its own."""
+    """The run that made the attempt, once it has ended."""
 
 
 _MOVE = sa.text(f"""
@@ -215,7 +210,7 @@ _MOVE = sa.text(f"""
 
 
 def move(connection: Connection, moves: Sequence[Move], *, now: datetime) -> None:
-    """End the attempts of running requests. The caller holds their lease, or has taken it away."""
+    """End the attempts of running requests. The caller holds their lease, or has removed it."""
     if not moves:
         return
     connection.execute(
@@ -268,7 +263,7 @@ def complete_run(
     summary: Mapping[str, Any] | None = None,
     items_failed: int = 0,
 ) -> bool:
-    """A run ended well: so does whatever still ran in it, and its slot is free. False when it held no lease."""
+    """Complete all requests that still run in a successful run, and free its slot. False when it held no lease."""
     held = connection.execute(
         _COMPLETE_RUN,
         {
@@ -285,7 +280,7 @@ def complete_run(
 
 
 def note_use(connection: Connection, lease_id: UUID, *, cpu_s: float, peak_memory_mb: float) -> None:
-    """Record the resources that the run of a lease used, on the attempts that it ended itself before its own end."""
+    """Record the resources that the run of a lease used, on the attempts that the run itself ended before."""
     connection.execute(
         sa.update(job_attempts)
         .where(job_attempts.c.lease_id == lease_id, job_attempts.c.cpu_s.is_(None))
@@ -294,7 +289,7 @@ def note_use(connection: Connection, lease_id: UUID, *, cpu_s: float, peak_memor
 
 
 def lease_of_run(connection: Connection, run_id: str) -> Lease | None:
-    """The lease that a run works under; locked, so that its end is handled once."""
+    """The lease that a run works under, locked, so that its end is handled once."""
     row = connection.execute(
         sa.select(job_leases.c.id, job_leases.c.name, job_leases.c.fence)
         .where(job_leases.c.run_id == run_id, job_leases.c.name.startswith("job:"))
@@ -305,7 +300,7 @@ def lease_of_run(connection: Connection, run_id: str) -> Lease | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """One attempt, as it is listed."""
+    """One attempt, as lists show it."""
 
     attempt: int
     run_id: str | None

@@ -1,7 +1,7 @@
-"""Requests that stand for a run which Dagster made: `waiting_run_id` names it until it begins.
+"""Requests for runs that Dagster made: `waiting_run_id` names the run until it begins.
 
-Dagster's own table of runs is read here, never written: which runs are queued there and have no request, and which
-waiting requests have a run that has ended meanwhile.
+Dagster's own table of runs is read here, never written: which runs are queued there without a request, and which
+waiting requests have a run that has ended.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from kordant_jobs.engine.store.tables import job_attempts, job_requests
 from kordant_jobs.postgres.schema import DAGSTER_SCHEMA
 
 SETTLED_S = 2.0
-"""Seconds in which a queued run may still get its request from the process that queued it."""
+"""Seconds in which the process that queued a run may still create its request."""
 
 
 def is_known(connection: Connection, run_id: str) -> bool:
@@ -31,7 +31,7 @@ def is_known(connection: Connection, run_id: str) -> bool:
 
 
 def attach(connection: Connection, request_ids: Sequence[UUID], run_id: str) -> None:
-    """Have these waiting requests start with this run."""
+    """Let these waiting requests start with this run."""
     connection.execute(sa.update(job_requests).where(job_requests.c.id.in_(request_ids)).values(waiting_run_id=run_id))
     notify(connection, "given")
 
@@ -49,9 +49,8 @@ def waiting_for(connection: Connection, run_id: str) -> list[UUID]:
 
 
 def cancel(connection: Connection, run_id: str, *, now: datetime) -> bool:
-    """Cancel the requests of a run that has not begun; whether there were any that waited. Those that were claimed
-    just now are asked to stop.
-    """
+    """Cancel the requests of a run that has not begun. True when any of them waited. Requests that were claimed just
+    now are asked to stop."""
     column = job_requests.c
     waited = connection.execute(
         sa.update(job_requests)
@@ -68,7 +67,7 @@ def cancel(connection: Connection, run_id: str, *, now: datetime) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Stranded:
-    """A run that is to end in Dagster, since its request has: cancelled, or else dead with its error."""
+    """A run that must be ended in Dagster, since its request has ended: cancelled, or dead with an error."""
 
     run_id: str
     cancelled: bool
@@ -76,7 +75,7 @@ class Stranded:
 
 
 def stranded(connection: Connection) -> list[Stranded]:
-    """The runs whose requests ended before they began."""
+    """The runs whose requests ended before the run began."""
     column = job_requests.c
     rows = connection.execute(
         sa.select(column.waiting_run_id, column.status, column.error).where(
@@ -91,7 +90,7 @@ def stranded(connection: Connection) -> list[Stranded]:
 
 
 def let_go(connection: Connection, run_ids: Sequence[str]) -> None:
-    """Their requests have ended, and by now so have these runs."""
+    """Remove the link from ended requests to these runs, which have ended in Dagster too."""
     ended = job_requests.c.status.not_in([RequestStatus.PENDING.value, RequestStatus.RUNNING.value])
     connection.execute(
         sa.update(job_requests).where(job_requests.c.waiting_run_id.in_(run_ids), ended).values(waiting_run_id=None)
@@ -114,12 +113,11 @@ _ENDED_MEANWHILE = sa.text(f"""
 
 
 def queued_without_request(connection: Connection, *, settled_s: float = SETTLED_S) -> list[str]:
-    """Runs that Dagster shows as queued and that have no request of ours: the process that queued them was cut off in
-    between, or Dagster's own coordinator queued them.
-    """
+    """Runs that are queued in Dagster without a request of ours: the process that queued them was killed in between, or
+    Dagster's own coordinator queued them."""
     return list(connection.execute(_QUEUED_WITHOUT, {"settled_s": settled_s}).scalars())
 
 
 def ended_meanwhile(connection: Connection) -> list[str]:
-    """Runs that requests wait with and that ended, or were deleted, in Dagster (a backfill that was cancelled)."""
+    """Runs with waiting requests that ended or were deleted in Dagster (a cancelled backfill, for example)."""
     return list(connection.execute(_ENDED_MEANWHILE).scalars())

@@ -1,7 +1,7 @@
 """Dagster's own history in Postgres: runs with their events and tags, and the ticks of sensors and schedules.
 
-Only what retention does with them: count and delete what is old, in sets. Dagster's own way deletes run by run.
-Snapshots of jobs stay: there is one a version of a job, and runs share them.
+Only for retention: count and delete old rows, in sets; Dagster's own API deletes run by run. Snapshots of jobs stay:
+there is one for each version of a job, and runs share them.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ _TICKS = f"""
 
 
 def there(connection: Connection) -> bool:
-    """True when Dagster has made its tables."""
+    """True when Dagster's tables exist."""
     return connection.execute(sa.text(f"SELECT to_regclass('{DAGSTER_SCHEMA}.runs')")).scalar() is not None
 
 
 def count_runs(connection: Connection, statuses: Sequence[str], *, before: datetime) -> int:
-    """Runs in these states that nothing has happened to since `before`."""
+    """The number of runs with these statuses that have not changed since `before`."""
     values = {"statuses": list(statuses), "before": before}
     found: int = connection.execute(sa.text(f"SELECT count(*) {_RUNS}"), values).scalar_one()
     return found
 
 
 def delete_runs(connection: Connection, statuses: Sequence[str], *, before: datetime, limit: int) -> list[str]:
-    """Delete such runs with their tags, events and progress, the oldest first, at most `limit`. Returns their ids."""
+    """Delete such runs with their tags, events and progress, at most `limit`, the oldest first. Returns their ids."""
     oldest = f"SELECT run_id {_RUNS} ORDER BY update_timestamp LIMIT :limit FOR UPDATE SKIP LOCKED"
     values = {"statuses": list(statuses), "before": before, "limit": limit}
     ids = list(connection.execute(sa.text(oldest), values).scalars())
@@ -51,14 +51,14 @@ def delete_runs(connection: Connection, statuses: Sequence[str], *, before: date
 
 
 def count_ticks(connection: Connection, *, skipped: bool, before: datetime) -> int:
-    """Ticks older than `before`: those that only said that there was nothing to do, or the others."""
+    """The number of ticks older than `before`: those that were skipped, or the others."""
     values = {"skipped": skipped, "before": before}
     found: int = connection.execute(sa.text(f"SELECT count(*) {_TICKS}"), values).scalar_one()
     return found
 
 
 def delete_ticks(connection: Connection, *, skipped: bool, before: datetime, limit: int) -> int:
-    """Delete such ticks, the oldest first, at most `limit`. Returns how many."""
+    """Delete such ticks, at most `limit`, the oldest first. Returns the number deleted."""
     oldest = f"SELECT id {_TICKS} ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED"
     statement = sa.text(f"DELETE FROM {DAGSTER_SCHEMA}.job_ticks WHERE id IN ({oldest})")  # noqa: S608 - constants
     return connection.execute(statement, {"skipped": skipped, "before": before, "limit": limit}).rowcount

@@ -1,6 +1,6 @@
-"""Hosts of workers: which live, what they run, which run each took, and orders to them.
+"""Hosts of workers: which are alive, what they run, which runs they took, and orders to them.
 
-The broker carries runs to hosts and may lose them; what is true of a run and of a host is here.
+The broker carries runs to hosts and may lose them; these tables have the true state of runs and hosts.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from sqlalchemy.dialects.postgresql import insert
 from kordant_jobs.engine.store.tables import job_attempts, job_hosts, job_leases
 
 ORDERS = "kordant_hosts"
-"""The channel on which every host listens: `{"stop": run, "cause": …}` or `{"drain": host}`."""
+"""The channel that every host listens to: `{"stop": run, "cause": …}` or `{"drain": host}`."""
 KEPT = timedelta(days=1)
-"""Time for which a silent host stays in the list."""
+"""The time for which a silent host stays in the list."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Host:
-    """A host as it is listed. `runs`: those that it took and that have not ended. `silent`: not seen for a lease."""
+    """A host as lists show it. `runs` is the number of its runs that have not ended. `silent`: no heartbeat for the
+    time of a lease."""
 
     name: str
     code_version: str
@@ -40,7 +41,7 @@ class Host:
 def register(
     connection: Connection, name: str, *, place: str, code_version: str, slots: int, now: datetime, ttl_s: float
 ) -> bool:
-    """Enter a host that begins. False: another one of this name was seen within `ttl_s`."""
+    """Register a host that starts. False: another host of this name sent a heartbeat within `ttl_s`."""
     connection.execute(sa.delete(job_hosts).where(job_hosts.c.seen_at < now - KEPT))
     facts = {"place": place, "code_version": code_version, "slots": slots, "draining": False}
     row = insert(job_hosts).values(name=name, since=now, seen_at=now, **facts)
@@ -53,8 +54,8 @@ def register(
 
 
 def beat(connection: Connection, name: str, *, place: str, now: datetime, ttl_s: float) -> bool | None:
-    """The host lives, and so do the runs that it took and that have not adopted their leases yet. Returns whether it
-    is to drain; None when its place in the list is another's."""
+    """Record a heartbeat of the host, and extend the leases of runs that it took and that have not adopted them yet.
+    Returns whether the host should drain; None when another host has its name now."""
     row = connection.execute(
         sa.update(job_hosts)
         .where(job_hosts.c.name == name, job_hosts.c.place == place)
@@ -72,12 +73,13 @@ def beat(connection: Connection, name: str, *, place: str, now: datetime, ttl_s:
 
 
 def leave(connection: Connection, name: str, *, place: str) -> None:
-    """Take a host that ends off the list."""
+    """Remove a host that ends from the list."""
     connection.execute(sa.delete(job_hosts).where(job_hosts.c.name == name, job_hosts.c.place == place))
 
 
 def take(connection: Connection, run_id: str, host: str, *, now: datetime, ttl_s: float) -> bool:
-    """A host takes a run that it was sent. False: another one has it, it was given back, or has ended; do nothing."""
+    """Assign a run to the host that received it. False: another host has it, its work was returned, or it has ended; do
+    nothing."""
     lease = connection.execute(
         sa.update(job_leases)
         .where(
@@ -96,7 +98,7 @@ def take(connection: Connection, run_id: str, host: str, *, now: datetime, ttl_s
 
 
 def not_taken(connection: Connection, run_ids: Sequence[str]) -> set[str]:
-    """Those of the runs that still wait for a host."""
+    """The runs among these that still wait for a host."""
     if not run_ids:
         return set()
     waiting = sa.select(job_leases.c.run_id).where(
@@ -106,7 +108,7 @@ def not_taken(connection: Connection, run_ids: Sequence[str]) -> set[str]:
 
 
 def live_slots(connection: Connection, *, code_version: str, now: datetime, ttl_s: float) -> int:
-    """Runs that the living hosts of this version may have at the same time; 0 when there is none."""
+    """The number of runs that the live hosts of this version may run at once; 0 when there is none."""
     found: int = connection.execute(
         sa.select(sa.func.coalesce(sa.func.sum(job_hosts.c.slots), 0)).where(
             job_hosts.c.code_version == code_version,
@@ -118,7 +120,7 @@ def live_slots(connection: Connection, *, code_version: str, now: datetime, ttl_
 
 
 def listed(connection: Connection, *, ttl_s: float) -> list[Host]:
-    """Every host, by name. One that was not seen for `ttl_s` is silent."""
+    """Every host, by name. A host without a heartbeat for `ttl_s` is silent."""
     runs = (
         sa.select(sa.func.count()).where(job_leases.c.host == job_hosts.c.name).correlate(job_hosts).scalar_subquery()
     )
@@ -131,17 +133,17 @@ def listed(connection: Connection, *, ttl_s: float) -> list[Host]:
 
 
 def drain(connection: Connection, name: str) -> bool:
-    """Have a host take nothing more, and end once its runs have. False: there is none of this name."""
+    """Have a host take no more runs, and end after its runs. False: there is no host of this name."""
     done = connection.execute(sa.update(job_hosts).where(job_hosts.c.name == name).values(draining=True))
     order(connection, {"drain": name})
     return bool(done.rowcount)
 
 
 def order(connection: Connection, words: dict[str, Any]) -> None:
-    """Tell every host something, once this transaction commits."""
+    """Send an order to every host, once this transaction commits."""
     connection.execute(sa.text("SELECT pg_notify(:channel, :words)"), {"channel": ORDERS, "words": json.dumps(words)})
 
 
 def stop_run(connection: Connection, run_id: str, *, cause: str, grace_s: float) -> None:
-    """Have the host that has a run stop it. One that does not hear it is cut off, and ends the run itself."""
+    """Have the host of a run stop it. A host that cannot receive this is cut off, so the run ends itself."""
     order(connection, {"stop": run_id, "cause": cause, "grace_s": grace_s})

@@ -1,7 +1,8 @@
 """Leases and token buckets: limits that hold over all processes and free themselves when a holder dies.
 
-A lease is a row. Who has the row holds the slot and may write; who lost it may not. Expiry is judged in one place
-(`reap`, `acquire`), which deletes the row, so that a slow writer and the reaper never both think they are right.
+A lease is a row. The holder of the row has the slot and may write; without the row it may not. Only `reap` and
+`acquire` decide about expiry, by deleting the row, so that a slow writer and the reaper never both believe they hold
+it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class LeaseLost(KordantError):
 
 @dataclass(frozen=True, kw_only=True)
 class Lease:
-    """A slot held until it expires. `fence` grows with every lease given, over all limits."""
+    """A slot held until it expires. `fence` is a number that grows with every lease, over all limits."""
 
     id: UUID
     name: str
@@ -34,12 +35,14 @@ class Lease:
 
 
 def lock_name(connection: Connection, name: str) -> None:
-    """Wait until no other transaction decides about the limit `name`; held until this transaction ends."""
+    """Wait until no other transaction decides about the limit `name`, and hold that lock until this transaction
+    ends."""
     connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": f"kordant:{name}"})
 
 
 def acquire(connection: Connection, name: str, *, limit: int, holder: str, now: datetime, ttl_s: float) -> Lease | None:
-    """One of `limit` slots called `name` for `ttl_s` seconds; None when all are held. Expired leases are adopted."""
+    """A lease on one of `limit` slots named `name` for `ttl_s` seconds; None when all are held. Expired leases are
+    reaped first."""
     lock_name(connection, name)
     reap(connection, now=now, name=name)
     held = connection.execute(sa.select(sa.func.count()).where(job_leases.c.name == name)).scalar_one()
@@ -57,9 +60,8 @@ def insert(
     ttl_s: float,
     run_ids: Sequence[str | None] | None = None,
 ) -> list[Lease]:
-    """A new lease for each name, in that order, with the run that is to work under it. The caller has seen to the
-    limits.
-    """
+    """A new lease for each name, in that order, with the run that will work under it. The caller has checked the
+    limits."""
     expires_at = now + timedelta(seconds=ttl_s)
     ids = [uuid7() for _ in names]
     rows = [
@@ -72,18 +74,18 @@ def insert(
 
 
 def held_sql(column: str, moment: str = "clock_timestamp()") -> str:
-    """The condition, as SQL, that the lease whose id stands in `column` is still held at `moment`."""
+    """The condition, as SQL, that the lease whose id is in `column` is still held at `moment`."""
     return f"EXISTS (SELECT FROM kordant.job_leases held WHERE held.id = {column} AND held.expires_at > {moment})"
 
 
 def release(connection: Connection, lease_ids: Sequence[UUID]) -> None:
-    """Give slots back."""
+    """Release slots."""
     if lease_ids:
         connection.execute(sa.delete(job_leases).where(job_leases.c.id.in_(lease_ids)))
 
 
 def extend(connection: Connection, lease_ids: Sequence[UUID], *, now: datetime, ttl_s: float) -> set[UUID]:
-    """Keep leases alive for another `ttl_s` seconds. Returns those that are still held."""
+    """Extend leases by another `ttl_s` seconds. Returns the ids of those still held."""
     if not lease_ids:
         return set()
     kept = connection.execute(
@@ -96,8 +98,8 @@ def extend(connection: Connection, lease_ids: Sequence[UUID], *, now: datetime, 
 
 
 def extend_launching(connection: Connection, lease_ids: Sequence[UUID], *, now: datetime, ttl_s: float) -> None:
-    """As `extend`, for a starter: leaves alone those that their run, or the host that took it, keeps alive, so that
-    their death shows."""
+    """Extend leases on behalf of a starter. It skips leases that their run, or the host that took it, renews itself, so
+    that their death is noticed."""
     if lease_ids:
         connection.execute(
             sa.update(job_leases)
@@ -107,13 +109,13 @@ def extend_launching(connection: Connection, lease_ids: Sequence[UUID], *, now: 
 
 
 def still_held(connection: Connection, lease_ids: Sequence[UUID]) -> set[UUID]:
-    """Those of the leases that were neither given back nor taken away."""
+    """The leases among these that were neither released nor reaped."""
     return set(connection.execute(sa.select(job_leases.c.id).where(job_leases.c.id.in_(lease_ids))).scalars())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reaped:
-    """A lease that was taken away; `adopted`: its run had begun."""
+    """A lease that was reaped. `adopted`: its run had begun."""
 
     id: UUID
     run_id: str | None
@@ -121,7 +123,8 @@ class Reaped:
 
 
 def reap(connection: Connection, *, now: datetime, name: str | None = None) -> list[Reaped]:
-    """Take away every expired lease (of one limit, when named). One whose holder is writing just now is left."""
+    """Remove every expired lease (of one limit, with `name`). A lease whose holder is writing at this moment is
+    left."""
     expired = sa.select(job_leases.c.id).where(job_leases.c.expires_at <= now).with_for_update(skip_locked=True)
     if name is not None:
         expired = expired.where(job_leases.c.name == name)
@@ -134,7 +137,7 @@ def reap(connection: Connection, *, now: datetime, name: str | None = None) -> l
 
 
 def silent_runs(connection: Connection, *, now: datetime, ttl_s: float) -> list[str]:
-    """The runs whose lease ran out and is still there, and those that did not adopt theirs within `ttl_s`."""
+    """The runs whose lease has expired and still exists, and those that did not adopt theirs within `ttl_s`."""
     never_adopted = sa.and_(~job_leases.c.adopted, job_leases.c.taken_at <= now - timedelta(seconds=ttl_s))
     found = connection.execute(
         sa.select(job_leases.c.run_id).where(
@@ -145,15 +148,14 @@ def silent_runs(connection: Connection, *, now: datetime, ttl_s: float) -> list[
 
 
 def next_expiry(connection: Connection) -> datetime | None:
-    """When the next lease runs out, if it is not extended."""
+    """The time at which the next lease expires, if it is not extended."""
     first: datetime | None = connection.execute(sa.select(sa.func.min(job_leases.c.expires_at))).scalar_one()
     return first
 
 
 def fenced(connection: Connection, lease: Lease) -> None:
-    """Prove, until this transaction ends, that the lease is still held: call it in every transaction that writes.
-
-    It locks the lease's row against the reaper, not against its own heartbeat.
+    """Prove, until this transaction ends, that the lease is still held: call it in every transaction that writes. It
+    locks the lease's row against the reaper, not against its own heartbeat.
 
     Raises:
         LeaseLost: the lease ran out and was taken away. Roll back and stop.
@@ -181,9 +183,8 @@ def session_name(run_id: str) -> str:
 
 
 def cut_off(connection: Connection, *, now: datetime) -> int:
-    """End the database sessions of runs whose lease ran out, so that `reap` can take it: a paused run in the middle of
-    a transaction would hold it for ever. Returns how many sessions were terminated.
-    """
+    """End the database sessions of runs whose lease has expired, so that `reap` can remove it: a run paused in the
+    middle of a transaction would block that for ever. Returns the number of sessions ended."""
     ended = connection.execute(
         sa.text("""
             SELECT count(pg_terminate_backend(a.pid)) FROM kordant.job_leases l
@@ -196,7 +197,8 @@ def cut_off(connection: Connection, *, now: datetime) -> int:
 
 
 def open_bucket(connection: Connection, party: str, *, per_s: float, burst: int, now: datetime) -> int:
-    """Whole tokens in an outside party's bucket, which all processes share; locked until this transaction ends."""
+    """The whole tokens in an outside party's bucket, which all processes share. It is locked until this transaction
+    ends."""
     connection.execute(
         insert_row(rate_buckets).values(party=party, tokens=burst, filled_at=now).on_conflict_do_nothing()
     )
@@ -212,7 +214,7 @@ def open_bucket(connection: Connection, party: str, *, per_s: float, burst: int,
 
 
 def spend(connection: Connection, party: str, tokens: int) -> None:
-    """Take tokens out of a bucket that this transaction opened."""
+    """Take tokens from a bucket that this transaction has opened."""
     if tokens:
         connection.execute(
             sa.update(rate_buckets).where(rate_buckets.c.party == party).values(tokens=rate_buckets.c.tokens - tokens)
@@ -220,14 +222,14 @@ def spend(connection: Connection, party: str, tokens: int) -> None:
 
 
 def take_tokens(connection: Connection, party: str, wanted: int, *, per_s: float, burst: int, now: datetime) -> int:
-    """Up to `wanted` tokens of an outside party's bucket; 0 when it is empty. Rolled back, they are there again."""
+    """Take up to `wanted` tokens from an outside party's bucket; 0 when it is empty. A rollback restores them."""
     granted = min(wanted, open_bucket(connection, party, per_s=per_s, burst=burst, now=now))
     spend(connection, party, granted)
     return granted
 
 
 def next_token_at(connection: Connection, party: str, *, per_s: float, now: datetime) -> datetime:
-    """The moment at which the bucket holds a whole token again."""
+    """The time at which the bucket holds a whole token again."""
     row = connection.execute(sa.select(rate_buckets).where(rate_buckets.c.party == party)).one_or_none()
     if row is None or row.tokens >= 1:
         return now

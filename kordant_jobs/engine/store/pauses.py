@@ -1,4 +1,4 @@
-"""Jobs that an operator paused: their requests wait, by whichever way they come in."""
+"""Jobs that an operator paused: their requests wait, however they were made."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kordant_jobs.engine.store.tables import job_pauses
 
 @dataclass(frozen=True, kw_only=True)
 class JobPause:
-    """Why no run of a job starts, by whom, since when."""
+    """The reason, author and time of a job's pause."""
 
     job: str
     reason: str
@@ -24,13 +24,13 @@ class JobPause:
 
 
 def pause(connection: Connection, job: str, *, reason: str, by: str, now: datetime) -> bool:
-    """Start no run of this job from now on; those that run go on. False when it was paused already."""
+    """Start no run of this job from now on; running ones continue. False when it was paused already."""
     row = insert(job_pauses).values(job=job, reason=reason, paused_by=by, paused_at=now)
     return connection.execute(row.on_conflict_do_nothing()).rowcount > 0
 
 
 def resume(connection: Connection, job: str) -> bool:
-    """Start its waiting requests again. False when it was not paused."""
+    """Start the job's waiting requests again. False when it was not paused."""
     gone = connection.execute(sa.delete(job_pauses).where(job_pauses.c.job == job)).rowcount > 0
     notify(connection, "resumed")
     return gone

@@ -1,6 +1,6 @@
-"""The progress of a run, readable while it works. Written at most five times a second, so it costs next to nothing.
+"""The progress of a run, readable while it works. It is written at most five times a second, so it costs little.
 
-An op that reports progress learns whether the run is still wanted: that is where a long op can be cancelled.
+An op that reports progress is informed when the run is cancelled, so it can stop there.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _UNWANTED = sa.text("""
     SELECT bool_and(r.cancel_requested_at IS NOT NULL) FROM kordant.job_leases l
     JOIN kordant.job_requests r ON r.lease_id = l.id AND r.status = 'running' WHERE l.run_id = :run_id
 """)
-"""True when every request that the run works for is to be cancelled. One that is not keeps the run going."""
+"""True when every request of the run is to be cancelled. One other request keeps the run going."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProgressReading:
-    """Done of total, in the run's own unit, and what it is doing."""
+    """The done and total amount in the run's own unit, and what the run is doing."""
 
     done: int
     total: int
@@ -37,7 +37,7 @@ class ProgressReading:
 
 
 class Progress:
-    """Counts up what a run has done. Ops of one run share the count through the database."""
+    """Counts the work of a run. Ops of one run share the count through the database."""
 
     def __init__(self, db: Engine, run_id: str) -> None:
         self._db = db
@@ -46,15 +46,15 @@ class Progress:
         self._written_at = 0.0
 
     def start(self, total: int, message: str) -> None:
-        """Begin the count again: 0 of `total`."""
+        """Restart the count at 0 of `total`."""
         self._write(message, first_total=total, done=sa.literal(0), total=sa.literal(total))
 
     def expect(self, total: int, message: str) -> None:
-        """Set the total, keeping what is done."""
+        """Set the total, keeping the count."""
         self._write(message, first_total=total, total=sa.literal(total))
 
     def advance(self, by: int, message: str) -> None:
-        """Add to what is done; `message` names no person.
+        """Add to the count; `message` names no person.
 
         Raises:
             CancelRequested: all that the run works for was cancelled; known within a fifth of a second.
@@ -64,7 +64,7 @@ class Progress:
             self.flush(message)
 
     def flush(self, message: str) -> None:
-        """Write what is counted now.
+        """Write the count now.
 
         Raises:
             CancelRequested: as `advance`.
@@ -79,7 +79,7 @@ class Progress:
             raise CancelRequested("this was cancelled: `kordant-jobs status` shows who asked for it.")
 
     def end(self, message: str) -> None:
-        """Write that the run has done what there was: all of its total, also where a part was left or set aside."""
+        """Record that the run has finished: the count is set to the total, also where a part was left out."""
         done = sa.func.greatest(run_progress.c.done + self._pending, run_progress.c.total)
         self._pending = 0
         self._write(message, done=done, total=done)

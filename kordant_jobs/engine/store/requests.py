@@ -1,4 +1,4 @@
-"""Requests in Postgres: found, changed, pruned. How they come in is `arrivals`, how they run `attempts`."""
+"""Requests in Postgres: find, change, prune. `arrivals` inserts them, `attempts` runs them."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from kordant_jobs.engine.requests import Cause, Priority, RequestStatus
 from kordant_jobs.engine.store.tables import job_attempts, job_catalogue, job_requests, run_progress
 
 CHANNEL = "kordant_requests"
-"""The channel that the dispatcher LISTENs on: notified when a transaction that touched the queue commits."""
+"""The channel that the dispatcher LISTENs on; notified when a transaction that changed the queue commits."""
 EVENTS = "kordant_events"
 """The channel that wakes the sensors."""
 CANCELLED = "cancelled"
-"""The word by which waiting requests were cancelled."""
+"""The notification's payload when waiting requests were cancelled."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Filter:
-    """Conditions that select requests. What is left out does not narrow."""
+    """Conditions that select requests. A field that is None does not restrict."""
 
     ids: tuple[UUID, ...] | None = None
     job: str | None = None
@@ -48,7 +48,7 @@ class Filter:
     acknowledged: bool | None = None
 
     def conditions(self) -> list[sa.ColumnElement[bool]]:
-        """As SQL."""
+        """The conditions as SQL."""
         column = job_requests.c
         as_sql: dict[str, Callable[[Any], sa.ColumnElement[bool]]] = {
             "ids": column.id.in_,
@@ -74,7 +74,7 @@ class Filter:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """The progress of a request: by its own count, or else by that of its run."""
+    """The progress of a request: its own count, or else its run's."""
 
     done: int
     total: int
@@ -83,7 +83,7 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A request as it stands."""
+    """A request in its current state."""
 
     id: UUID
     job: str
@@ -112,12 +112,12 @@ class Request:
 
     @property
     def partial(self) -> bool:
-        """Completed, and some of its items failed."""
+        """True when it is completed and some of its items failed."""
         return self.status is RequestStatus.COMPLETED and self.items_failed > 0
 
 
 def sync_catalogue(connection: Connection, rows: Iterable[JobRow]) -> None:
-    """Copy the jobs' names to the table that `kordant.enqueue_job` reads. Names that are gone are taken out."""
+    """Copy the jobs' names to the table that `kordant.enqueue_job` reads. Names of removed jobs are deleted."""
     wanted = [{"name": row.name, "alias": row.alias, "priority": int(row.priority), "sla_s": row.sla_s} for row in rows]
     connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtextextended('kordant:job_catalogue', 0))"))
     there = connection.execute(sa.select(job_catalogue).order_by(job_catalogue.c.name)).mappings()
@@ -133,12 +133,12 @@ def notify(connection: Connection, word: str) -> None:
 
 
 def wake_sensors(connection: Connection) -> None:
-    """Have the sensors look when this transaction commits."""
+    """Have the sensors evaluated when this transaction commits."""
     connection.execute(sa.text("SELECT pg_notify(:channel, 'ended')"), {"channel": EVENTS})
 
 
 def under_way(connection: Connection, *, job: str | None = None, requested_by: str | None = None) -> bool:
-    """True when a request of this job, or that came this way, runs, or is due and waits for its turn."""
+    """True when a request of this job, or of this requester, runs, or is due and waits."""
     column = job_requests.c
     wanted = [column.job == job] if job is not None else []
     wanted += [column.requested_by == requested_by] if requested_by is not None else []
@@ -148,7 +148,7 @@ def under_way(connection: Connection, *, job: str | None = None, requested_by: s
 
 
 def after_run(connection: Connection, run_id: str) -> str | None:
-    """The next state of the requests of a run that failed, in words for its log."""
+    """The next state of the requests of a failed run, as text for its log."""
     column = job_requests.c
     found = connection.execute(
         sa.select(column.status, sa.func.count().label("number"), sa.func.min(column.run_at).label("run_at"))
@@ -166,7 +166,7 @@ def after_run(connection: Connection, run_id: str) -> str | None:
 def find(
     connection: Connection, where: Filter, *, limit: int | None = None, after: UUID | None = None
 ) -> list[Request]:
-    """The requests meant, newest first; `after` is the id at which the last page ended."""
+    """The selected requests, newest first. `after` is the id at which the last page ended."""
     conditions = where.conditions()
     if after is not None:
         conditions.append(job_requests.c.id < after)
@@ -185,8 +185,9 @@ def selected() -> sa.Select[Any]:
 
 
 def _newest(where: Filter, conditions: Sequence[sa.ColumnElement[bool]], limit: int) -> sa.Select[Any]:
-    """The ids of the newest `limit`, from those of each job and status: each is one walk along the index (job, status,
-    id), so that a page of a rare status takes as long as one of a common one. Jobs are found by leaps along it."""
+    """The ids of the newest `limit`, from those of each job and status. Each of these is one scan along the index (job,
+    status, id), so that a page of a rare status is as fast as one of a common status. Jobs are found by skipping along
+    it."""
     column = job_requests.c
     if where.job is None:
         first = sa.select(sa.func.min(column.job).label("job")).cte("jobs", recursive=True)
@@ -210,7 +211,7 @@ def _newest(where: Filter, conditions: Sequence[sa.ColumnElement[bool]], limit: 
 
 
 def ids(connection: Connection, where: Filter) -> list[UUID]:
-    """The ids of the requests meant, newest first."""
+    """The ids of the selected requests, newest first."""
     query = sa.select(job_requests.c.id).where(*where.conditions()).order_by(job_requests.c.id.desc())
     return list(connection.execute(query).scalars())
 
@@ -230,14 +231,15 @@ def _explained(element: _Explained, compiler: Any, **options: Any) -> str:
 
 
 def estimate(connection: Connection, where: Filter) -> int:
-    """About how many requests are meant, by the planner's statistics: a count of a million would take seconds."""
+    """The estimated number of selected requests, from the planner's statistics: a count of a million would take
+    seconds."""
     plan = connection.execute(_Explained(sa.select(job_requests.c.id).where(*where.conditions()))).scalar_one()
     return int((json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"]["Plan Rows"])
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeadGroup:
-    """Dead requests of one job with one cause. `error`: of the one that ended last."""
+    """Dead requests of one job with one cause. `error` is that of the one that ended last."""
 
     job: str
     cause: Cause | None
@@ -249,7 +251,7 @@ class DeadGroup:
 
 
 def dead_groups(connection: Connection, where: Filter) -> list[DeadGroup]:
-    """The dead ones of the requests meant, by job and cause, the most unseen first."""
+    """The dead ones of the selected requests, by job and cause; groups with the most unseen ones first."""
     column = job_requests.c
     of_group = (column.job, column.cause)
     dead = (*where.conditions(), column.status == RequestStatus.DEAD)
@@ -280,7 +282,7 @@ _AS_THEY_ARE = tuple(sorted(set(Request.__dataclass_fields__) - {"progress", "st
 
 
 def of_row(row: Mapping[str, Any]) -> Request:
-    """The request of a row of `selected`."""
+    """The request in a row of `selected`."""
     progress = Progress(done=row["progress_done"], total=row["progress_total"], message=row["progress_message"])
     if not progress.total and row["total"] is not None:
         progress = Progress(done=row["done"], total=row["total"], message=row["message"])
@@ -296,7 +298,7 @@ def of_row(row: Mapping[str, Any]) -> Request:
 def change_waiting(
     connection: Connection, where: Filter, *, priority: Priority | None, run_at: datetime | None
 ) -> list[UUID]:
-    """Give waiting requests another priority or time. Returns those that still waited."""
+    """Give waiting requests another priority or time. Returns the ids of those that still waited."""
     column = job_requests.c
     values: dict[str, Any] = {}
     if priority is not None:
@@ -315,7 +317,7 @@ def change_waiting(
 
 
 def cancel_waiting(connection: Connection, where: Filter, *, now: datetime) -> list[UUID]:
-    """Cancel those that wait. Returns them."""
+    """Cancel waiting requests. Returns their ids."""
     done = connection.execute(
         sa.update(job_requests)
         .where(*where.conditions(), job_requests.c.status == RequestStatus.PENDING)
@@ -327,7 +329,7 @@ def cancel_waiting(connection: Connection, where: Filter, *, now: datetime) -> l
 
 
 def ask_to_cancel(connection: Connection, where: Filter, *, now: datetime) -> list[UUID]:
-    """Flag those that run, for their run to see. Returns them."""
+    """Flag running requests as to be cancelled, for their run to notice. Returns their ids."""
     flagged = connection.execute(
         sa.update(job_requests)
         .where(*where.conditions(), job_requests.c.status == RequestStatus.RUNNING)
@@ -339,7 +341,7 @@ def ask_to_cancel(connection: Connection, where: Filter, *, now: datetime) -> li
 
 
 def replay(connection: Connection, where: Filter, *, now: datetime) -> list[UUID]:
-    """Put dead requests back into the queue with all their attempts before them. Returns them."""
+    """Put dead requests back into the queue with all their attempts. Returns their ids."""
     column = job_requests.c
     back = connection.execute(
         sa.update(job_requests)
@@ -362,7 +364,7 @@ def replay(connection: Connection, where: Filter, *, now: datetime) -> list[UUID
 
 
 def acknowledge(connection: Connection, where: Filter, *, by: str, now: datetime) -> list[UUID]:
-    """Say that a person has seen these dead requests. Returns them."""
+    """Record that a person has seen these dead requests. Returns their ids."""
     seen = connection.execute(
         sa.update(job_requests)
         .where(*where.conditions(), job_requests.c.status == RequestStatus.DEAD)
@@ -373,7 +375,7 @@ def acknowledge(connection: Connection, where: Filter, *, by: str, now: datetime
 
 
 def expire(connection: Connection, where: Filter) -> list[UUID]:
-    """Give dead requests up for good. They stay to be read until retention takes them. Returns them."""
+    """Give up dead requests for good. They stay readable until retention deletes them. Returns their ids."""
     gone = connection.execute(
         sa.update(job_requests)
         .where(*where.conditions(), job_requests.c.status == RequestStatus.DEAD)
@@ -384,7 +386,7 @@ def expire(connection: Connection, where: Filter) -> list[UUID]:
 
 
 def queue_depth(connection: Connection, *, now: datetime) -> list[tuple[str, Priority, int, datetime]]:
-    """(job, priority, due requests, since when the oldest waits) for whatever is due."""
+    """(job, priority, number of due requests, due time of the oldest) for all due requests."""
     column = job_requests.c
     rows = connection.execute(
         sa.select(column.job, column.priority, sa.func.count(), sa.func.min(column.run_at))
@@ -408,7 +410,7 @@ def count_ended(connection: Connection, statuses: Sequence[RequestStatus], *, en
 
 
 def prune(connection: Connection, statuses: Sequence[RequestStatus], *, ended_before: datetime, limit: int) -> int:
-    """Delete ended requests with their attempts, the oldest first, at most `limit`. Returns how many."""
+    """Delete ended requests with their attempts, at most `limit`, the oldest first. Returns the number deleted."""
     old = (
         sa.select(job_requests.c.id)
         .where(_ended(statuses, ended_before))

@@ -17,7 +17,7 @@ from kordant_jobs.engine.store.tables import job_leases, job_requests
 
 @dataclass(frozen=True, kw_only=True)
 class Cancelling:
-    """A run all of whose requests are to be cancelled, the latest of them since `asked_at`."""
+    """A run of which all requests are to be cancelled. `asked_at` is the time of the latest cancellation."""
 
     lease_id: UUID
     run_id: str
@@ -25,7 +25,8 @@ class Cancelling:
 
 
 def cancelling(connection: Connection) -> list[Cancelling]:
-    """Runs to stop. One that serves another request too is not among them: only its own code may skip an item."""
+    """The runs to stop. A run that also serves another request is not among them: only its own code can skip an
+    item."""
     column = job_requests.c
     asked = sa.select(column.lease_id).where(
         column.status == RequestStatus.RUNNING, column.cancel_requested_at.is_not(None)
@@ -43,7 +44,7 @@ def cancelling(connection: Connection) -> list[Cancelling]:
 def report_progress(
     connection: Connection, lease: Lease, request_ids: Sequence[UUID] | None, *, done: int, total: int, message: str
 ) -> set[UUID]:
-    """Write how far the lease's requests (all, or these) are. Returns those that are to be cancelled.
+    """Write the progress of the lease's requests (all, or these). Returns those that are to be cancelled.
 
     Raises:
         LeaseLost: they are another attempt's by now.

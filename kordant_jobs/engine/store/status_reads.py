@@ -1,5 +1,5 @@
-"""Requests by their ids, as fast as Postgres gives them: a statement prepared once a connection, one round trip for all
-that are asked for at the same time, no transaction. What it gives is what `requests.find` gives."""
+"""Reads requests by their ids as fast as Postgres can: one prepared statement per connection, one round trip for all
+ids, no transaction. The values are the same as from `requests.find`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PREPARE = f"PREPARE kordant_status (uuid[]) AS {_QUERY.compile(dialect=_DIALECT
 
 
 class StatusReads:
-    """Reads requests over connections of its own, at most `size` at once. Threads may share it."""
+    """Reads requests over its own connections, at most `size` at once. Thread-safe."""
 
     def __init__(self, db: Engine, *, size: int = 8) -> None:
         url = db.url.render_as_string(hide_password=False)
@@ -32,7 +32,7 @@ class StatusReads:
         sa.event.listen(self._db, "connect", _prepare)
 
     def get(self, ids: Collection[UUID]) -> dict[UUID, Request]:
-        """The requests by id; what is not there is left out.
+        """The requests by id; ids without a request are left out.
 
         Raises:
             DatabaseUnavailable: the connection was lost; the next call opens another.

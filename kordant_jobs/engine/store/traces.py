@@ -1,6 +1,5 @@
-"""Traces through the queue: what is written in a transaction carries its context, and the process that writes the end
-of an attempt emits its spans. All of it does nothing while traces are off.
-"""
+"""Traces through the queue: rows written in a transaction carry its trace context, and the process that writes the end
+of an attempt emits its spans. Without tracing all of it does nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +19,7 @@ from kordant_jobs.engine.requests import Outcome
 OF_RUNS: dict[str, str] = {}
 """The traceparents of the runs that this process executes, by run id."""
 CARRY = "SELECT set_config('kordant.traceparent', %s, true)"
-"""Gives the rows that this transaction inserts into the queue and the outbox their trace, for psycopg2."""
+"""Gives rows that this transaction inserts into the queue and the outbox their trace context, for psycopg2."""
 
 _CARRY = sa.text("SELECT set_config('kordant.traceparent', :traceparent, true)")
 _ATTEMPTS = sa.text("""
@@ -36,7 +35,7 @@ FAILED = frozenset({Outcome.FAILURE, Outcome.LOST, Outcome.CANCELED})
 
 @contextmanager
 def sending(connection: Connection, job: str, *, message_id: UUID | None = None, count: int = 1) -> Iterator[None]:
-    """Record that requests of a job enter the queue; those which the body inserts carry this span."""
+    """Record that requests of a job enter the queue; requests inserted in the body carry this span."""
     if not tracing.is_on():
         yield
         return
@@ -52,8 +51,8 @@ def _carry(connection: Connection) -> None:
 
 
 def began(connection: Connection, run_id: str) -> None:
-    """Have the ops of this run, which begins in this process, stand below its attempt; tell how long it took from the
-    claim until now."""
+    """Make the spans of this run's ops children of its attempt, and record the time from the claim until now. Called
+    when the run begins in this process."""
     rows = connection.execute(_ATTEMPTS, {"run_ids": [run_id]}).all()
     if not rows:
         return
@@ -65,7 +64,8 @@ def began(connection: Connection, run_id: str) -> None:
 
 
 def ended(connection: Connection, run_ids: Collection[str], *, settled_at: datetime) -> None:
-    """Tell of the attempts of runs whose end was just written in this transaction, by the one who wrote it."""
+    """Emit the spans of attempts of runs whose end was just written in this transaction, by the process that wrote
+    it."""
     if not run_ids or not tracing.is_on():
         return
     found = connection.execute(_ATTEMPTS, {"run_ids": list(run_ids)}).all()

@@ -1,7 +1,6 @@
-"""Requests that wait and runs that are taken: the due requests that are first in their lines, and how many runs there
-are.
+"""Waiting requests and live runs: the due requests at the head of each line, and the number of runs.
 
-Read only; `attempts.start` takes the requests that were chosen.
+Read only; `attempts.start` takes the chosen requests.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _AWARE = sa.DateTime(timezone=True)
 
 @dataclass(frozen=True, kw_only=True)
 class Want:
-    """The number of waiting requests of a job to read in each priority, and of runs at once for one entity."""
+    """The number of waiting requests of a job to read for each priority, and of runs at once for one entity."""
 
     job: str
     rows: int
@@ -31,7 +30,7 @@ class Want:
 
 @dataclass(frozen=True, kw_only=True)
 class Waiting:
-    """A due request. `key_running` counts its entity's running ones."""
+    """A due request. `key_running` is the number of its entity's running requests."""
 
     id: UUID
     job: str
@@ -56,7 +55,7 @@ _UNKEYED = "CROSS JOIN (SELECT 0 AS key_running) running WHERE"
 
 
 def _waiting(limit_by_key: str) -> sa.TextClause:
-    """The first of each line of each job, cut down to the first `rows` of the job and the head of each line."""
+    """The head of each line of each job, limited to the first `rows` of the job."""
     return sa.text(f"""
         SELECT id, job, priority, run_at, turn_at, entity_key, attempt, run_id, root_run_id, key_running,
             waiting_run_id FROM (
@@ -82,10 +81,8 @@ _WAITING = {True: _waiting(_KEYED), False: _waiting(_UNKEYED)}
 def waiting(
     connection: Connection, wants: Sequence[Want], handicaps: Sequence[timedelta], *, now: datetime
 ) -> list[Waiting]:
-    """The due requests that stand first in each job's lines, `handicaps` being those of the priorities in their order.
-
-    They are not locked: `start` takes those that are still there.
-    """
+    """The due requests at the head of each job's lines. `handicaps` has one entry for each priority, in order. They are
+    not locked: `start` takes those that still wait."""
     rows: list[Waiting] = []
     for keyed, query in _WAITING.items():
         chosen = [want for want in wants if (want.key_concurrency is not None) is keyed]
@@ -105,7 +102,7 @@ def waiting(
 
 
 def slots_taken(connection: Connection) -> dict[str, int]:
-    """Live runs by job."""
+    """The number of live runs by job."""
     rows = connection.execute(
         sa.select(job_leases.c.name, sa.func.count())
         .where(job_leases.c.name.startswith("job:"))
@@ -115,7 +112,7 @@ def slots_taken(connection: Connection) -> dict[str, int]:
 
 
 def next_due(connection: Connection, *, now: datetime) -> datetime | None:
-    """The moment at which the next request becomes due that is not yet."""
+    """The time at which the next request becomes due that is not due yet."""
     column = job_requests.c
     first: datetime | None = connection.execute(
         sa.select(sa.func.min(column.run_at)).where(column.status == RequestStatus.PENDING, column.run_at > now)

@@ -15,7 +15,7 @@ from kordant_jobs.store.people.keyring import Keyring
 
 
 def advance(payload: AgentWorkflow, report: Report, now: datetime, db: Engine, keyring: Keyring) -> Summary:
-    """Take an execution on until it ends or waits."""
+    """Continue an execution until it ends or waits."""
     came = service.advance(payload.execution_id, db=db, keyring=keyring, now=now)
     for text in came.messages:
         report.warn(text)
@@ -28,4 +28,4 @@ def advance(payload: AgentWorkflow, report: Report, now: datetime, db: Engine, k
 
 
 JOBS = one_op_job(BY_NAME[service.JOB], service="agents", run=advance)
-"""An agent's workflow."""
+"""The Dagster job of agents' workflows."""

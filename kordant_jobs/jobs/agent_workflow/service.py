@@ -1,7 +1,8 @@
-"""Takes an execution of a workflow on: a transaction a step, with its effect; every bound is checked again before each.
+"""Continues an execution of a workflow: one transaction for each step with its effect. Every limit is checked again
+before each step.
 
-A step that waits ends the run: the next look is a request of its own, later. So a wait holds no process, and a run that
-is killed goes on at the step where it broke.
+A step that waits ends the run; a later request continues it. So a wait holds no process, and after a kill the next run
+continues at the interrupted step.
 """
 
 from __future__ import annotations
@@ -52,13 +53,13 @@ ENDED = {RequestStatus.COMPLETED, RequestStatus.DEAD, RequestStatus.CANCELLED, R
 
 @dataclass(frozen=True, kw_only=True)
 class Advanced:
-    """The progress of a run."""
+    """The result of a run: how far the execution got."""
 
     steps: int = 0
     status: ExecutionStatus = ExecutionStatus.RUNNING
     reason: str | None = None
     messages: tuple[str, ...] = ()
-    """For the operators."""
+    """Messages for operators."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class _Done:
-    """The result of a step. `goto` names another next step; `until` says that it waits."""
+    """The result of a step. `goto` names another next step; `until` is set when it waits."""
 
     output: Mapping[str, Any] = field(default_factory=dict)
     goto: str | None = None
@@ -81,7 +82,7 @@ class _Done:
 
 
 def advance(execution_id: UUID, *, db: Engine, keyring: Keyring, now: datetime) -> Advanced:
-    """Take an execution on until it ends or waits. What is over already is left as it is.
+    """Continue an execution until it ends or waits. One that has ended stays unchanged.
 
     Raises:
         PermanentError: there is no such execution.
@@ -116,7 +117,7 @@ class _One:
         self.rows = {row.name: row for row in workflows.steps(connection, found.id)}
 
     def step(self) -> _Done:
-        """Do the next step; after the last one the execution has ended."""
+        """Do the next step; after the last one the execution ends."""
         steps = self.workflow.definition.steps
         step = steps[self.execution.at_step]
         try:
@@ -150,7 +151,7 @@ class _One:
         return came
 
     def _allowed(self) -> Principal:
-        """The agent, as it may act now.
+        """The agent with its current rights.
 
         Raises:
             Refused: it is disabled, or the workflow is not the approved one any more.

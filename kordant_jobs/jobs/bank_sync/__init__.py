@@ -1,1 +1,1 @@
-"""bank_sync: bank connections that are due, read within the limits of their providers."""
+"""bank_sync: reads bank connections that are due, within the limits of their providers."""

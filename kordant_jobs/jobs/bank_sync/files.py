@@ -1,6 +1,6 @@
-"""Banks' files from the drop folder: a folder an entity, named by its id. What was read is removed; what is no
-statement stays beside it as *.refused; what cannot be read just now waits. A file may be dropped twice: its rows are
-there once."""
+"""Banks' files from the drop folder, which has a subfolder for each entity, named by its id. A file that was read is
+removed. A file that is no statement is renamed to *.refused; one that cannot be read at the moment waits. A file may be
+dropped twice: its rows are stored once."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ UNREADABLE = (
 
 @dataclass
 class Taken:
-    """Files that were read, their new rows; those that were refused, and those that wait for the next run: each by a
-    keyed hash of its name, and why."""
+    """The number of files read and of new rows, and the refused and waiting files: the keyed hash of each name, with
+    the reason."""
 
     files: int = 0
     rows: int = 0
@@ -46,7 +46,7 @@ class Taken:
 
 
 def take_files(folder: Path, *, db: Engine, keyring: Keyring, now: datetime) -> Taken:
-    """Read every file that waits. One that cannot be read stops no other."""
+    """Read every waiting file. A file that cannot be read stops no other."""
     taken = Taken()
     for path, entity_id in _dropped(folder):
         name = keyring.file_key(path.name).hex()
@@ -70,7 +70,7 @@ def take_files(folder: Path, *, db: Engine, keyring: Keyring, now: datetime) -> 
 
 
 def _set_aside(path: Path, reason: str) -> None:
-    """Rename a refused file, beside others of its name, and keep the reason in a hidden file beside it."""
+    """Rename a refused file, without overwriting another, and write the reason to a hidden file beside it."""
     names = (f"{path.name}{number}{REFUSED}" for number in chain([""], (f".{n}" for n in count(2))))
     place = next(one for one in map(path.with_name, names) if not one.exists())
     _reason_of(place).write_text(reason)
@@ -82,7 +82,7 @@ def _reason_of(refused: Path) -> Path:
 
 
 def refused_files(folder: Path, entity_id: UUID | None = None) -> list[dict[str, object]]:
-    """Files that were refused and still lie there, of one entity or of all: `entity_id`, `file`, `reason`, `at`."""
+    """Refused files that are still in the folder, of one entity or of all: `entity_id`, `file`, `reason`, `at`."""
     found = list[dict[str, object]]()
     for own in _listed(folder):
         if entity_id is not None and own.name != str(entity_id):
@@ -97,7 +97,7 @@ def refused_files(folder: Path, entity_id: UUID | None = None) -> list[dict[str,
 
 
 def _dropped(folder: Path) -> Iterator[tuple[Path, UUID]]:
-    """The files that wait, and whose they are. A folder that cannot be listed has none."""
+    """The waiting files, each with its entity. A folder that cannot be listed counts as empty."""
     for own in _listed(folder):
         try:
             entity_id = UUID(own.name)
@@ -116,7 +116,7 @@ def _listed(folder: Path) -> list[Path]:
 
 
 def _take(path: Path, entity_id: UUID, *, db: Engine, keyring: Keyring, now: datetime) -> int:
-    """Keep what one file says, in one transaction; how many rows are new.
+    """Store the content of one file, in one transaction. Returns the number of new rows.
 
     Raises:
         NoStatement: it is none.

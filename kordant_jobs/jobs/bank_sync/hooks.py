@@ -1,5 +1,5 @@
-"""Webhooks of Pluggy and Belvo, from their JSON to a sync that is asked for. None has a signature: a shared secret in a
-header is all that authenticates them, so that nothing they say is believed but that something is new."""
+"""Webhooks of Pluggy and Belvo: from their JSON to a request for a sync. They have no signature, only a shared secret
+in a header, so nothing in them is trusted except that there is something new."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ THROTTLE_S = 5.0
 
 
 class NoWebhook(ValueError):
-    """It is no webhook of this provider."""
+    """The body is no webhook of this provider."""
 
 
 def read_webhook(provider: Provider, body: bytes) -> Webhook:
@@ -59,7 +59,8 @@ def read_webhook(provider: Provider, body: bytes) -> Webhook:
 
 
 def take_webhook(connection: Connection, keyring: Keyring, provider: Provider, body: bytes, *, now: datetime) -> bool:
-    """Keep a webhook in the caller's transaction and ask for a sync; many at once are one. False: it is no news.
+    """Store a webhook in the caller's transaction and request a sync; many at once make one request. False: it was
+    known already.
 
     Raises:
         NoWebhook: it is none.

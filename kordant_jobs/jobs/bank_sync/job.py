@@ -1,4 +1,4 @@
-"""bank_sync in Dagster: plan (who is due) → read in chunks of connections → summarise."""
+"""bank_sync in Dagster: plan (which are due) → read in chunks of connections → summarise."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kordant_jobs.store.people.keyring import Keyring
 def plan(
     payload: BankSync, report: Report, db: Engine, keyring: Keyring, settings: Settings, now: datetime
 ) -> SyncPlan:
-    """Read banks' files that were dropped, then judge every connection: due, or deferred for a reason."""
+    """Read the dropped files of banks, then decide for every connection: due, or deferred for a reason."""
     taken = files.take_files(settings.bank_drop, db=db, keyring=keyring, now=now)
     for name, why in taken.refused:
         report.warn(f"{name} was not read and is kept as *.refused: {why}")
@@ -55,7 +55,7 @@ def read(
     banks: Banks,
     settings: Settings,
 ) -> ChunkSync:
-    """Read a chunk's connections, many at the same time."""
+    """Read a chunk's connections concurrently."""
     done = service.read_chunk(
         plan,
         chunk,
@@ -70,10 +70,10 @@ def read(
 
 
 def summarise(plan: SyncPlan, results: list[ChunkSync], db: Engine, now: datetime) -> Summary:
-    """{successful, failed, total}, and what changed."""
+    """The counts {successful, failed, total}, and the number of changes."""
     figures = service.finish(plan, results, db=db, now=now)
     return Summary(figures, items_failed=figures["failed"])
 
 
 JOBS = sharded_job(BY_NAME[JOB], service="finance", plan=plan, work=read, finish=summarise)
-"""The tick that plans, and reads what is due."""
+"""The Dagster job of the tick that plans and reads the due connections."""

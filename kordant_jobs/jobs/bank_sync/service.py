@@ -1,7 +1,7 @@
-"""Load, decide, save: connections that are due are read, each to its end or not at all, many at the same time.
+"""Load, decide, save: due connections are read concurrently, each completely or not at all.
 
-A read holds no transaction; what it brought is written in one, with the cursor. A bank that hangs has a few places only
-and a deadline, so that it delays no other.
+A read holds no transaction; its result is written in one, with the cursor. A bank that does not answer occupies a
+limited number of places until a deadline, so it delays no other.
 """
 
 from __future__ import annotations
@@ -47,10 +47,11 @@ log = logging.getLogger(__name__)
 JOB = "bank_sync"
 CHUNK = 2_000
 READ_MOST_S = 120.0
-"""A read that takes longer is broken off."""
+"""Seconds after which a read is aborted."""
 DATABASE_THREADS = 4
 DOWN_AFTER, DOWN_FOR_S = 5, 600
-"""Failures of one institution in a row, in one run, from which on its other connections are put off."""
+"""Consecutive failures of one institution within a run after which its other connections are deferred, and for how many
+seconds."""
 ENDS_AFTER_NOT_FOUND = 3
 NOT_FOUND = "not_found"
 FAULTS = (
@@ -85,7 +86,7 @@ class ChunkSync:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Connections that are read at the same time, those of one institution, and how fast providers are called."""
+    """The most concurrent reads in all and of one institution, and how fast providers are called."""
 
     at_once: int = 48
     each_at_once: int = 8
@@ -100,7 +101,8 @@ def plan_sync(
     db: Engine,
     now: datetime,
 ) -> SyncPlan:
-    """Judge every connection: due, or deferred for a reason; and tell owners of consents that end and of stale data."""
+    """Decide for every connection: due, or deferred for a reason. Also notifies owners of consents that end and of
+    stale data."""
     run_id = uuid7()
     with db.begin() as connection:
         warned = runs.warn_of_consents(connection, now=now) + runs.warn_of_stale(connection, now=now)
@@ -130,7 +132,7 @@ def read_chunk(
     advance: Callable[[int, str], None],
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> ChunkSync:
-    """Read a chunk's connections, many at the same time. Safe to repeat: a read that was written is not due again."""
+    """Read a chunk's connections concurrently. Safe to repeat: a connection whose read was saved is not due again."""
     reader = _Reader(plan, db=db, keyring=keyring, banks=banks, limits=limits, advance=advance, clock=clock)
     with ThreadPoolExecutor(DATABASE_THREADS, thread_name_prefix="bank-sync") as threads:
         return asyncio.run(reader.all(chunk, threads))
@@ -138,7 +140,8 @@ def read_chunk(
 
 @dataclass(frozen=True, kw_only=True)
 class _Turn:
-    """The result of one connection: its outcome, or why it was deferred; `rows` by what happened to them."""
+    """The result of one connection: its outcome, or the reason of its deferral; `rows` counts its rows by what happened
+    to them."""
 
     outcome: SyncOutcome | None = None
     deferred: str | None = None
@@ -149,7 +152,8 @@ LEASE_HELD = _Turn(deferred="lease_held")
 
 
 class _Reader:
-    """Reads of one chunk. Counters are changed in the event loop only, never in the threads that ask Postgres."""
+    """Reads the connections of one chunk. Counters are changed only in the event loop, never in the threads that query
+    Postgres."""
 
     def __init__(
         self,
@@ -171,7 +175,7 @@ class _Reader:
         self._done = ChunkSync()
 
     async def all(self, chunk: Sequence[UUID], threads: ThreadPoolExecutor) -> ChunkSync:
-        """Read every one; what goes wrong with one stops no other."""
+        """Read every connection; an error with one stops no other."""
         asyncio.get_running_loop().set_default_executor(threads)
         banks = await asyncio.to_thread(_institutions, self._db, chunk)
         async with asyncio.TaskGroup() as tasks:
@@ -272,7 +276,8 @@ class _Reader:
         return _Turn(outcome=outcome, rows=saved.counts)
 
     def _fail(self, claimed: Claimed, failure: BankFailed, began: float) -> _Turn:
-        """Write why a connection was not read, and when it is due again. A busy one was deferred, not tried."""
+        """Write why a connection was not read, and when it is due again. A busy one counts as deferred, not as
+        tried."""
         now, spread = self._clock(), spread_of(claimed.id)
         is_deferred = failure.error_class is ErrorClass.BUSY
         due_at = retry_at(failure.error_class, claimed.failures + 1, now, spread=spread, after_s=failure.retry_after_s)
@@ -299,7 +304,7 @@ class _Reader:
         return _Turn(outcome=SyncOutcome.FAILED)
 
     def _may_be_gone(self, connection: Connection, claimed: Claimed, *, now: datetime) -> None:
-        """Its provider does not know it: after the third time in a row it has ended."""
+        """End a connection that its provider has not known three times in a row."""
         if runs.last_failed_with(connection, claimed.id, NOT_FOUND) >= ENDS_AFTER_NOT_FOUND:
             why = ConsentEnd.OTHER
             ended = ConnectionStatus.ENDED
@@ -307,7 +312,8 @@ class _Reader:
             self._tell(connection, claimed, NoticeKind.CONSENT_ENDED, why.value, now=now)
 
     def _needs_user(self, connection: Connection, claimed: Claimed, failure: BankFailed, *, now: datetime) -> None:
-        """Only its owner can mend it: nothing is asked until they do. A consent that ended ends the connection."""
+        """Stop reading until the owner acts, since only they can repair it. A consent that ended ends the
+        connection."""
         consent: SeenConsent | None = failure.consent
         ended = consent is not None and consent.ended is not None
         if consent is not None:
@@ -331,7 +337,7 @@ class _Reader:
 
 
 def finish(plan: SyncPlan, results: Sequence[ChunkSync], *, db: Engine, now: datetime) -> dict[str, int]:
-    """End the run: {successful, failed, total}, and beside it what was deferred and what changed."""
+    """End the run: the counts {successful, failed, total}, and the numbers of deferred connections and of changes."""
     deferred = sum((one.deferred for one in results), Counter[str]())
     rows = sum((one.rows for one in results), Counter[str]())
     with db.begin() as connection:
@@ -350,7 +356,7 @@ def finish(plan: SyncPlan, results: Sequence[ChunkSync], *, db: Engine, now: dat
 
 
 def spread_of(connection_id: UUID) -> float:
-    """A number from 0 to 1 that stays a connection's own."""
+    """A fixed number from 0 to 1 for each connection."""
     return (connection_id.int & 0xFFFF) / 0xFFFF
 
 

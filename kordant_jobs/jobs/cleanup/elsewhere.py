@@ -1,4 +1,5 @@
-"""Kinds that do not lie in one table: whole subscribers, documents, dumps in the corpus, the engine's history."""
+"""Kinds of data that are not rows of one table: whole subscribers, documents, dumps in the corpus, the engine's
+history."""
 
 from __future__ import annotations
 
@@ -37,13 +38,13 @@ class Means:
     corpus: Corpus
     maildir: Path
     run_files: Path
-    """The folder with a folder a Dagster run."""
+    """The folder with one folder for each Dagster run."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Elsewhere:
-    """A kind outside the database: how it is counted and deleted, given the moment before which its time is over, and
-    now."""
+    """The functions that count and delete a kind outside the retention tables. Their arguments are the time before
+    which its term is over, and now."""
 
     count: Callable[[Means, datetime, datetime], Old]
     delete: Callable[[Means, datetime, datetime], Iterator[Batch]]
@@ -142,4 +143,4 @@ ELSEWHERE: Mapping[str, Elsewhere] = {
     "orphaned_corpus": Elsewhere(count=_count_dumps, delete=_delete_dumps),
     "job_history": Elsewhere(count=_count_history, delete=_delete_history),
 }
-"""By kind. Each is safe to break off and to repeat."""
+"""The functions by kind. Each is safe to interrupt and to repeat."""

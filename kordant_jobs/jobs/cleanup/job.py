@@ -20,7 +20,7 @@ from kordant_jobs.store.people.keyring import Keyring
 def means_of(
     settings: Settings, db: Engine, keyring: Keyring, banks: Banks, report_storage: ReportStorage, corpus: Corpus
 ) -> Means:
-    """Open the resources of a clean-up, by the settings."""
+    """Open the resources of a clean-up, configured by the settings."""
     return Means(
         db=db,
         keyring=keyring,
@@ -42,7 +42,8 @@ def plan(
     corpus: Corpus,
     settings: Settings,
 ) -> CleanupPlan:
-    """Count what every kind would lose; a kind with unlikely figures waits until an operator has checked it."""
+    """Count the rows that every kind would lose; a kind with implausible figures waits until an operator has checked
+    it."""
     made = service.plan(
         means_of(settings, db, keyring, banks, report_storage, corpus),
         kinds=payload.kinds,
@@ -80,7 +81,7 @@ def clean(
 
 
 def summarise(plan: CleanupPlan, results: list[list[Cleaned]], db: Engine, keyring: Keyring) -> Summary:
-    """The run in figures; the report stays."""
+    """The run in figures. The report is kept."""
     cleaned = [one for chunk in results for one in chunk]
     service.finish(plan, db=db, keyring=keyring)
     failed = sum(1 for one in cleaned if one.failed) + len(plan.stopped)
@@ -89,4 +90,4 @@ def summarise(plan: CleanupPlan, results: list[list[Cleaned]], db: Engine, keyri
 
 
 JOBS = sharded_job(BY_NAME[JOB], service="cleanup", plan=plan, work=clean, finish=summarise)
-"""The weekly clean-up."""
+"""The Dagster job of the weekly clean-up."""

@@ -1,4 +1,4 @@
-"""Guards of a clean-up: when it stops rather than deletes, and how far a plan may be from what is found. Pure."""
+"""Guards of a clean-up: when it stops instead of deleting, and how far a plan may differ from the rows found. Pure."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from statistics import median
 from kordant_jobs.domain.retention.policies import Action, Policy
 
 PERIOD_DAYS = 7
-"""A clean-up runs weekly."""
+"""The days between two scheduled clean-ups."""
 SHARE = 0.05
-"""The share of a table that an unattended run may delete, where the kind's term does not itself ask for more."""
+"""The share of a table that an unattended run may delete, unless the kind's term itself requires more."""
 TIMES_MEDIAN = 3
 PAST_RUNS, PAST_MIN = 8, 3
 SMALL = 1_000
 SMALL_SHREDS = 100
-"""So many rows, or keys, go whatever their share: a share of a small table says nothing."""
+"""The number of rows, or keys, that may be deleted whatever their share: a share of a small table says little."""
 PLAN_LASTS = timedelta(days=1)
 DRIFT = 0.1
 """A plan is stale when a kind's rows differ from it by more than this share (and by more than `DRIFT_ROWS`)."""
 DRIFT_ROWS = 100
 CLOCK_APART = timedelta(hours=1)
 GAP = timedelta(days=35)
-"""After so long without a clean-up (five were missed) either nothing ran or the clocks went ahead: a person says
+"""After this time without a clean-up (five missed) either none ran or the clock is ahead; a person has to decide
 which."""
 
 
@@ -42,7 +42,7 @@ def share_allowed(keep_days: int) -> float:
 
 
 def why_stopped(policy: Policy, *, rows: int, total: int, past: Sequence[int]) -> str | None:
-    """Why an unattended run leaves a kind alone; None: it does not. `past` are the rows that the last runs deleted,
+    """The reason why an unattended run skips a kind; None: it does not. `past` are the rows that the last runs deleted,
     the newest first."""
     if rows <= (SMALL_SHREDS if policy.action is Action.SHRED_KEY else SMALL):
         return None
@@ -56,7 +56,7 @@ def why_stopped(policy: Policy, *, rows: int, total: int, past: Sequence[int]) -
 
 
 def why_stale(planned_at: datetime, now: datetime, planned: int, found: int) -> str | None:
-    """Why a plan cannot be carried out for a kind any more; None: it can."""
+    """The reason why a plan can no longer be executed for a kind; None: it can."""
     if now - planned_at > PLAN_LASTS:
         return "the plan is older than a day"
     apart = abs(found - planned)
@@ -66,7 +66,7 @@ def why_stale(planned_at: datetime, now: datetime, planned: int, found: int) -> 
 
 
 def clock_fault(now: datetime, *, local: datetime, last: datetime | None, is_attended: bool = False) -> str | None:
-    """The fault of the clock that a run would count by; None: no fault. A wrong one would delete everything.
+    """The fault of the clock that a run would use; None: there is no fault. A wrong clock would delete everything.
     `is_attended`: a person checks the figures and their dates before anything is deleted."""
     if abs(now - local) > CLOCK_APART:
         return f"the database's clock says {now:%Y-%m-%d %H:%M} and this machine's {local:%Y-%m-%d %H:%M} (UTC)"

@@ -1,4 +1,4 @@
-"""Plans a clean-up, carries it out kind by kind, and reports what went."""
+"""Plans a clean-up, executes it kind by kind, and reports what was deleted."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ REPORTS_READ = 60
 
 @dataclass(frozen=True, kw_only=True)
 class CleanupPlan:
-    """The plan of the run: some kinds a chunk. `total` counts rows."""
+    """The plan of the run: a chunk has some of the kinds. `total` counts rows."""
 
     report_id: UUID
     clock: datetime
@@ -56,7 +56,7 @@ class Cleaned:
 
 
 def check_clock(db: Engine, *, is_attended: bool = False) -> datetime:
-    """The database's time, by which everything of this run is counted. See `rules.clock_fault`.
+    """The database's time, which this run uses for all decisions. See `rules.clock_fault`.
 
     Raises:
         PermanentError: it cannot be trusted. Nothing is deleted by a wrong clock.
@@ -70,7 +70,7 @@ def check_clock(db: Engine, *, is_attended: bool = False) -> datetime:
 
 
 def chosen_policies(connection: Connection, kinds: Sequence[str]) -> Mapping[str, Standing]:
-    """The policies that delete something, of these kinds or of all.
+    """The policies that delete something, for these kinds or for all.
 
     Raises:
         PermanentError: there is no such kind, or it is kept.
@@ -83,7 +83,7 @@ def chosen_policies(connection: Connection, kinds: Sequence[str]) -> Mapping[str
 
 
 def make_plan(means: Means, *, kinds: Sequence[str] = (), now: datetime) -> Plan:
-    """Count what every kind would lose, and keep that as a plan."""
+    """Count the rows that every kind would lose, and save the counts as a plan."""
     with means.db.connect() as connection:
         standing = chosen_policies(connection, kinds)
         history = records.reports(connection, limit=REPORTS_READ)
@@ -105,7 +105,7 @@ def make_plan(means: Means, *, kinds: Sequence[str] = (), now: datetime) -> Plan
 
 
 def _is_first_time(one: Standing, kind: str, history: Sequence[Any]) -> bool:
-    """True when an operator made the term shorter since the last report on the kind."""
+    """True when an operator shortened the term since the last report on the kind."""
     return one.is_shorter and not any(row.figures.get(kind, {}).get("version") == one.version for row in history)
 
 
@@ -125,7 +125,7 @@ def digest_of(standing: Mapping[str, Standing], now: datetime) -> bytes:
 
 
 def count(means: Means, policy: Policy, now: datetime) -> Old:
-    """Count the rows that a deletion of this kind would take now."""
+    """Count the rows that a deletion of this kind would delete now."""
     cutoff = policy.cutoff(now.astimezone(ZONE).date())
     if policy.kind in TABLES:
         with means.db.connect() as connection:
@@ -134,8 +134,7 @@ def count(means: Means, policy: Policy, now: datetime) -> Old:
 
 
 def plan(means: Means, *, kinds: Sequence[str] = (), plan_id: UUID | None = None, dry_run: bool = False) -> CleanupPlan:
-    """Decide what this run deletes. With `plan_id` that is the plan that an operator checked, and its guards count as
-    lifted.
+    """Decide what this run deletes. With `plan_id` it is the plan that an operator checked, without further guards.
 
     Raises:
         PermanentError: the clock cannot be trusted; the plan is not there, too old, or not what would happen now.
@@ -181,13 +180,13 @@ def _planned(means: Means, plan_id: UUID, kinds: Sequence[str], now: datetime) -
 
 
 def unruled_tables() -> tuple[str, ...]:
-    """Tables that no kind covers and that no entry of STAYS explains: they are kept."""
+    """Tables without a kind and without an entry in STAYS: their rows are kept."""
     ruled = {one.table for one in TABLES.values()} | set(STAYS)
     return tuple(sorted(table.name for table in metadata.tables.values() if table.name not in ruled))
 
 
 def clean(made: CleanupPlan, kind: str, *, means: Means, progress: Callable[[int, str], None]) -> Cleaned:
-    """Delete one kind; a failure is reported and stops no other. A clean-up that was killed goes on where it was."""
+    """Delete one kind. A failure is reported and stops no other kind. After a kill, the next run continues here."""
     with means.db.connect() as connection:
         standing = policies.load(connection)[kind]
         deleted, along = records.gone(connection, made.report_id, kind)
@@ -225,7 +224,7 @@ def clean(made: CleanupPlan, kind: str, *, means: Means, progress: Callable[[int
 
 
 def _batches(means: Means, policy: Policy, made: CleanupPlan) -> Iterator[Batch]:
-    """Delete a kind; each batch is on record as soon as it is gone."""
+    """Delete a kind; each batch is recorded in its own transaction."""
     kind, report_id = policy.kind, made.report_id
     cutoff = policy.cutoff(made.clock.astimezone(ZONE).date())
 
@@ -242,7 +241,7 @@ def _batches(means: Means, policy: Policy, made: CleanupPlan) -> Iterator[Batch]
 
 
 def finish(made: CleanupPlan, *, db: Engine, keyring: Keyring) -> None:
-    """Close the report, and write it into the audit log: figures by kind, nothing of a person."""
+    """Close the report, and write it to the audit log: figures by kind, no personal data."""
     with db.begin() as connection:
         figures = records.close(connection, made.report_id)
         log.record(

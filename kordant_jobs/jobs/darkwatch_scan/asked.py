@@ -1,5 +1,4 @@
-"""Records the result of asking a source: verdicts of the subscriptions, and a request for the questions that are
-left."""
+"""Records the result of asking a source: verdicts of the subscriptions, and a request for the remaining questions."""
 
 from __future__ import annotations
 
@@ -25,14 +24,15 @@ from kordant_jobs.store.darkwatch import breach_lookups, scans, source_checks
 from kordant_jobs.store.darkwatch.source_checks import Want
 
 LATER = timedelta(seconds=30)
-"""The least pause between two scans that only finish what sources left."""
+"""The shortest time between two scans that only ask remaining questions."""
 MOST_LATER = 10_000
-"""Subscriptions that one request takes; of more, the others come with the next."""
+"""The most subscriptions that one request covers; further ones come with the next."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """The result of asking one source. `left` items wait for a later scan, of which `next_at` is the earliest."""
+    """The result of asking one source. `left` is the number of items for a later scan, of which `next_at` is the
+    earliest."""
 
     source: Source
     asked: int = 0
@@ -48,7 +48,7 @@ class Asked:
     """Seconds until the source's rate or circuit breaker lets a question through."""
 
     def with_answers(self, answers: Sequence[Answer], new: int) -> Asked:
-        """And one more batch, which gave `new` exposures."""
+        """The result with one more batch, which gave `new` exposures."""
         verdicts = [answer.verdict for answer in answers]
         reasons = [answer.reason for answer in answers if answer.reason is not None]
         return replace(
@@ -63,7 +63,8 @@ class Asked:
 
 
 def want_of(connection: Connection, source: ExposureSource, now: datetime) -> Want:
-    """The items that a source is asked about: the kinds that it takes, unanswered or answered before there was news."""
+    """The items that a source is asked about: of the kinds that it accepts, without an answer or with one older than
+    its latest news."""
     stale = now - RECHECK_AFTER[source.source]
     if source.source is Source.HIBP:
         newest = breach_lookups.newest_at(connection)
@@ -73,10 +74,8 @@ def want_of(connection: Connection, source: ExposureSource, now: datetime) -> Wa
 
 
 def ask_later(asked: Sequence[Asked], *, db: Engine) -> UUID | None:
-    """Queue a scan of those whose questions are left, for when the first may be asked; None when none is.
-
-    Scans that leave the same people behind queue one request.
-    """
+    """Queue a scan for the remaining questions, at the time when the first may be asked; None when none remain. Scans
+    with the same remaining subscriptions queue one request."""
     left = [one for one in asked if one.left and one.next_at is not None]
     ids = sorted({one for result in left for one in result.left_subscriptions})[:MOST_LATER]
     if not ids:
@@ -96,7 +95,7 @@ def ask_later(asked: Sequence[Asked], *, db: Engine) -> UUID | None:
 
 
 def save_verdicts(connection: Connection, sources: Sources, *, until: datetime) -> None:
-    """Write a verdict a subscription and source, for who can be asked about there; `scans.choose` was called."""
+    """Write a verdict for each source and each subscription that it can be asked about. Call `scans.choose` before."""
     for source in sources.on.values():
         want = want_of(connection, source, until)
         standing = source_checks.standing(connection, want, until=until)

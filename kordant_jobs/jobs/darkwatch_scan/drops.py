@@ -1,4 +1,4 @@
-"""Files in the drop folder: which are new, registered as dumps, and removed once they are in the corpus."""
+"""Files in the drop folder: finds new ones, registers them as dumps, and removes them once they are in the corpus."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ ENDINGS = frozenset(
     | {"parquet", "sql", "sqlite", "tar", "tgz", "tsv", "txt", "vcf", "xls", "xlsx", "xml", "xz", "yaml", "yml"}
     | {"zip", "zst"}
 )
-"""Endings of a file's name that a label keeps: those that say how a file is written. Any other may be a part of a
-name."""
+"""The file-name endings that a label keeps: those of formats. Any other ending may be a part of a name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +36,8 @@ class DropBox:
 
 
 def label_of(name: str, keyring: Keyring) -> str:
-    """The label that stands for a file where people see it: 12 digits of the keyed hash of its name, and how it is
-    written.
-
-    A name may be personal in any form (`ssn_536904399.txt`), so nothing else of it is kept.
-    """
+    """The label of a file where people see it: 12 digits of the keyed hash of its name, and the endings of its format.
+    A name may hold personal data in any form (`ssn_536904399.txt`), so nothing else of it is kept."""
     endings = [part.lower() for part in name.split(".")[1:][-2:]]
     kept = [part for part in endings[:-1] if endings[-1] in ENDINGS and part in ENDINGS]
     kept += [part for part in endings[-1:] if part in ENDINGS]
@@ -55,7 +51,7 @@ def now_of(connection: Connection) -> datetime:
 
 
 def new_files(connection: Connection, box: DropBox, keyring: Keyring, now: datetime) -> list[DroppedFile]:
-    """The files in the drop folder that are not registered as they lie there."""
+    """The files in the drop folder that are not registered with their current size and time."""
     seen = dumps.seen_files(connection)
     return [
         file
@@ -74,10 +70,9 @@ def register_file(
     breach_name: str | None = None,
     shape: str | None = None,
 ) -> UUID | None:
-    """Register one dropped file. None when its content was registered before.
-
-    `name` is the one that it will have, where it has another while it is put there. The repair of a quarantined file
-    belongs to the same breach, since subscribers may have been alerted of that one already.
+    """Register one dropped file. None when its content was registered before. `name` is the file's final name, where it
+    has a temporary one. The repaired version of a quarantined file belongs to the same breach, since subscribers may
+    have been alerted of it already.
 
     Raises:
         DumpUnreadable: it cannot be opened.
@@ -100,7 +95,7 @@ def register_file(
 
 
 def register_dropped(db: Engine, box: DropBox, keyring: Keyring) -> int:
-    """Register every new file of the drop folder. Returns how many had new content."""
+    """Register every new file in the drop folder. Returns the number with new content."""
     with db.connect() as connection:
         files = new_files(connection, box, keyring, now_of(connection))
     made = 0
@@ -115,7 +110,7 @@ def register_dropped(db: Engine, box: DropBox, keyring: Keyring) -> int:
 
 
 def _remove_ingested(db: Engine, box: DropBox, keyring: Keyring) -> None:
-    """Remove files whose content is in the corpus: a run that was killed left them, or they came twice."""
+    """Remove files whose content is in the corpus: a killed run left them, or they were dropped twice."""
     with db.connect() as connection:
         ingested = dumps.seen_files(connection, DumpStatus.INGESTED)
     for file in dropped_files(box.folder):

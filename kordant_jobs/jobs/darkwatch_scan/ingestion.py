@@ -1,4 +1,4 @@
-"""One registered dump read into the corpus, and held against the watched items on the way."""
+"""Reads one registered dump into the corpus, and compares it with the watched items on the way."""
 
 from __future__ import annotations
 
@@ -22,24 +22,23 @@ from kordant_jobs.store.darkwatch import dumps
 from kordant_jobs.store.people.keyring import Keyring
 
 READERS = 4
-"""Rises when a dump is cut into other blocks or gives other records: what was begun by others is begun again."""
+"""The version of the readers. Increase it when a dump is cut into other blocks or gives other records; ingestions begun
+with another version start again."""
 ATTEMPTS = 2
-"""So often a dump may be begun and broken off (killed for its time or memory) at one place before it is set aside:
-once may be the machine's fault."""
+"""The number of interrupted readings (killed for time or memory) at one place of a dump before it is quarantined: one
+may be the machine's fault."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReadingBudget:
-    """CPU seconds that reading a dump may take, by how much text was read: more is its own fault, and it is set aside.
-
-    The slowest text that is known takes 2 s a MiB (`bench dumps --worst`), usual ones 0.02 s.
-    """
+    """The CPU seconds that reading a dump may take, by the amount of text read; above it the dump is quarantined. The
+    slowest known text takes 2 s a MiB (`bench dumps --worst`), usual text 0.02 s."""
 
     floor_s: float = 300
     s_per_mib: float = 8
 
     def allows(self, cpu_s: float, text_bytes: int) -> bool:
-        """True when so much text may have taken so long.
+        """True when reading this much text may have taken this long.
 
         >>> ReadingBudget().allows(290, 0), ReadingBudget().allows(400, 10 << 20), ReadingBudget().allows(400, 1 << 30)
         (True, False, True)
@@ -48,12 +47,12 @@ class ReadingBudget:
 
 
 class ReadElsewhere(Exception):
-    """Another process reads the dump just now."""
+    """Another process is reading the dump."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ingestion:
-    """The resources of ingesting."""
+    """The resources of an ingestion."""
 
     db: Engine
     keyring: Keyring
@@ -61,11 +60,11 @@ class Ingestion:
     corpus: Corpus
     progress: Progress
     wait: bool = True
-    """For another process that reads a dump just now."""
+    """True: wait while another process reads the dump."""
     budget: ReadingBudget = ReadingBudget()
 
     def ingest(self, dump: dumps.DumpRow, watch: Watch | None = None) -> dumps.Ingested | None:
-        """Bring one registered dump into the corpus, or quarantine it. None when another process did so meanwhile.
+        """Read one registered dump into the corpus, or quarantine it. None when another process has done so.
 
         `watch` gets every block, and alerts the subscribers found in it before the block counts as read. So every
         subscriber found before an interruption is alerted, since the next run skips those records.
@@ -97,7 +96,7 @@ class Ingestion:
             return what
 
     def _read_within_bounds(self, dump: dumps.DumpRow, file: DroppedFile, watch: Watch | None) -> dumps.Ingested:
-        """Read a dump, unless that was tried too often.
+        """Read a dump, unless reading it was interrupted too often.
 
         Raises:
             DumpUnreadable: for this reason.
@@ -150,7 +149,7 @@ class Ingestion:
             )
 
     def _batches(self, source: Dump, skip: int, began: float) -> Iterator[BlindBatch]:
-        """The blocks, as long as the budget lasts.
+        """The blocks, while the budget lasts.
 
         Raises:
             DumpUnreadable: the dump cannot be read, made a reader fail, or takes too long.
@@ -169,8 +168,8 @@ class Ingestion:
         return Blinder(self.keyring.blinding)
 
     def _origin(self, dump: dumps.DumpRow) -> str:
-        """The facts that must be equal for a begun ingestion to continue: the file, how it is cut and read, and the
-        key."""
+        """The facts that must stay equal for an interrupted ingestion to continue: the file, how it is cut and read,
+        and the key."""
         limits = self.box.limits
         file = (dump.file_key.hex(), dump.file_size, dump.file_mtime_ns)
         how = (READERS, dump.told_shape, self.box.phone_region, limits.block_bytes, limits.max_line_bytes)
@@ -179,7 +178,7 @@ class Ingestion:
 
 @contextmanager
 def _own_faults() -> Iterator[None]:
-    """Whatever a dump makes a reader do is that dump's own fault, and no scan's.
+    """Any error of a reader is the dump's fault, not the scan's.
 
     Raises:
         DumpUnreadable: in place of any other exception, whose text may quote the dump.
@@ -195,7 +194,7 @@ def _own_faults() -> Iterator[None]:
 
 
 def _up_to_damage(batches: Iterator[BlindBatch], watch: Watch | None) -> Iterator[BlindBatch]:
-    """The blocks; at their end, and before damage is raised, `watch` tells of whom it found."""
+    """The blocks. At their end, and before damage is raised, `watch` writes the alerts of the items found."""
     try:
         yield from batches
     except DumpUnreadable:

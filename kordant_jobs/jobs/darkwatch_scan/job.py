@@ -1,6 +1,7 @@
 """darkwatch_scan in Dagster: plan → match in chunks, ask sources → record → summarise.
 
-The plain job serves requests and sensors. One job a tier has days as partitions: what became known on that day (UTC).
+The plain job serves requests and sensors. There is one job for each tier with days as partitions: what became known on
+that day (UTC).
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def plan(
     catalogue: BreachCatalogue | None,
     settings: Settings,
 ) -> ScanPlan:
-    """Register what was dropped, refresh the breach catalogue, and share the dumps that matter out over chunks."""
+    """Register dropped files, refresh the breach catalogue, and distribute the relevant dumps over chunks."""
     scope = Scope(tiers=payload.tiers, subscription_ids=payload.subscription_ids)
     since, until = payload.known_from, payload.known_until
     made = service.plan_scan(
@@ -78,7 +79,7 @@ def match(
     drop_box: DropBox,
     corpus: Corpus,
 ) -> ChunkResult:
-    """Ingest the chunk's new dumps, look for the watched items in all of them, write exposures."""
+    """Ingest the chunk's new dumps, match the watched items against all of them, write exposures."""
     result = service.match_chunk(
         plan, chunk, db=db, keyring=keyring, box=drop_box, corpus=corpus, progress=report.progress
     )
@@ -91,8 +92,8 @@ def match(
 def ask_sources(
     plan: ScanPlan, report: Report, db: Engine, keyring: Keyring, sources: Sources, settings: Settings
 ) -> list[Asked]:
-    """Ask outside sources about subscriptions that have no answer yet, for a bounded time. A scan of a day that is
-    over asks none: what they say is of today."""
+    """Ask outside sources about subscriptions without an answer, for a limited time. A scan of a past day asks none,
+    since their answers are of today."""
     for text in outside.report_unconfigured(sources, db=db):
         report.info(text)
     if plan.window.since is not None:
@@ -114,7 +115,7 @@ def record(
     sources: Sources,
     settings: Settings,
 ) -> Recorded:
-    """Judge the exposures, write alerts with their notifications, verdicts and watermarks, in one transaction."""
+    """Judge the exposures and write alerts with their notifications, verdicts and watermarks, in one transaction."""
     left = [*plan.left, *service.total(results).left]
     recorded = service.record(plan, db=db, sources=sources, left=left)
     if left and scan_again(plan, left, db=db):

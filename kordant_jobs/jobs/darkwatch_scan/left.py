@@ -1,4 +1,4 @@
-"""Dumps that a scan left to another one: its subscriptions are scanned again when that one may have read them."""
+"""Dumps that a scan left to another scan: its subscriptions are scanned again when that scan may have read them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from kordant_jobs.store.darkwatch import dumps
 
 
 def scan_again(plan: ScanPlan, left: Sequence[UUID], *, db: Engine) -> UUID | None:
-    """Queue the scan again, as one that reads dumps; scans of the same subscriptions queue one. None when the scan
-    chose no subscriptions."""
+    """Queue the scan again, as one that reads dumps. Scans of the same subscriptions queue one request. None when the
+    scan chose no subscriptions."""
     if not plan.subscriptions:
         return None
     window = plan.window

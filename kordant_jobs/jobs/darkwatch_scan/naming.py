@@ -1,4 +1,5 @@
-"""Maps breaches that outside sources name to ours: an own name where that is sure, else breaches of their own."""
+"""Maps breaches that outside sources name to breaches in our catalogue: to an existing one where that is certain, else
+to a new one."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from kordant_jobs.store.darkwatch import breach_lookups
 
 
 def resolve(source: ExposureSource, findings: Sequence[Finding], *, db: Engine) -> dict[str, str]:
-    """Map the breaches that a source names to ours, by its own keys. Those it could not describe are left out."""
+    """Our names of the breaches that a source names, by its own keys. Breaches that it could not describe are
+    missing."""
     described = {one.reference: one.breach for one in findings if one.breach is None or _is_keepable(one.breach)}
     if not described:
         return {}
@@ -38,7 +40,7 @@ def resolve(source: ExposureSource, findings: Sequence[Finding], *, db: Engine) 
 
 
 def _is_keepable(breach: Breach) -> bool:
-    """True when a database can hold a source's description of a breach."""
+    """True when a database can store a source's description of a breach."""
     texts = [one for one in vars(breach).values() if isinstance(one, str)] + list(breach.data_classes)
     return all(one == storable(one) for one in texts) and abs(breach.pwn_count or 0) < 2**63
 
@@ -48,8 +50,8 @@ def _named(source: Source, reference: str, breach: Breach) -> Breach:
 
 
 def _known_names(connection: Connection, source: Source, described: dict[str, Breach | None]) -> dict[str, str]:
-    """Those that are breaches of ours: HIBP's by name, others by the name we gave them, or by being the same as one of
-    HIBP's."""
+    """Our names of those that are in our catalogue: HIBP's by name, others by the name that we gave them, or because
+    they are the same as one of HIBP's."""
     ours = {one: one if source is Source.HIBP else f"{source}:{one}" for one in described}
     there = breach_lookups.known(connection, ours.values())
     names = {reference: name for reference, name in ours.items() if name in there}
@@ -65,7 +67,7 @@ def _known_names(connection: Connection, source: Source, described: dict[str, Br
 
 
 def _described(source: ExposureSource, reference: str, *, db: Engine) -> Breach | None:
-    """The source's description of one of its breaches, asked by one process at a time."""
+    """The source's description of one of its breaches, fetched by one process at a time."""
     with db.begin() as connection:
         lease = breach_lookups.may_look_up(connection, source.source, reference, now=now_of(connection))
     if lease is None:

@@ -1,7 +1,7 @@
-"""Receives pushes of Have I Been Pwned: addresses, by the hashes of a range, that stand in a new breach.
+"""Receives pushes of Have I Been Pwned: addresses in a new breach, by the hashes of a range.
 
-Accepting one only proves it, notes it and queues: the scan resolves the breach and asks again. Nothing of a hash is
-kept but the keyed index that finds the item.
+Accepting a push only authenticates it, stores it and queues a scan, which resolves the breach and asks again. Of a hash
+only the keyed index that finds the item is stored.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from kordant_jobs.store.darkwatch import new_data
 from kordant_jobs.store.people.keyring import Keyring
 
 MAX_BYTES = 4 << 20
-"""100,000 suffixes are 3.8 MB; a range holds a few hundred."""
+"""The most bytes of a push: 100,000 suffixes are 3.8 MB; a range has a few hundred."""
 
 SIGNATURE = "x-kordant-signature"
-"""`sha256=<hex>` of the body, by a relay of ours that may not hold the bearer token's place."""
+"""The header with `sha256=<hex>` of the body, from a relay of ours that cannot send the bearer token."""
 
 
 class NotificationRefused(PermanentError):
-    """A notification is not taken; `status` is what its sender is to be answered."""
+    """A notification is refused; `status` is the HTTP status of the answer."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -52,8 +52,8 @@ class _Notification(BaseModel):
 
 @dataclass(frozen=True, kw_only=True)
 class Accepted:
-    """The number of items it names, and the request that scans those of real-time tiers (None: there are none; the
-    others come with their next scan)."""
+    """The number of items that it names, and the id of the request that scans those of real-time tiers (None: there are
+    none; the others come with their next scan)."""
 
     items: int
     request_id: UUID | None
@@ -62,7 +62,7 @@ class Accepted:
 def accept_range_notification(
     connection: Connection, headers: Mapping[str, str], body: bytes, *, keyring: Keyring, secret: SecretStr | None
 ) -> Accepted:
-    """Take one notification in the caller's transaction. The same one twice is one.
+    """Accept one notification in the caller's transaction. A repeated one counts once.
 
     Raises:
         NotificationRefused: 401 it does not prove itself, 400 it is none, 413 it is too large.
@@ -108,7 +108,8 @@ SELECT meant.id, meant.subscription_id, meant.tier FROM meant JOIN noted ON note
 
 
 def _proves_itself(headers: Mapping[str, str], body: bytes, secret: SecretStr | None) -> bool:
-    """By the shared bearer token (HIBP's way), or by a signature of the body. Compared in constant time."""
+    """True when the sender is authenticated: by the shared bearer token (HIBP's way), or by a signature of the body.
+    Compared in constant time."""
     if secret is None or not secret.get_secret_value():
         return False
     key = secret.get_secret_value().encode()

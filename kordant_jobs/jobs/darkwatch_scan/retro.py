@@ -1,4 +1,4 @@
-"""A new dump held against watched items while it is read, so that who stands in it is alerted at once."""
+"""Matches a new dump with watched items while it is read, so that subscribers found in it are alerted at once."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ from kordant_jobs.store.darkwatch import scans
 from kordant_jobs.store.darkwatch.dumps import DumpRow
 
 TELL_EVERY_S = 1.0
-"""Found ones wait for others at most this long while a dump is read: some hundred a transaction, not one."""
+"""The most seconds that found items wait for others while a dump is read, so that a transaction writes some hundred,
+not one."""
 
 
 class Watch:
     """Finds watched items in the blocks of one dump, in their order, and writes provisional alerts.
 
-    The alert of a subscriber found has the first line, 'once', and the strongest secret so far; what the dump holds of
-    them further down is known at its end, and the scan that then reads the corpus settles the alert.
+    The alert of a found subscriber has the first line, 'once', and the strongest secret so far. The rest is known at
+    the end of the dump; the scan that then reads the corpus completes the alert.
     """
 
     def __init__(
@@ -37,7 +38,7 @@ class Watch:
         today: date,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`pairs`: item_id, blind_index (16 bytes) and seen_at of the items that the dump is news for."""
+        """`pairs`: item_id, blind_index (16 bytes) and seen_at of the items for which the dump is new."""
         from kordant_jobs.adapters.kernels.members import Members
 
         index = np.frombuffer(b"".join(pairs["blind_index"].to_list()), np.uint64).reshape(-1, 2)
@@ -56,7 +57,7 @@ class Watch:
         self.new_exposures = 0
 
     def check(self, batch: BlindBatch, *, before_it_counts: bool) -> None:
-        """Look through the next block; tell of whom was found when it is time, or the block is about to count."""
+        """Search the next block. Writes alerts when it is time, or before the block counts as read."""
         places, keys = self._members.find(batch.index, len(batch.line))
         if len(keys):
             lines, secrets = batch.line[places], batch.secret[places]
@@ -69,7 +70,7 @@ class Watch:
             self.tell()
 
     def tell(self) -> None:
-        """Write the exposures of whom was found since the last time, and their alerts, in one transaction."""
+        """Write the exposures found since the last call, and their alerts, in one transaction."""
         if not self._waiting:
             return
         hits = self._hits(np.unique(np.concatenate(self._waiting)))

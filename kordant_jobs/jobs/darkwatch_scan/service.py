@@ -1,7 +1,7 @@
 """Load, decide, save: one dark-web scan, in steps that may each be repeated.
 
-Register what was dropped → read new dumps into the corpus, alerting meanwhile → match items by blind index → record
-what follows.
+Register dropped files → read new dumps into the corpus, alerting meanwhile → match items by blind index → record the
+results.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ JOB = "darkwatch_scan"
 
 @dataclass(frozen=True, kw_only=True)
 class ScanPlan:
-    """The plan of one scan: ids only. `chunks` hold dumps; each is matched on its own."""
+    """The plan of one scan: ids only. `chunks` have dumps; each dump is matched on its own."""
 
     scope: scans.Scope
     window: rules.Window
@@ -45,11 +45,11 @@ class ScanPlan:
     catalogue_problem: str | None
     chunks: tuple[tuple[UUID, ...], ...]
     total: int = 0
-    """Bytes of the dumps that are still to be ingested."""
+    """Bytes of the dumps that have to be ingested."""
     left: tuple[UUID, ...] = ()
-    """New dumps that other scans are to read."""
+    """New dumps that other scans will read."""
     wait: bool = True
-    """For another scan that reads a dump just now; else that dump is left."""
+    """True: wait for another scan that reads a dump. False: leave that dump to it."""
 
     def figures(self) -> dict[str, int | str]:
         """The plan in figures."""
@@ -73,7 +73,7 @@ class ChunkResult:
     new_exposures: int = 0
     quarantined: tuple[UUID, ...] = field(default=())
     left: tuple[UUID, ...] = field(default=())
-    """Dumps that another scan read meanwhile."""
+    """Dumps that another scan was reading."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,10 +88,8 @@ class Recorded:
 
 
 def refresh_catalogue(db: Engine, catalogue: BreachCatalogue | None) -> str | None:
-    """Import the breach catalogue if it is due and changed. Returns what went wrong, None when nothing did.
-
-    A catalogue that cannot be had does not stop a scan: the breaches that are known stay known.
-    """
+    """Import the breach catalogue if it is due and changed. Returns the error, None when there was none. A catalogue
+    that cannot be read does not stop a scan: known breaches stay known."""
     if catalogue is None:
         return None
     with db.connect() as connection:
@@ -122,10 +120,8 @@ def plan_scan(
     read_dumps: bool = True,
     wait: bool = True,
 ) -> ScanPlan:
-    """Plan a scan of `scope`: the dumps that may hold a pair that became known in the window.
-
-    Without `read_dumps` those that are new are left to other scans; without `wait` those that another one reads.
-    """
+    """Plan a scan of `scope`: the dumps that may hold a pair that became known in the window. Without `read_dumps` new
+    dumps are left to other scans; without `wait` so are dumps that another scan is reading."""
     problem = refresh_catalogue(db, catalogue)
     registered = register_dropped(db, box, keyring) if read_dumps else 0
     with db.begin() as connection:
@@ -157,7 +153,7 @@ def _start(since: datetime | None) -> datetime | None:
 
 
 def _new_pairs(items: pl.DataFrame, dump: dumps.DumpRow, window: rules.Window) -> pl.DataFrame:
-    """The items whose pair with `dump` is new in the window; `seen_at` says when the pair became known."""
+    """The items whose pair with `dump` is new in the window; `seen_at` is the time when the pair became known."""
     counts_from = dump.known_at if window.since else dump.registered_at
     return items.with_columns(_later(dump.known_at).alias("seen_at")).filter(
         pl.col("since").is_null() | (_later(counts_from) >= pl.col("since"))
@@ -178,9 +174,9 @@ def match_chunk(
     corpus: Corpus,
     progress: Progress,
 ) -> ChunkResult:
-    """Look for the plan's items in a chunk of dumps and write what is found. A dump that is new is read, and
-    subscribers found in it are alerted meanwhile; one that cannot be read is left out: it is quarantined, and counts as
-    unknown. Safe to repeat."""
+    """Match the plan's items against a chunk of dumps and write the exposures. A new dump is read, and subscribers
+    found in it are alerted meanwhile; a dump that cannot be read is quarantined and counts as unknown. Safe to repeat.
+    """
     with db.begin() as connection:
         scans.choose(connection, plan.scope)
         items = _watched(connection, plan.window)
@@ -201,8 +197,8 @@ def _watched(connection: Connection, window: rules.Window) -> pl.DataFrame:
 
 
 def _watched_at_once(plan: ScanPlan, items: pl.DataFrame, *, db: Engine) -> pl.DataFrame:
-    """The plan's items, and those of all tiers that have real time: a dump is read once, by whichever scan comes first,
-    and theirs cannot wait for it to end."""
+    """The plan's items, and those of all real-time tiers: a dump is read once, by the scan that comes first, and their
+    alerts cannot wait for its end."""
     if plan.window.since is not None:
         return items
     with db.begin() as connection:
@@ -255,7 +251,7 @@ def _match_dump(
 
 
 def _is_read(dump_id: UUID, db: Engine) -> bool:
-    """True when another scan, which had the dump meanwhile, could read it."""
+    """True when another scan, which was reading the dump, succeeded."""
     with db.connect() as connection:
         return dumps.load(connection, [dump_id])[0].status in dumps.READ
 
@@ -281,12 +277,9 @@ def total(results: Sequence[ChunkResult]) -> ChunkResult:
 
 
 def record(plan: ScanPlan, *, db: Engine, sources: Sources | None = None, left: Sequence[UUID] = ()) -> Recorded:
-    """Judge what was found, write or settle alerts with their notifications, verdicts and watermarks: all of it or
-    nothing.
-
-    With `sources` each source that is on contributes a verdict; in a scan of a day that is over none does. `left` dumps
-    were not read: they count as unread, and knowledge is complete up to the first of them only.
-    """
+    """Judge the exposures and write or complete alerts with their notifications, verdicts and watermarks, all or
+    nothing. With `sources` each enabled source contributes a verdict, except in a scan of a past day. `left` dumps were
+    not read: they count as unread, and knowledge is complete only up to the first of them."""
     with db.begin() as connection:
         chosen = scans.choose(connection, plan.scope)
         new_alerts = tell(connection, today=plan.window.until.date())
@@ -327,7 +320,8 @@ def record(plan: ScanPlan, *, db: Engine, sources: Sources | None = None, left: 
 
 
 def _verdicts(standing: pl.DataFrame, *, read: int, unread: int, partly: int) -> pl.DataFrame:
-    """A verdict a subscription. The rule is asked once for those with exposures and once for those without."""
+    """One verdict for each subscription. The rule is evaluated once for those with exposures and once for those
+    without."""
     facts = {"dumps_read": read, "dumps_unread": unread, "dumps_partly_read": partly}
     exposed, exposed_reason = rules.verdict(exposures=1, **facts)
     without, without_reason = rules.verdict(exposures=0, **facts)

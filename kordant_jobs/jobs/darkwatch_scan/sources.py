@@ -1,6 +1,6 @@
-"""Load, ask, save: outside sources within one scan, each at its own rate, all of them within one budget of time.
+"""Load, ask, save: outside sources within one scan, each at its own rate, all of them within one time budget.
 
-What is not answered stays unknown with its reason, and is asked by a later scan. No transaction is open while a
+An item without an answer stays unknown, with the reason, and a later scan asks again. No transaction is open while a
 source is asked.
 """
 
@@ -36,23 +36,23 @@ BATCH = 50
 """Questions between two checks of the rate and of the clock."""
 
 PAGE = 1000
-"""Questions that are loaded at once: finding them reads all subscriptions, so it must not be done for each batch."""
+"""Questions that are loaded at once: finding them reads all subscriptions, which is too slow for each batch."""
 
 
 CHECK_AGAIN_S = 1.0
-"""Seconds to wait for an answer that another scan is asking for."""
+"""Seconds between two checks for an answer that another scan is waiting for."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clock:
-    """The clock for waiting; tests give another one."""
+    """The clock used for waiting; tests pass another one."""
 
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
 
 
 def report_unconfigured(sources: Sources, *, db: Engine) -> list[str]:
-    """Report sources that are not configured: each once, until it is on."""
+    """Report sources that are not configured: each once, until it is enabled."""
     said = []
     with db.begin() as connection:
         for source in sources.on:
@@ -72,8 +72,8 @@ def ask_sources(
     budget_s: float,
     clock: Clock | None = None,
 ) -> list[Asked]:
-    """Ask every source that is on about the items of `scope` that await an answer, beside each other. Safe to repeat:
-    who has an answer is not asked again before it is stale."""
+    """Ask every enabled source about the items of `scope` without an answer, all sources concurrently. Safe to repeat:
+    an item with an answer is not asked about again before the answer is stale."""
     if not sources.on:
         return []
     clock = clock or Clock()
@@ -86,7 +86,7 @@ def ask_sources(
 
 
 def under_its_terms(source: ExposureSource, *, db: Engine) -> tuple[ExposureSource, tuple[PartyRate, ...]]:
-    """The source as its key's plan allows it to be asked, and its rates; the plan is checked once a day.
+    """The source with the limits of its key's plan, and its rates; the plan is fetched once a day.
 
     Raises:
         SourceUnavailable: the source has a plan and never reported it.
@@ -174,9 +174,11 @@ def _admitted(
     loaded_at: datetime,
     db: Engine,
 ) -> tuple[list[Question], list[Question], Admission, UUID | None]:
-    """The questions that no other scan took meanwhile; the first of them for whose requests there are tokens, which are
-    ours now. A question that costs more than ever are there at once is let through when the bucket is full, and
-    overdraws it. Last the lease under which these are asked, None: there are none."""
+    """Returns the questions that no other scan has claimed; the first of them for whose requests there are tokens, now
+    claimed by us; the admission; and the lease for them (None: there are none).
+
+    A question that needs more tokens than the bucket holds is admitted when the bucket is full, and overdraws it.
+    """
     with db.begin() as connection:
         now = now_of(connection)
         source_states.state_of(connection, source.source, lock=True)  # two scans choose one after the other
@@ -199,7 +201,7 @@ def _admitted(
 
 
 def _hiccup_s(scope: scans.Scope, source: ExposureSource, *, db: Engine) -> float | None:
-    """Seconds until a failed question may be asked again; None when nothing waits."""
+    """Seconds until a failed question may be asked again; None when no question waits."""
     with db.begin() as connection:
         scans.choose(connection, scope)
         now = now_of(connection)
@@ -218,7 +220,8 @@ def save(
     db: Engine,
     keyring: Keyring,
 ) -> int:
-    """Write what a batch was answered. A breach that could not be described yet is asked for again soon."""
+    """Write the answers of a batch. Returns the number of new exposures. A breach that could not be described is asked
+    for again soon."""
     item_ids = [answer.item_id for answer in answers]
     with db.begin() as connection:
         pushed = source_checks.hints_of(connection, source.source, item_ids)
@@ -264,7 +267,7 @@ def _kept(answer: Answer, failed_before: int, unresolved: set[UUID]) -> tuple[An
 
 
 def range_indexes(questions: Sequence[Question], keyring: Keyring) -> dict[UUID, bytes]:
-    """By which keyed hash a range notification finds each e-mail address."""
+    """The keyed hash by which a range notification finds each e-mail address, by item."""
     return {
         one.item_id: keyring.range_index(sha1_hex(one.canonical))
         for one in questions

@@ -14,11 +14,9 @@ from kordant_jobs.store.darkwatch import judging
 
 
 def tell(connection: Connection, *, today: date, provisional: bool = False) -> int:
-    """Judge the chosen subscriptions' exposures and write the alerts that are due. Returns how many are new or settled;
-    a `provisional` one is settled by the next call without.
-
-    A provisional call judges only what is new: other transactions may be at the rest just now.
-    """
+    """Judge the chosen subscriptions' exposures and write the alerts that are due. Returns the number of new or
+    completed alerts. A `provisional` alert is completed by the next call that is not provisional. A provisional call
+    judges only new exposures, since other transactions may be changing the rest."""
     again = not provisional
     judging.save_judgements(connection, judged(judging.unjudged(connection, again=again)), again=again)
     severities = rated(judging.unalerted(connection, again=again), today)
@@ -26,7 +24,7 @@ def tell(connection: Connection, *, today: date, provisional: bool = False) -> i
 
 
 def judged(kinds: pl.DataFrame) -> pl.DataFrame:
-    """The kinds of `judging.unjudged` with what the rules say of each."""
+    """The kinds of `judging.unjudged` with the ruling on each."""
     flags = [field.name for field in fields(rules.BreachFlags)]
     rulings = [
         rules.judge(
@@ -44,7 +42,7 @@ def judged(kinds: pl.DataFrame) -> pl.DataFrame:
 
 
 def rated(kinds: pl.DataFrame, today: date) -> pl.DataFrame:
-    """The kinds of `judging.unalerted` with how urgent each is."""
+    """The kinds of `judging.unalerted` with the urgency of each."""
     urgencies = [
         rules.urgency(
             rules.Facts(

@@ -1,6 +1,7 @@
 """hometitle_scan in Dagster: plan (read the counties) → compare in chunks → record → summarise.
 
-The plain job serves requests and sensors. One job a tier has days as partitions: what became known on that day (UTC).
+The plain job serves requests and sensors. There is one job for each tier with days as partitions: what became known on
+that day (UTC).
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def day_of(tier: Tier, day: dg.TimeWindow) -> HometitleScan:
 
 
 def plan(payload: HometitleScan, report: Report, db: Engine, keyring: Keyring, counties: Counties) -> TitlePlan:
-    """Read what is new at the watched counties, and share out the watches of which something may be new."""
+    """Read new records of the watched counties, and distribute the watches that may have something new."""
     scope = Scope(tiers=payload.tiers, subscription_ids=payload.subscription_ids)
     for problem in counties.problems:
         report.warn(problem)

@@ -1,4 +1,5 @@
-"""Keep what a county recorded: a read of what is new or changed, window by window, that may break off and go on."""
+"""Saves what a county recorded: reads what is new or changed, window by window, and can be interrupted and
+continued."""
 
 from __future__ import annotations
 
@@ -22,19 +23,19 @@ from kordant_jobs.store.property import records
 
 SAVE_BATCH = 20_000
 LOADED_TO = "loaded_to"
-"""Beside the watermarks while all of a county is read: the key of the last document that is kept."""
+"""Stored with the watermarks during a full read of a county: the key of the last saved document."""
 READ_WHOLE_ON = "read_whole_on"
-"""Beside the watermarks: the day on which the last read of all of it began."""
+"""Stored with the watermarks: the day on which the last full read began."""
 AWAITED = "awaited"
-"""Beside the watermarks while all of a county is read: the tables of which the newest row has not come yet."""
+"""Stored with the watermarks during a full read of a county: the tables whose newest row has not arrived yet."""
 AS_HISTORY = "as_history"
-"""Beside the watermarks while all of a county is read for the first time, or after its description changed."""
+"""Stored with the watermarks during the first full read of a county, or one after its description changed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """The position of the next request: the watermarks since which (none: all), from which key on, and where the next
-    begins."""
+    """The position of the next request: the watermarks from which to read (none: everything), the key after which to
+    continue, and the watermarks at which the next read starts."""
 
     since: dict[str, str]
     target: dict[str, str]
@@ -52,7 +53,7 @@ def read_county(
     today: date,
     progress: Progress | None = None,
 ) -> tuple[records.Saved, int]:
-    """Keep what is new at a county since its own watermark. When its freshness says that nothing is, no more is asked.
+    """Save what is new at a county since its own watermark. When its freshness is unchanged, nothing more is requested.
 
     Raises:
         SourceUnavailable: it could not be read; what is kept of it stays.
@@ -116,8 +117,8 @@ def read_county(
 
 
 def _is_nothing_new(county: County, state: records.CountyState, today: date) -> bool:
-    """True when the same freshness means that nothing is new. Where the watermark is a day of recording it may hide
-    rows that were loaded late or changed in place: then the overlap is read once a day, whatever the source says."""
+    """True when an unchanged freshness means that nothing is new. A watermark that is a day of recording may hide rows
+    that were loaded late or changed in place: its overlap is then read once a day, whatever the source reports."""
     if state.table_version != county.fingerprint or _is_whole_due(county, state.watermarks, today):
         return False
     read_today = state.read_at is not None and state.read_at.date() >= today
@@ -132,8 +133,8 @@ def _is_whole_due(county: County, marks: Mapping[str, str], today: date) -> bool
 def plan_reading(
     county: County, state: records.CountyState | None, newest: Callable[[], dict[str, str]], today: date
 ) -> Reading:
-    """Since what a county is asked: all of it the first time, when its description has changed, every so often, and
-    when its newest watermark is older than ours; a read of all that broke off goes on."""
+    """The next read of a county. It covers everything the first time, when the description has changed, at regular
+    intervals, and when its newest watermark is older than ours; an interrupted full read continues."""
     is_new = state is None or state.table_version != county.fingerprint
     marks = {} if state is None or is_new else dict(state.watermarks)
     after, awaited = marks.pop(LOADED_TO, None), marks.pop(AWAITED, "").split()

@@ -1,4 +1,4 @@
-"""Keep what a county's owner roll says of watched parcels; what changed becomes a record, as a document would."""
+"""Saves the owner roll's entries of watched parcels; a change becomes a record, as a document would."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def batched(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 def read_roll(
     county: County, scope: scans.Scope, *, db: Engine, keyring: Keyring, counties: Counties, now: datetime
 ) -> int:
-    """Ask a county's owner roll for the watched parcels of `scope` that are due, and record what changed. One that is
-    read whole is read when it, or what is watched, has changed. Returns the number of requests.
+    """Read the owner roll for the watched parcels of `scope` that are due, and record changes. A roll that is read
+    completely is read when it, or the set of watched parcels, has changed. Returns the number of requests.
 
     Raises:
         SourceUnavailable: it could not be read; what was read before the failure is kept.
@@ -68,7 +68,7 @@ def read_roll(
 
 
 def _hash(keyring: Keyring, county: County, parcel: str, text: str) -> bytes | None:
-    """Of one parcel only: equal addresses of two cannot be recognised as equal."""
+    """The keyed hash of a text, bound to one parcel: equal texts of two parcels have different hashes."""
     return keyring.sign("owner-roll", f"{county.id}|{parcel}|{text}".encode()) if text else None
 
 
@@ -80,7 +80,7 @@ def _keep(
     entries: Mapping[str, RollEntry],
     today: date,
 ) -> list[_Record]:
-    """Write the states; returns records of mailing addresses that changed."""
+    """Write the states. Returns records of mailing addresses that changed."""
     known = rolls.states(connection, [one.id for one in opened])
     rows, changed = [], {}
     for watch in opened:
@@ -120,7 +120,7 @@ def _instrument(
     says: Sequence[str],
     today: date,
 ) -> Instrument:
-    """The change as a record. Its key is the same for all who watch the parcel, in one month."""
+    """The change as a record. Its key is the same for all watches of the parcel within one month."""
     before, after = ((one or b"").hex() for one in states)
     change = keyring.sign("owner-roll", f"{county.id}|{parcel}|{event}|{before}|{after}".encode()).hex()
     return Instrument(
@@ -133,7 +133,7 @@ def _instrument(
 
 
 def _record(connection: Connection, keyring: Keyring, county: County, changed: Sequence[_Record], today: date) -> None:
-    """Keep records of changes, but none that another watch of the parcel brought this month or the last."""
+    """Save records of changes, except those that another watch of the parcel brought this month or last."""
     last = f"{today.replace(day=1) - timedelta(days=1):%Y%m}"
     earlier = {one.key: f"{one.key[:-6]}{last}" for one, _ in changed}
     kept = records.ids_of(connection, county.id, [*earlier, *earlier.values()])
@@ -142,7 +142,8 @@ def _record(connection: Connection, keyring: Keyring, county: County, changed: S
 
 
 def _decide(connection: Connection, keyring: Keyring, county: County, today: date) -> None:
-    """Of owners who wait: those whom a document explains are accepted, those who waited too long are recorded."""
+    """Decide about new owners on the roll that wait for a document: those that a document explains are accepted; those
+    that waited too long are recorded."""
     them = rolls.waiting(connection, keyring, county.id)
     if not them:
         return

@@ -1,6 +1,6 @@
 """Load, decide, save: one scan of county records, in steps that may each be repeated.
 
-Read what is new at the watched counties → join it with the watched parcels → record what follows.
+Read what is new at the watched counties → join it with the watched parcels → record the results.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ from kordant_jobs.store.property import matching, records, watches
 JOB = "hometitle_scan"
 CHUNKS = 16
 BATCH = 2_000
-"""Watches whose histories are opened at once."""
+"""Watches whose histories are loaded at once."""
 AT_ONCE = 4
-"""Counties that are read side by side, so that a slow one does not hold up the alerts of the others."""
+"""Counties that are read concurrently, so that a slow one does not delay the alerts of the others."""
 NOT_COMPARED = "its documents could not be compared"
-"""Begins why a county is unknown whose watches have to be compared again."""
+"""The start of the reason why a county is unknown whose watches have to be compared again."""
 FILE_IS_LOST = (
     NotUnderstood.COLUMN_MISSING.value,
     NotUnderstood.FILE_DAMAGED.value,
@@ -48,17 +48,18 @@ FILE_IS_LOST = (
     NotUnderstood.FILE_UNMATCHED.value,
     NotUnderstood.ROW_DAMAGED.value,
 )
-"""Any of them may hide a document on any parcel."""
+"""Problems of which each may hide a document on any parcel."""
 ROW_IS_LOST = (NotUnderstood.NO_KEY, NotUnderstood.NO_CODE, NotUnderstood.BAD_PARCEL)
 LOST_MOST = 20
-"""When more than one of so many rows of a county's last read cannot be used, any may be about a watched parcel."""
+"""When more than one in this many rows of a county's last read cannot be used, any of them may concern a watched
+parcel."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """The window of new records: what became known in `since` ≤ moment < `until`. Left out: since each subscription's
-    last scan, and until now. A window with a beginning repeats a day: it writes the alerts that are missing, and its
-    verdicts and watermarks stay as they are, since it says nothing of today."""
+    """The window of new records: what became known in `since` ≤ time < `until`. Left out: since each subscription's
+    last scan, and until now. A window with a start repeats a past day: it writes missing alerts, but changes no
+    verdicts or watermarks, since it says nothing of today."""
 
     since: datetime | None = None
     until: datetime | None = None
@@ -118,9 +119,9 @@ def plan_scan(
     counties: Counties,
     progress: Progress | None = None,
 ) -> TitlePlan:
-    """Read what is new at the watched counties, and share out the watches of which something may be new. A county that
-    cannot be read stops no other: what is kept of it is joined, and its verdict is unknown. Of a window that is over
-    nothing is read: it is joined with what is kept."""
+    """Read new records of the watched counties, and distribute the watches that may have something new. A county that
+    cannot be read stops no other: its saved records are joined, and its verdict is unknown. For a past window nothing
+    is read; saved records are joined."""
     until = now_of(db)
     with db.begin() as connection:
         scans.choose(connection, scope)
@@ -156,7 +157,7 @@ def plan_scan(
 
 @dataclass
 class _Read:
-    """The result of asking one county."""
+    """The result of reading one county."""
 
     documents: int = 0
     requests: int = 0
@@ -173,7 +174,7 @@ def _read_one(
     counties: Counties,
     progress: Progress | None,
 ) -> _Read:
-    """Read a county and its owner roll. Whatever goes wrong is this county's own."""
+    """Read a county and its owner roll. An error affects this county only."""
     done = _Read()
     with _contained(done.failed, name):
         county = counties.get(name)
@@ -194,13 +195,14 @@ def _read_one(
 
 
 _OF_VALUES = frozenset({"22001", "22003", "22007", "22008", "22021", "22P05", "54000"})
-"""Postgres refuses a value: too long, out of range, not in its alphabet. Its other errors are no county's fault."""
+"""Error codes with which Postgres refuses a value: too long, out of range, wrong encoding. Its other errors are not the
+county's fault."""
 
 
 @contextmanager
 def _contained(failed: list[tuple[str, str]], name: str) -> Iterator[None]:
-    """Let one county's failure, whatever it is, stop no other: it is added to `failed`. The text of an error that is
-    not ours may hold what the county sent; its type and its place in our code are reported instead."""
+    """Contain any failure of one county: it is added to `failed`. Since the text of a foreign error may quote the
+    county's data, its type and its place in our code are reported instead."""
     try:
         yield
     except (SourceUnavailable, SettingsError) as error:
@@ -214,7 +216,7 @@ def _contained(failed: list[tuple[str, str]], name: str) -> Iterator[None]:
 
 
 def _where(error: BaseException) -> str:
-    """The type of an error, and the last line of ours that it came through."""
+    """The type of an error, and the last line of our code that it passed through."""
     place, trace = "", error.__traceback__
     while trace is not None:
         file = Path(trace.tb_frame.f_code.co_filename)
@@ -227,8 +229,8 @@ def _where(error: BaseException) -> str:
 def compare(
     chunk: tuple[str, Sequence[UUID]], *, db: Engine, keyring: Keyring, counties: Counties, progress: Progress
 ) -> Compared:
-    """Read the histories of a chunk's parcels and write what is found. Safe to repeat: a finding is one a watch and
-    instrument. When that fails the county is unknown, and its watches are compared again by the next scan."""
+    """Read the histories of a chunk's parcels and write the findings. Safe to repeat: there is one finding for each
+    watch and instrument. When it fails, the county is unknown, and the next scan compares its watches again."""
     failed: list[tuple[str, str]] = []
     done = Compared()
     with _contained(failed, chunk[0]):
@@ -328,7 +330,7 @@ _SAID = {
 def _why_unknown(
     state: records.CountyState | None, counties: Counties, name: str, today: date
 ) -> tuple[UnknownReason | None, date | None]:
-    """Why nothing can be said of a county today, None when it can; and how new its newest record is."""
+    """The reason why a county is unknown today, None when it is not; and the day of its newest record."""
     if state is None or state.read_at is None:
         return UnknownReason.SOURCE_FAILED if state and state.reason else UnknownReason.NEVER_READ, None
     if name not in counties.by_id or (state.reason is not None and not _is_said_here(state.reason)):
@@ -346,5 +348,5 @@ def _why_unknown(
 
 
 def _is_said_here(reason: str) -> bool:
-    """True when a county's state was written by `record`, not by a read that failed."""
+    """True when `record` wrote the county's state, not a failed read."""
     return any(reason.startswith(said.partition("{")[0]) for said in _SAID.values())

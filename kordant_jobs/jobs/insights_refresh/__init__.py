@@ -1,1 +1,1 @@
-"""insights_refresh: what the accounts of entities say, brought up to date."""
+"""insights_refresh: refreshes the insights from the accounts of entities."""

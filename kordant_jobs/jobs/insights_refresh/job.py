@@ -15,7 +15,7 @@ from kordant_jobs.jobs.insights_refresh.service import JOB, Refreshed, RefreshPl
 
 
 def plan(payload: InsightsRefresh, report: Report, db: Engine, now: datetime) -> RefreshPlan:
-    """Share out the entities whose data, or day, changed since their refresh."""
+    """Distribute the entities whose data, or day, has changed since their refresh."""
     made = service.plan(named=payload.entity_ids, force=payload.force, db=db, now=now)
     if made.uncorrected:
         report.warn(f"past forecasts could not be judged ({made.uncorrected}): intervals stay as they were.")
@@ -24,7 +24,7 @@ def plan(payload: InsightsRefresh, report: Report, db: Engine, now: datetime) ->
 
 
 def refresh(plan: RefreshPlan, chunk: tuple[UUID, UUID], report: Report, db: Engine) -> Refreshed:
-    """Assess the chunk's entities together, write what changed."""
+    """Assess the chunk's entities together, and write the changes."""
     done = service.refresh(plan, chunk, db=db, progress=report.progress.advance)
     for one in done.failed:
         report.warn(f"entity {one.entity_id} could not be refreshed ({one.error}). It stays stale.")
@@ -43,4 +43,4 @@ def _figures(done: Refreshed) -> dict[str, int]:
 
 
 JOBS = sharded_job(BY_NAME[JOB], service="insights", plan=plan, work=refresh, finish=summarise)
-"""The nightly refresh, and the one after a sync."""
+"""The Dagster job of the nightly refresh, and of the one after a sync."""

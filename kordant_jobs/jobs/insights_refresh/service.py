@@ -1,4 +1,4 @@
-"""Load the books of stale entities, assess them together, save what changed. Each batch is durable by itself."""
+"""Loads the books of stale entities, assesses them together, saves the changes. Each batch is committed on its own."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from kordant_jobs.store.insights.saving import Saved
 JOB = "insights_refresh"
 CHUNKS_MAX = 16
 BATCH = 1_000
-"""Entities a transaction: some 100,000 rows, 100 MB."""
+"""Entities in one transaction: some 100,000 rows, 100 MB."""
 Progress = Callable[[int, str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class RefreshPlan:
-    """The entities to refresh, and the moment as of which. A chunk is a range of ids, both ends included."""
+    """The entities to refresh, and the time of the refresh. A chunk is a range of ids, both ends included."""
 
     now: datetime
     chunks: tuple[tuple[UUID, UUID], ...]
@@ -39,12 +39,13 @@ class RefreshPlan:
     named: tuple[UUID, ...] = ()
     force: bool = False
     uncorrected: str | None = None
-    """Why forecasts keep older corrections, or none."""
+    """The reason why forecasts keep older corrections; None: they do not."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """An entity whose books could not be assessed. `error`: its kind; the text could hold what is in the books."""
+    """An entity whose books could not be assessed. `error` is the type of the error; its text could hold data of the
+    books."""
 
     entity_id: UUID
     error: str
@@ -78,7 +79,8 @@ def _due(db: Engine, plan: RefreshPlan, *, between: tuple[UUID, UUID] | None = N
 
 
 def plan(*, named: Sequence[UUID], force: bool, db: Engine, now: datetime) -> RefreshPlan:
-    """Share the stale entities out. What another run has refreshed by then is skipped when its chunk comes."""
+    """Distribute the stale entities over chunks. An entity that another run refreshes before its chunk starts is
+    skipped."""
     uncorrected = correct(db=db, now=now)
     made = RefreshPlan(now=now, chunks=(), total=0, named=tuple(named), force=force)
     due = _due(db, made)
@@ -89,8 +91,8 @@ def plan(*, named: Sequence[UUID], force: bool, db: Engine, now: datetime) -> Re
 
 
 def correct(*, db: Engine, now: datetime) -> str | None:
-    """Once a week, learn from a sample of entities how far forecasts were off. Returns why that failed, when it did:
-    the corrections of the week before stay."""
+    """Once a week, measure the errors of past forecasts on a sample of entities. Returns the error when that fails; the
+    corrections of the week before then stay."""
     try:
         with db.connect().execution_options(isolation_level="REPEATABLE READ") as connection, connection.begin():
             if not correcting.are_old(connection, now):
@@ -109,7 +111,7 @@ def correct(*, db: Engine, now: datetime) -> str | None:
 def refresh(
     made: RefreshPlan, chunk: tuple[UUID, UUID], *, db: Engine, progress: Progress, batch: int = BATCH
 ) -> Refreshed:
-    """Refresh the entities of a chunk that are still stale. Safe to repeat, and killed anywhere it goes on at the first
+    """Refresh the entities of a chunk that are still stale. Safe to repeat: after a kill it continues at the first
     batch that was not committed. An entity whose books cannot be assessed stops no other: it stays stale."""
     due = _due(db, made, between=chunk)
     done = Refreshed()
@@ -121,7 +123,7 @@ def refresh(
 
 
 def _refresh_some(ids: Sequence[UUID], *, db: Engine, now: datetime) -> Iterator[Refreshed]:
-    """Together; when that fails, in halves, down to the one that is to blame."""
+    """Refresh entities together; when that fails, in halves, down to the one that causes the error."""
     try:
         yield _refresh_together(ids, db=db, now=now)
     except (KordantError, sa.exc.OperationalError):
@@ -151,7 +153,8 @@ def _refresh_together(ids: Sequence[UUID], *, db: Engine, now: datetime) -> Refr
 
 
 def _tell(connection: sa.Connection, saved: Saved) -> int:
-    """Tell owners of what is new. Keys have the month: a balance may fall below zero again in another one."""
+    """Send owners notices of new insights. Keys have the month: a balance may fall below zero again in another
+    month."""
     return sum(
         notices.tell(
             connection,

@@ -1,1 +1,1 @@
-"""notifications_send: tells subscribers of their alerts, each once."""
+"""notifications_send: sends subscribers notifications of their alerts, each once."""

@@ -1,4 +1,4 @@
-"""The words of one alert's mail, in the subscriber's language. Its layout is in `templates/`. Pure."""
+"""The text of one alert's mail, in the subscriber's language. Its layout is in `templates/`. Pure."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from kordant_jobs.jobs.notifications_send.bundle import Opened
 from kordant_jobs.wording import Wording, wording
 
 TITLE_MAX = 80
-"""Characters of a breach's title in a subject; most mail programs show about 70 of the whole line."""
+"""The most characters of a breach's title in a subject; most mail programs show about 70 of the whole line."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AlertMessage:
-    """The parts of one mail, all in the subscriber's language, none of it marked up."""
+    """The parts of one mail in the subscriber's language, as plain text without markup."""
 
     locale: str
     subject: str
@@ -53,8 +53,8 @@ def severity_word(words: Wording, severity: Severity) -> str:
 
 
 def subject_of(words: Wording, row: AlertRow) -> str:
-    """Without the identifier, and without the name of a breach that by itself tells something intimate: a subject
-    is shown on locked screens."""
+    """The subject line. It has no identifier, and no name of a breach that reveals something intimate, since it is
+    shown on locked screens."""
     if row.is_sensitive:
         return words.say("Security alert: your data was found in a breach")
     if row.breach_source == BreachSource.DUMP:
@@ -84,8 +84,8 @@ def kind_word(words: Wording, kind: str) -> str:
 
 
 def _reasons(words: Wording, row: AlertRow, masked: str) -> list[str]:
-    """Why it is them, a sentence a reason. A code that this version does not know is passed over: a reason more or
-    less must not hold an alert back."""
+    """The reasons why it is this subscriber's data, one sentence each. Codes unknown to this version are skipped, so
+    that a new reason never blocks an alert."""
     said = []
     for reason in row.why:
         match reason.get("code"):
@@ -140,7 +140,8 @@ WITH_PASSWORD = (SecretKind.HASHED, SecretKind.CLEAR)
 
 
 def stolen_classes(row: AlertRow) -> list[str]:
-    """The data classes of a breach, and passwords when one stood beside the identifier, whatever the breach's list."""
+    """The data classes of a breach, plus passwords when one was found beside the identifier, even if the breach's list
+    lacks them."""
     has_password = any("password" in name.lower() for name in row.data_classes)
     return [*row.data_classes, *(["Passwords"] if row.secret in WITH_PASSWORD and not has_password else [])]
 
@@ -171,7 +172,7 @@ def _facts(words: Wording, row: AlertRow) -> list[tuple[str, str]]:
 
 
 def write_alert_message(row: AlertRow, opened: Opened) -> AlertMessage:
-    """The words of one alert's mail. Identifiers are masked in it."""
+    """The text of one alert's mail. Identifiers are masked."""
     words = wording(Locale(row.locale))
     masked = shown(IdentifierKind(row.item_kind), opened.identifier)
     actions = words.actions(row.data_classes, SecretKind(row.secret))
@@ -203,6 +204,6 @@ def write_alert_message(row: AlertRow, opened: Opened) -> AlertMessage:
 
 
 def _without_doubles(facts: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Without a fact that says again what another one said (a breach is often called like its site)."""
+    """The facts without those that repeat another one's value (a breach often has the name of its site)."""
     first = {value: label for label, value in reversed(facts)}
     return [(label, value) for label, value in facts if first[value] == label]

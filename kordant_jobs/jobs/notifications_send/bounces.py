@@ -1,6 +1,6 @@
-"""Bounces read: delivery status notifications (RFC 3464, RFC 6533) and what other servers send in their place. Pure.
+"""Reads bounces: delivery status notifications (RFC 3464, RFC 6533) and the other forms that servers send. Pure.
 
-A bounce counts when it encloses or quotes one of our Message-IDs, and only then: addresses in it are never believed.
+A bounce counts only when it encloses or quotes one of our Message-IDs: addresses in it are never trusted.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ logging.getLogger("flufl.bounce").setLevel(logging.CRITICAL + 1)
 
 
 class NoReceipt(ValueError):
-    """It is none, or of no message of ours."""
+    """The text is no receipt, or one of a message that we did not send."""
 
 
 BOUNCE_MAX_BYTES = 1 << 20
-"""A bounce encloses the mail that came back; ours are far smaller."""
+"""The most bytes of a bounce that are read. It encloses the mail that came back; ours are far smaller."""
 PARTS_MAX = 50
-"""Parts and boundaries of a bounce that is read; real ones have three. `email` takes a square of the depth."""
+"""The most parts and boundaries of a bounce that is read; real ones have three. The time of `email` grows with the
+square of the depth."""
 
 _ID = re.compile(
     r"^message-id:\s{0,9}<?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})@([^>\s]{1,255})", re.IGNORECASE | re.MULTILINE
@@ -39,7 +40,7 @@ _STATUS_TYPES = frozenset({"message/delivery-status", "message/global-delivery-s
 _SMTP_CODE = re.compile(r"(?<![\d.])([245])\d\d(?![\d.])")
 
 _FAILED = frozenset({"failed", "failure", "expired", "bounced", "undeliverable", "undelivered", "rejected", "dropped"})
-"""`failed` is the standard's; the others are sent in bulk by known providers."""
+"""`failed` is from the standard; known providers send many of the others."""
 _LATE = frozenset({"delayed", "deferred"})
 _TAKEN = {
     "delivered": ReceiptState.DELIVERED,
@@ -50,7 +51,7 @@ _REMEDIES = {Cause.RECIPIENT: Remedy.SUPPRESS, Cause.RATE: Remedy.RETRY}
 
 
 def read_bounce(content: bytes, *, domain: str) -> Receipt | None:
-    """The receipt in a bounce of a mail from our `domain`; None when it only says that the mail is late.
+    """The receipt in a bounce of a mail from our `domain`; None when it only reports a delay.
 
     Raises:
         NoReceipt: it is no bounce, or of no mail of ours.
@@ -82,7 +83,7 @@ def _read(mail: Message, domain: str) -> Receipt | None:
 
 
 def _text(part: Message) -> str:
-    """A part's own text: its headers where it is a mail, its content where it is text."""
+    """A part's own text: the headers of a mail, the content of a text."""
     if part.get_content_maintype() == "multipart":
         return ""
     if part.get_content_maintype() == "message":
@@ -107,8 +108,8 @@ def _about(text: str, domain: str) -> UUID | None:
 
 
 def _blocks(part: Message) -> Iterator[Message]:
-    """The groups of fields of a delivery status: one about the mail, then one a recipient. `email` splits those of
-    `message/delivery-status` only."""
+    """The groups of fields of a delivery status: one about the mail, then one for each recipient. `email` itself splits
+    only those of `message/delivery-status`."""
     inner = part.get_payload()
     blocks = [one for one in inner if isinstance(one, Message)] if isinstance(inner, list) else []
     texts = [f"{_headers(one)}\n\n{_content(one)}" for one in blocks]  # `as_string` folds: a square of a line's length
@@ -124,7 +125,7 @@ def _action(block: Message) -> str:
 
 
 def _of_block(block: Message, message_id: UUID) -> Receipt | None:
-    """The receipt in the fields about one recipient, None when they say nothing final."""
+    """The receipt in the fields about one recipient; None when they report nothing final."""
     action = _action(block)
     status = enhanced_codes(str(block.get("Status", "")))
     if action in _TAKEN:
@@ -153,8 +154,9 @@ def _lost(message_id: UUID, code: str, cause: Cause) -> Receipt:
 
 
 def _in_other_words(mail: Message, parts: list[Message], message_id: UUID) -> Receipt | None:
-    """The receipt in a bounce of no standard form. flufl.bounce knows the forms of qmail, Exim, Exchange and others; it
-    says whether this is one and whether it is final. Whose mail it was is known by our id: its addresses are unused.
+    """The receipt in a bounce of a non-standard form. flufl.bounce knows the forms of qmail, Exim, Exchange and others;
+    it decides whether this is one and whether it is final. Our id in it identifies the mail; its addresses are not
+    used.
 
     Raises:
         NoReceipt: it knows no such form.

@@ -1,4 +1,4 @@
-"""The notifications that go out in one message: one, or the several of a digest, with their decrypted facts."""
+"""The notifications of one message: one, or the several of a digest, with their decrypted facts."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from kordant_jobs.store.reports.notices import Notice, ReportNoticeRow
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """The decrypted facts of one notification; they live no longer than composing takes. `identifier` is empty where
-    the notification is about none; of a removal request it is the page for the subscriber."""
+    """The decrypted facts of one notification; they live only while the message is composed. `identifier` is empty
+    where the notification is about none; for a removal request it is the page for the subscriber."""
 
     name: str = field(repr=False)
     address: str = field(repr=False)
@@ -25,8 +25,8 @@ class Opened:
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """One message to one address: `id` is the same in every attempt. There is at least one row: alerts, one report, or
-    news of removal requests or of bank accounts."""
+    """One message to one address. `id` is the same in every attempt. There is at least one row; the rows are alerts,
+    one report, or notices of removal requests or bank accounts."""
 
     id: UUID
     rows: tuple[Notice, ...]
@@ -34,7 +34,7 @@ class Bundle:
 
     @property
     def first(self) -> Notice:
-        """The row that speaks for what all have in common: subscriber, language, channel."""
+        """The first row, for values that all rows share: subscriber, language, channel."""
         return self.rows[0]
 
     @property
@@ -84,6 +84,6 @@ class Bundle:
 
     @property
     def severity(self) -> Severity:
-        """The highest of its notifications'."""
+        """The highest severity of its notifications."""
         order = list(Severity)
         return max((Severity(row.severity) for row in self.rows), key=order.index)

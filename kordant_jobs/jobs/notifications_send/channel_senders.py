@@ -1,4 +1,4 @@
-"""The senders of all channels: for each its writer, its transport, and whether the recipient sees a second copy."""
+"""The senders of all channels: the writer, the transport, and whether the recipient sees a second copy."""
 
 from __future__ import annotations
 
@@ -32,17 +32,15 @@ from kordant_jobs.store.removals.links import done_link
 Message = TypeVar("Message", bound=OutgoingMail | OutgoingPush | OutgoingText)
 
 MARK_MAILS_EVERY = 20
-"""Mails sent between two marks. A crash repeats at most this many, each once, under the same Message-ID; a mark costs
-about 1 ms, so that fewer would save little."""
+"""The number of mails between two writes of their status. A crash repeats at most this many mails, each once, under the
+same Message-ID; a write costs about 1 ms, so that more frequent writes would gain little."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChannelSender(Generic[Message]):
-    """One channel that is open.
-
-    `copies_show`: the provider cannot recognise a second copy, so that a person sees both. There every message is
-    marked by itself, before and after, and one whose fate is unknown is sent again at most once.
-    """
+    """One configured channel. `copies_show`: the provider cannot detect a second copy, so that the recipient would see
+    both. Then the status of each message is written separately, before and after sending, and a message with an unknown
+    outcome is sent again at most once."""
 
     channel: Channel
     transport: Transport[Message]
@@ -51,12 +49,12 @@ class ChannelSender(Generic[Message]):
 
     @property
     def mark_every(self) -> int:
-        """Messages between two marks."""
+        """The number of messages between two writes of their status."""
         return 1 if self.copies_show else MARK_MAILS_EVERY
 
 
 def mail_sender(transport: MailTransport, sender: MailFrom) -> ChannelSender[OutgoingMail]:
-    """E-mail. A copy has the same Message-ID."""
+    """The sender of e-mail. A copy has the same Message-ID."""
 
     def write(bundle: Bundle) -> OutgoingMail:
         return compose(bundle, sender=sender, now=datetime.now(UTC))
@@ -65,18 +63,18 @@ def mail_sender(transport: MailTransport, sender: MailFrom) -> ChannelSender[Out
 
 
 def push_sender(channel: Channel, transport: PushTransport) -> ChannelSender[OutgoingPush]:
-    """A push service. On a device of Apple's (apns-collapse-id) and in a browser (Topic) a copy takes the place of the
-    first; FCM has no such promise for a message that was shown already."""
+    """The sender of a push service. On Apple's devices (apns-collapse-id) and in browsers (Topic) a copy replaces the
+    first message; FCM does not promise that for a message that was already shown."""
     return ChannelSender(channel=channel, transport=transport, write=compose_push, copies_show=channel is Channel.FCM)
 
 
 def text_sender(transport: TextTransport) -> ChannelSender[OutgoingText]:
-    """Text messages. Twilio takes no idempotency key for them."""
+    """The sender of text messages. Twilio accepts no idempotency key for them."""
     return ChannelSender(channel=Channel.SMS, transport=transport, write=compose_text, copies_show=True)
 
 
 def mail_from_of(settings: Settings, keyring: Keyring, signer: DkimSigner | None) -> MailFrom:
-    """The From of mails by the settings, with their signature and their links."""
+    """The From of mails, with their signature and links, as the settings configure them."""
     unsubscribe = reports = removals = None
     if settings.public_url:
         unsubscribe = Unsubscribe(keyring=keyring, public_url=settings.public_url, mail_to=settings.unsubscribe_mailto)
@@ -86,7 +84,7 @@ def mail_from_of(settings: Settings, keyring: Keyring, signer: DkimSigner | None
 
 
 def channel_senders(mail: MailTransport, sender: MailFrom, messengers: Messengers) -> list[ChannelSender[Any]]:
-    """Every channel that is on."""
+    """The senders of all configured channels."""
     senders: list[ChannelSender[Any]] = [mail_sender(mail, sender)]
     senders += [push_sender(channel, transport) for channel, transport in messengers.push.items()]
     if messengers.text:

@@ -1,4 +1,4 @@
-"""The words of a digest: several alerts in one mail, grouped by breach, the most urgent first. Pure."""
+"""The text of a digest: several alerts in one mail, grouped by breach, the most urgent first. Pure."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from kordant_jobs.jobs.notifications_send.voice_message import clip_subject, voi
 from kordant_jobs.wording import Wording, wording
 
 GROUPS_MAX = 25
-"""Breaches that a digest tells of one by one; the others are counted. Mail programs cut a mail off at about 100 kB."""
+"""The most breaches that a digest lists; the others are counted. Mail programs cut a mail off at about 100 kB."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """One breach, and which of the subscriber's identifiers are in it, masked."""
+    """One breach with the subscriber's identifiers in it, masked."""
 
     title: str
     severity: str
@@ -40,7 +40,7 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class Digest:
-    """The parts of a digest, all in the subscriber's language, none of it marked up."""
+    """The parts of a digest in the subscriber's language, as plain text without markup."""
 
     locale: str
     subject: str
@@ -57,7 +57,7 @@ class Digest:
 
 
 def write_digest(bundle: Bundle) -> Digest:
-    """The words of several alerts in one mail. Identifiers are masked in it."""
+    """The text of several alerts in one mail. Identifiers are masked."""
     words = wording(Locale(bundle.first.locale))
     groups = [*_clip_groups(words, bundle), *_property_groups(words, bundle), *_groups(words, bundle)]
     count = len(bundle.alerts) + len(bundle.findings)
@@ -94,7 +94,8 @@ def write_digest(bundle: Bundle) -> Digest:
 
 
 def _subject(words: Wording, bundle: Bundle, count: int) -> str:
-    """Counts only, unless all is about one breach: the names of several stay inside."""
+    """The subject line. It has counts only, unless all alerts are about one breach, so that no names of breaches are
+    shown."""
     if len({row.breach_name for row in bundle.alerts}) == 1 and not bundle.findings and not bundle.clips:
         return subject_of(words, bundle.alerts[0])
     match bundle.first.held_for:
@@ -133,7 +134,7 @@ def _groups(words: Wording, bundle: Bundle) -> list[Group]:
 
 
 def _property_groups(words: Wording, bundle: Bundle) -> list[Group]:
-    """Findings on parcels among alerts of breaches, a group each."""
+    """Findings on parcels in a digest, one group each."""
     return [
         Group(
             title=words.property_event(row.event),
@@ -148,7 +149,7 @@ def _property_groups(words: Wording, bundle: Bundle) -> list[Group]:
 
 
 def _clip_groups(words: Wording, bundle: Bundle) -> list[Group]:
-    """Clips of voices among alerts of other kinds, a group each."""
+    """Clips of voices in a digest, one group each."""
     return [
         Group(
             title=clip_subject(words, row),

@@ -1,4 +1,4 @@
-"""The words of a mail about bank accounts: connections that need their owner, consents that end, stale data. Pure."""
+"""The text of a mail about bank accounts: connections that need their owner, consents that end, stale data. Pure."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _ended(words: Wording, reason: str) -> str:
 
 
 def _insight(words: Wording, kind: str) -> str:
-    """The subject of an insight, without its amounts: those are shown in Kordant."""
+    """The sentence about an insight, without its amounts: these are shown in Kordant."""
     return {
         Kind.PRICE_RISE.value: words.say(
             "Something that you pay for regularly has become dearer. See by how much in Kordant."
@@ -81,7 +81,7 @@ def _text(words: Wording, row: FinanceNoticeRow) -> str:
 
 
 def _about(words: Wording, row: FinanceNoticeRow) -> str:
-    """The bank's name, where it has one; most providers have a number for it."""
+    """The bank's name; where the provider has only a number for it, general words."""
     bank = str(row.facts.get("institution") or "")
     if any(sign.isalpha() for sign in bank):
         return one_line(bank, 80)
@@ -89,7 +89,7 @@ def _about(words: Wording, row: FinanceNoticeRow) -> str:
 
 
 def finance_subject(words: Wording, rows: Sequence[FinanceNoticeRow]) -> str:
-    """The subject line of the mail; it names no bank."""
+    """The subject line of the mail. It names no bank."""
     needing = sum(NoticeKind(row.kind) in YOURS for row in rows)
     if needing:
         return words.count("%(number)s bank connection needs you", "%(number)s bank connections need you", needing)
@@ -97,7 +97,7 @@ def finance_subject(words: Wording, rows: Sequence[FinanceNoticeRow]) -> str:
 
 
 def write_finance_message(rows: Sequence[FinanceNoticeRow], name: str) -> NewsMessage:
-    """The words of one mail about these notices."""
+    """The text of one mail about these notices."""
     words = wording(Locale(rows[0].locale))
     return write_news(
         words,

@@ -1,4 +1,5 @@
-"""Groups notifications into messages: one a person and breach, and no more messages an hour than the cap. Pure."""
+"""Groups notifications into messages: one for each person and breach, and at most the capped number of messages an
+hour. Pure."""
 
 from __future__ import annotations
 
@@ -13,14 +14,14 @@ from kordant_jobs.domain.notifications.pending import AlertRow, Claim, Mark, Not
 from kordant_jobs.jobs.notifications_send.rules import CRITICAL_WAIT, ONE_HOUR, hold
 
 Target = tuple[UUID, UUID | None]
-"""A subscription and an address of theirs; None: their contact."""
+"""A subscription and one of its addresses; None: the subscriber's contact."""
 
 ORDER = list(Severity)
 
 
 @dataclass(kw_only=True)
 class Grouping:
-    """The result for a batch: `messages` go out now, each of the notifications in it; `held` wait."""
+    """The result for a batch. `messages` are sent now, each with its notifications; `held` wait."""
 
     messages: list[list[UUID]] = field(default_factory=list)
     held: list[Mark] = field(default_factory=list)
@@ -34,10 +35,10 @@ def bundle(
     cap: int | None,
     now: datetime,
 ) -> Grouping:
-    """Put notifications of one breach to one address together. What would exceed `cap` messages an hour is one message,
-    the most urgent breaches staying by themselves. Beyond the cap, critical alerts are one message at once and then one
-    every five minutes; others wait for an hour and are one. Digests, reports and repeated messages stay as they are.
-    """
+    """Put notifications of one breach to one address into one message. What exceeds `cap` messages an hour is combined,
+    while the most urgent breaches keep their own message. Beyond the cap, critical alerts form one message at once and
+    then one every five minutes; others wait for an hour and form one. Digests, reports and repeated messages stay as
+    they are."""
     found = Grouping()
     targets: dict[Target, list[NoticeRow]] = {}
     for row in rows:
@@ -52,7 +53,7 @@ def bundle(
 
 
 def _is_fresh(row: NoticeRow, claim: Claim) -> bool:
-    """True when it may be put together with others: an alert whose message was never begun."""
+    """True when it may be combined with others: an alert whose message was never begun."""
     return (
         isinstance(row, AlertRow | PropertyRow)
         and row.held_for is None
@@ -69,7 +70,7 @@ def _together(rows: Sequence[NoticeRow], claims: Mapping[UUID, Claim]) -> list[l
 
 
 def _by_breach(rows: Sequence[NoticeRow]) -> list[list[NoticeRow]]:
-    """One list a breach, the most urgent first."""
+    """One list for each breach, the most urgent first."""
     breaches: dict[str, list[NoticeRow]] = {}
     for row in rows:
         about = row.breach_name if isinstance(row, AlertRow) else ""

@@ -1,4 +1,4 @@
-"""The claims of one batch and what became of each, written out every few messages."""
+"""The claims of one batch and the outcome of each, written to the database every few messages."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from kordant_jobs.store.notifications.choices import AddressKey
 
 @dataclass(frozen=True, kw_only=True)
 class Gone:
-    """An address that takes nothing: what stands for it, its row when it has one, and since when, if that was said.
+    """An address that accepts no messages: its key, its row if it has one, and since when, if the service reported
+    that.
 
-    E-mail addresses and numbers are suppressed, since others may have given them too. A push token is one device's:
-    only its row goes, and not even that when it was given again after the moment that the service speaks of.
+    E-mail addresses and phone numbers are suppressed, since others may have entered them too. A push token belongs to
+    one device: only its row is deleted, and not if the token was registered again after that time.
     """
 
     key: AddressKey
@@ -34,7 +35,7 @@ BY = "notifications_send"
 
 
 class Ledger:
-    """The outcomes of the claims of a batch, all under one lease. `mark_every` says after how many it is written."""
+    """The outcomes of the claims of a batch, all under one lease. After `mark_every` outcomes they are written."""
 
     def __init__(self, db: Engine, claims: dict[UUID, Claim], *, lease_id: UUID, mark_every: int) -> None:
         self._db = db
@@ -51,14 +52,13 @@ class Ledger:
         self._gone_ids: list[tuple[UUID, datetime | None]] = []
 
     def begin(self, claims: Sequence[Claim]) -> bool:
-        """Write that a message is about to go out, where a second copy would show: a crash then leaves a doubt about
-        this one, and not about the whole batch. False when it is another sender's by now."""
+        """Record that a message is about to be sent, where a second copy would show: after a crash only this one is
+        doubtful, not the whole batch. False when another sender has it now."""
         with self._db.begin() as connection:
             return outbox.begin(connection, claims)
 
     def settle(self, marks: Sequence[Mark], *, gone: Gone | None = None) -> None:
-        """Say what becomes of the notifications of one message; they are written together. An address that is gone is
-        used no more."""
+        """Settle the notifications of one message; they are written together. An address in `gone` is used no more."""
         self._open += marks
         self.repeats += sum(self.claims[mark.id].interrupted and mark.status is OutboxStatus.SENT for mark in marks)
         if gone is not None and gone.address_id is not None:
@@ -69,7 +69,7 @@ class Ledger:
             self.write()
 
     def write(self) -> None:
-        """Write what is not written yet."""
+        """Write the outcomes that are not written yet."""
         marks, self._open = self._open, []
         if not marks:
             return
@@ -84,12 +84,12 @@ class Ledger:
         self.done += marks
 
     def close(self) -> None:
-        """Write what is not written yet, and give the lease back."""
+        """Write the outcomes that are not written yet, and release the lease."""
         self.write()
         with self._db.begin() as connection:
             leases.release(connection, [self._lease_id])
 
     def unsettled(self) -> list[Claim]:
-        """The claims of which nothing is known yet."""
+        """The claims without an outcome."""
         settled = {mark.id for mark in (*self.done, *self._open)}
         return [claim for claim in self.claims.values() if claim.id not in settled]

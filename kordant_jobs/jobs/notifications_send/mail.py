@@ -1,4 +1,4 @@
-"""The whole mail as bytes (RFC 5322): its text, its layout, its headers. Pure, but for reading templates."""
+"""The whole mail as bytes (RFC 5322): its text, its layout, its headers. Pure, except that it reads templates."""
 
 from __future__ import annotations
 
@@ -36,12 +36,9 @@ class NoSuchAddress(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class MailFrom:
-    """The sender of mails, as `Name <address>`; its domain is the one of the Message-IDs.
-
-    `unsubscribe` makes the links that end a category, `reports` those that open a report, `removals`
-    those that say that a broker's form is filled in (None: the mails have none),
-    `sign` the DKIM signature.
-    """
+    """The sender of mails, as `Name <address>`; its domain is that of the Message-IDs. `unsubscribe` makes the links
+    that end a category, `reports` those that open a report, `removals` those that report that a broker's form is filled
+    in (None: the mails have none), `sign` the DKIM signature."""
 
     header: str
     unsubscribe: Unsubscribe | None = None
@@ -51,7 +48,7 @@ class MailFrom:
 
     @cached_property
     def domain(self) -> str:
-        """The part of the address behind the @."""
+        """The part of the address after the @."""
         return parseaddr(self.header)[1].rpartition("@")[2]
 
     @cached_property
@@ -75,7 +72,7 @@ def _templates() -> Environment:
 def _written(
     bundle: Bundle, sender: MailFrom, now: datetime
 ) -> tuple[str, AlertMessage | Digest | ReportMessage | NewsMessage]:
-    """The name of the templates, and the values that fill them."""
+    """The name of the templates, and the values for them."""
     if bundle.report:
         link = sender.reports.link(bundle.report, now) if sender.reports else None
         return "report", write_report_message(bundle.report, bundle.name, link=link)
@@ -98,7 +95,7 @@ def _written(
 
 
 def texts_of(bundle: Bundle, *, sender: MailFrom, now: datetime) -> tuple[str, dict[str, str]]:
-    """The subject, and the text and HTML parts by their content types. A link to a report counts from `now`."""
+    """The subject, and the text and HTML parts by content type. A link to a report is valid from `now`."""
     words = wording(Locale(bundle.first.locale))
     kind, said = _written(bundle, sender, now)
     link = sender.unsubscribe.link(bundle) if sender.unsubscribe else None
@@ -133,16 +130,14 @@ def compose(bundle: Bundle, *, sender: MailFrom, now: datetime) -> OutgoingMail:
 
 
 _SHORT_HEADER = 66
-"""A line has 76 characters, of which `Subject: ` takes nine (RFC 2047 §2)."""
+"""A line has 76 characters; `Subject: ` takes nine of them (RFC 2047 §2)."""
 _WORD_BYTES = 36
-"""48 characters of base64, and twelve around them: within the line even behind `Subject: `."""
+"""48 characters of base64 and twelve around them, which fit on the line even after `Subject: `."""
 
 
 def _mime(headers: Mapping[str, str], texts: Mapping[str, str], *, boundary: str) -> bytes:
-    """A multipart/alternative message, its parts as quoted-printable, in which `=_` can't occur (RFC 2045 §6.7).
-
-    By hand, since `email.message` took 5 of the 6 ms that composing a mail took; a test reads it back with `email`.
-    """
+    """A multipart/alternative message with quoted-printable parts, in which `=_` cannot occur (RFC 2045 §6.7). Not made
+    with `email.message`, which took 5 of the 6 ms of composing a mail; a test reads it back with `email`."""
     lines = [f"{name}: {value}" for name, value in headers.items()]
     lines += ["MIME-Version: 1.0", f'Content-Type: multipart/alternative; boundary="{boundary}"', ""]
     message = "\r\n".join(lines).encode()
@@ -174,7 +169,7 @@ def _encoded_words(text: str) -> str:
 
 
 def recipient_of(address: str) -> str:
-    """The address as an envelope takes it: its domain in ASCII.
+    """The address for the envelope: its domain in ASCII.
 
     Raises:
         NoSuchAddress: it is no e-mail address.

@@ -1,4 +1,4 @@
-"""The shape of a mail that tells news by the line: what needs the subscriber, then what is only to be known. Pure."""
+"""A mail that lists news by the line: first what the subscriber must do, then what is only for information. Pure."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ LINES_MAX = 40
 
 @dataclass(frozen=True, kw_only=True)
 class NewsLine:
-    """One piece of news: what it is about, what to do or what happened, and the page to open, if any."""
+    """One line of news: its subject, what to do or what happened, and the page to open, if any."""
 
     about: str
     text: str
     page: str = ""
     done: str = ""
-    """The link that says that it was done, behind `done_word`."""
+    """The link that reports that it was done, shown as `done_word`."""
     done_word: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NewsMessage:
-    """The parts of such a mail, all in the subscriber's language, none of it marked up."""
+    """The parts of such a mail in the subscriber's language, as plain text without markup."""
 
     locale: str
     subject: str
@@ -54,8 +54,8 @@ def write_news(
     more: Callable[[int], str],
     why: str,
 ) -> NewsMessage:
-    """The mail with these lines (True: it needs the subscriber). `more` says how many were left out, `why` why the
-    subscriber gets it."""
+    """The mail with these lines (True: the subscriber must act). `more` gives the sentence for the number left out,
+    `why` the reason why the subscriber gets the mail."""
     yours = [line for line, is_yours in lines if is_yours]
     others = [line for line, is_yours in lines if not is_yours]
     left_out = max(0, len(yours) - LINES_MAX) + max(0, len(others) - LINES_MAX)

@@ -1,4 +1,4 @@
-"""Previews a notification for an operator: the real words, without the name and the address."""
+"""Previews a notification for an operator: the real text, without the name and the address."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from kordant_jobs.store.reports.notices import Notice
 def preview(
     connection: Connection, keyring: Keyring, ids: Sequence[UUID], *, sender: MailFrom
 ) -> tuple[str, dict[str, str]]:
-    """The subject, and the text and HTML parts by content type; of several ids as a digest. Links to
-    unsubscribe and to a report are left out, since they work.
+    """The subject, and the text and HTML parts by content type; several ids make a digest. Links to unsubscribe and to
+    a report are left out, since they would work.
 
     Raises:
         SettingsError: there is no such notification, or they are of several subscriptions.
@@ -44,5 +44,6 @@ def preview(
 
 
 def _masked(clear: Opened, row: Notice) -> Opened:
-    """Without what names the subscriber: the page of a removal request may be filled in with their details."""
+    """The facts without those that identify the subscriber: the page of a removal request may be filled in with their
+    details."""
     return replace(clear, name="", identifier="" if isinstance(row, RemovalNoticeRow) else clear.identifier)

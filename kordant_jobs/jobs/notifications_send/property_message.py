@@ -1,4 +1,4 @@
-"""The words of mails about parcels: what was recorded, who gave, who took, and the state before. Pure."""
+"""The text of mails about parcels: what was recorded, who gave, who took, and the state before. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kordant_jobs.wording import Wording, wording
 
 NAMES_MAX = 200
 ROWS_MAX = 25
-"""Documents that one mail tells of one by one."""
+"""The most documents that one mail lists."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ def detail_of(opened: Opened) -> Detail:
 
 
 def property_subject(words: Wording, row: PropertyRow) -> str:
-    """Without names and addresses: a subject is shown on locked screens."""
+    """The subject line. It has no names and addresses, since it is shown on locked screens."""
     return words.say("Property alert: %(event)s", event=words.property_event(row.event))
 
 
@@ -44,13 +44,13 @@ def _names(names: Sequence[str]) -> str:
 
 
 def _place(words: Wording, row: PropertyRow, detail: Detail) -> str:
-    """The masked parcel and its county; an owner watch has no parcel of its own."""
+    """The masked parcel and its county. A finding of an owner watch may have another parcel."""
     elsewhere = words.say("a parcel that you do not watch")
     return f"{detail.parcel or elsewhere}, {row.county}"
 
 
 def _reasons(words: Wording, row: PropertyRow) -> list[str]:
-    """The reasons why the subscriber gets this: at least that they watch the parcel or the name."""
+    """The reasons why the subscriber gets this; at least that they watch the parcel or the name."""
     said = [reason for code in row.reasons if (reason := words.property_reason(code))]
     return said or [words.say("It was recorded on a property that you asked us to watch.")]
 
@@ -98,7 +98,7 @@ def _roll_facts(words: Wording, row: PropertyRow, detail: Detail) -> list[tuple[
 
 
 def write_property_message(bundle: Bundle) -> AlertMessage:
-    """The words of one or several findings in one mail, the most urgent first."""
+    """The text of one or several findings in one mail, the most urgent first."""
     words = wording(Locale(bundle.first.locale))
     order = list(Severity)
     pairs = [(row, one) for row, one in zip(bundle.rows, bundle.opened, strict=True) if isinstance(row, PropertyRow)]

@@ -1,7 +1,7 @@
-"""Receipts: a Twilio callback, a webhook; read (pure), and what follows from them and from `bounces`.
+"""Reads receipts (Twilio callbacks, webhooks; pure), and applies these and those of `bounces` to notifications.
 
-A receipt names the message by its id, which is random and known only to the provider: no one else can forge a receipt.
-Callbacks and webhooks are signed besides.
+A receipt names the message by its id, which is random and known only to the provider, so no one else can forge one.
+Callbacks and webhooks are also signed.
 """
 
 from __future__ import annotations
@@ -32,11 +32,12 @@ __all__ = ["NoReceipt", "next_status", "read_bounce", "read_twilio", "read_webho
 
 RETRY_LATER = timedelta(minutes=30)
 RETRIES_MAX = 2
-"""Attempts after which a message that was lost on its way for a passing reason is left to an operator."""
+"""Attempts after which a message that was lost for a temporary reason is left to an operator."""
 WEBHOOK_AGE_MAX_S = 300
 
 _SUPPRESSIBLE = frozenset({OutboxStatus.SENT, OutboxStatus.DEFERRED, OutboxStatus.QUEUED, OutboxStatus.FAILED})
-"""A hard bounce moves what was sent, what waits after a soft bounce, and what was left to an operator."""
+"""The statuses that a hard bounce changes: sent messages, those that wait after a soft bounce, and those left to an
+operator."""
 
 TWILIO_STATES = {
     "accepted": ReceiptState.ACCEPTED,
@@ -55,7 +56,7 @@ _REMEDIES = {Act.RETRY: Remedy.RETRY, Act.GONE: Remedy.SUPPRESS}
 
 
 def read_twilio(message_id: UUID, form: Mapping[str, str]) -> Receipt:
-    """Read a status callback; the id is the one behind the callback's address.
+    """Read a status callback; the id is the last part of the callback's address.
 
     Raises:
         NoReceipt: a status that this version does not know.
@@ -72,7 +73,7 @@ def read_twilio(message_id: UUID, form: Mapping[str, str]) -> Receipt:
 
 
 def webhook_signature(secret: str, moment: str, body: bytes) -> str:
-    """X-Kordant-Signature of a webhook: HMAC-SHA256 over the moment (Unix seconds), a dot, and the body."""
+    """X-Kordant-Signature of a webhook: HMAC-SHA256 over the time (Unix seconds), a dot, and the body."""
     return "sha256=" + hmac.new(secret.encode(), moment.encode() + b"." + body, hashlib.sha256).hexdigest()
 
 
@@ -102,9 +103,8 @@ def read_webhook(body: bytes) -> Receipt:
 
 
 def take(connection: Connection, keyring: Keyring, receipt: Receipt) -> int:
-    """Write what a receipt says. It only ever moves a notification forward: what says no more than was known, or is
-    about a message that we did not send, changes nothing. Returns how many notifications it was news for.
-    """
+    """Apply a receipt. It only moves a notification forward: a receipt without news, or about a message that we did not
+    send, changes nothing. Returns the number of notifications changed."""
     updated = 0
     for row in receipts.standing(connection, receipt.message_id):
         if not is_news(row.receipt, row.status, receipt):
@@ -121,10 +121,8 @@ def take(connection: Connection, keyring: Keyring, receipt: Receipt) -> int:
 
 
 def next_status(row: Standing, receipt: Receipt) -> tuple[OutboxStatus | None, str | None]:
-    """The status of a notification after a receipt, None: unchanged; and the reason.
-
-    One whose sender was cut off becomes sent when the provider reports that it arrived.
-    """
+    """The status of a notification after a receipt (None: unchanged), and the reason. A notification whose sender was
+    interrupted becomes sent when the provider reports that it arrived."""
     if receipt.state in ARRIVED and row.open:
         return OutboxStatus.SENT, None
     if receipt.state not in LOST:

@@ -1,4 +1,4 @@
-"""The words of a mail about removal requests: what needs the subscriber, then what brokers are done with. Pure."""
+"""The text of a mail about removal requests: what the subscriber must do, then what brokers have done. Pure."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ def write_removal_message(
     pages: Sequence[str],
     done_link: Callable[[UUID], str] | None = None,
 ) -> NewsMessage:
-    """The words of one mail about these events. `pages` are those to open, in the order of `rows`; `done_link` makes
-    the address at which the subscriber says that they did what a broker wanted. What needed the subscriber and does so
-    no more is left out."""
+    """The text of one mail about these events. Events in which the subscriber no longer has to act are left out.
+    `pages` are those to open, in the order of `rows`; `done_link` makes the address at which the subscriber reports
+    that they did what a broker wanted."""
     words = wording(Locale(rows[0].locale))
     current = [row for row in rows if row.state not in YOURS or row.state_now == row.state] or list(rows)
     newest = {row.request_id: row for row in current}.values()

@@ -1,4 +1,4 @@
-"""The words of the mail that says that a report is ready, in the subscriber's language. Pure."""
+"""The text of the mail that announces a report, in the subscriber's language. Pure."""
 
 from __future__ import annotations
 
@@ -18,16 +18,14 @@ ONE_DAY = timedelta(days=1)
 
 @dataclass(frozen=True, kw_only=True)
 class ReportLinks:
-    """Makes the links that open a report for a while, without signing in.
-
-    `public_url` is where `notifications serve` is reached.
-    """
+    """Makes the links that open a report for a limited time without signing in. `public_url` is the address of
+    `notifications serve`."""
 
     keyring: Keyring
     public_url: str
 
     def link(self, row: ReportNoticeRow, now: datetime) -> str:
-        """A link to the report, good for `LINK_LASTS` from `now` on. It holds an id and no personal data."""
+        """A link to the report, valid for `LINK_LASTS` from `now`. It holds an id and no personal data."""
         return report_link(
             f"{self.public_url.rstrip('/')}/reports",
             row.report_id,
@@ -38,7 +36,7 @@ class ReportLinks:
 
 @dataclass(frozen=True, kw_only=True)
 class ReportMessage:
-    """The parts of one mail about a report, none of it marked up."""
+    """The parts of one mail about a report, as plain text without markup."""
 
     locale: str
     subject: str
@@ -54,7 +52,7 @@ class ReportMessage:
 
 
 def report_subject(words: Wording, row: ReportNoticeRow) -> str:
-    """The subject names the report; its content stays inside, since a subject is shown on locked screens."""
+    """The subject line names the report but not its content, since it is shown on locked screens."""
     match row.kind:
         case "weekly":
             return words.say("Your weekly protection report is ready")
@@ -65,7 +63,7 @@ def report_subject(words: Wording, row: ReportNoticeRow) -> str:
 
 
 def _result(words: Wording, row: ReportNoticeRow) -> str:
-    """The report's result in a sentence. Never an all clear over an unknown."""
+    """The report's result in a sentence. With an unknown source it never reads as an all-clear."""
     gap = row.overall == Verdict.UNKNOWN or Verdict.UNKNOWN in row.sources.values()
     found = []
     if row.voice_alerts:
@@ -110,7 +108,7 @@ def _result(words: Wording, row: ReportNoticeRow) -> str:
 
 
 def write_report_message(row: ReportNoticeRow, name: str, *, link: str | None) -> ReportMessage:
-    """The words of the mail for one report; without a link it says where else the report is."""
+    """The text of the mail for one report; without a link it says where else the report is."""
     words = wording(Locale(row.locale))
     result = _result(words, row)
     advice = (

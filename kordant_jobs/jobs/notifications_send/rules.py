@@ -33,37 +33,35 @@ RETRY_AFTER = (
     timedelta(hours=24),
     timedelta(hours=48),
 )
-"""The wait after the first, second, … attempt: short at first, since an alert is urgent and greylisting lasts minutes,
-then up to 3.7 days in all, since RFC 5321 §4.5.4.1 asks for 4 to 5 days before giving up."""
+"""The wait after the first, second, … attempt. It is short at first, since an alert is urgent and greylisting lasts
+minutes; in all it is up to 3.7 days, since RFC 5321 §4.5.4.1 asks for 4 to 5 days before giving up."""
 
 MAX_ATTEMPTS = len(RETRY_AFTER) + 1
 
 PAUSE_WHEN_DOWN = timedelta(minutes=1)
-"""The transport itself failed: that says nothing about the mail, so the attempt does not count."""
+"""The wait when the transport itself failed. That says nothing about the mail, so the attempt does not count."""
 
 ONE_HOUR = timedelta(hours=1)
 
 CRITICAL_WAIT = timedelta(minutes=5)
-"""Beyond the cap, critical alerts go out in one message at once, and then in one every so often."""
+"""Beyond the cap, critical alerts go out in one message at once, and then in one each time this has passed."""
 
 COPIES_MAX = 1
-"""Where a copy shows, so many are risked: a notification whose sender was cut off twice may have arrived."""
+"""The second copies that are risked where a copy shows. A notification whose sender was interrupted more often may have
+arrived."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rate:
-    """The rate limits of sending; None: no limit.
-
-    `person_per_hour`: messages to one address of a subscriber; what is more goes out as one. `domain_per_s`: mails to
-    the mail servers of one domain; at most those of one second are sent at once.
-    """
+    """The rate limits of sending; None: no limit. `person_per_hour`: messages to one address of a subscriber; more are
+    combined. `domain_per_s`: mails to the mail servers of one domain; at most those of one second are sent at once."""
 
     person_per_hour: int | None = None
     domain_per_s: float | None = None
 
     @property
     def domain_burst(self) -> int:
-        """Mails to one domain that may go out at once: those of one second, at least one."""
+        """The mails to one domain that may be sent at once: those of one second, at least one."""
         return max(1, round(self.domain_per_s or 1))
 
 
@@ -71,7 +69,7 @@ NO_RATE = Rate()
 
 
 def after(delivery: Delivery, claim: Claim, *, copies_show: bool = False) -> Mark:
-    """The next state of a claimed notification, by the outcome of its message.
+    """The next state of a claimed notification, from the outcome of its message.
 
     >>> from uuid import UUID
     >>> one = UUID(int=1)
@@ -100,7 +98,7 @@ def after(delivery: Delivery, claim: Claim, *, copies_show: bool = False) -> Mar
 
 
 def try_again(claim: Claim, reason: str, *, retry_after_s: float | None = None, uncertain: bool = False) -> Mark:
-    """Wait for the next attempt, for as long as the server asked at least; or give up after the last."""
+    """Wait for the next attempt, at least as long as the server asked; give up after the last one."""
     if claim.attempt >= MAX_ATTEMPTS:
         text = f"{reason}; given up after {claim.attempt} attempts"
         return Mark(id=claim.id, attempt=claim.attempt, status=OutboxStatus.DEAD, reason=text, uncertain=uncertain)
@@ -116,18 +114,19 @@ def try_again(claim: Claim, reason: str, *, retry_after_s: float | None = None, 
 
 
 RETRY_AFTER_MOST_S = 86_400.0
-"""A longer Retry-After is a mistake of the server."""
+"""The longest Retry-After that is followed; a longer one is an error of the server."""
 
 FINAL = frozenset({DeliveryOutcome.NO_SUCH_ADDRESS, DeliveryOutcome.MISMATCH, DeliveryOutcome.REFUSED})
-"""Outcomes that no retry heals."""
+"""Outcomes that no retry can change."""
 
 ALIKE_LEAST = 5
-"""Different addresses that must fail alike, with no success among them, before the fault is taken to be ours."""
+"""The number of different addresses that must fail with the same code, with no success among them, before the fault is
+considered ours."""
 
 
 def is_gone(outcome: DeliveryOutcome, *, channel_works: bool) -> bool:
-    """True when an address is used no more. One that does not fit our set-up goes only when the set-up was seen to work
-    for another address of the same batch.
+    """True when an address must not be used any more. A mismatch with our set-up counts only when the set-up worked for
+    another address of the same batch.
 
     >>> [is_gone(DeliveryOutcome.MISMATCH, channel_works=works) for works in (False, True)]
     [False, True]
@@ -136,7 +135,7 @@ def is_gone(outcome: DeliveryOutcome, *, channel_works: bool) -> bool:
 
 
 def failing_alike(failures: Iterable[tuple[str, Hashable]]) -> str | None:
-    """The code for which a whole batch failed, None when it did not: `failures` are the codes and addresses of a batch
+    """The code with which a whole batch failed, None when it did not. `failures` are the codes and addresses of a batch
     in which nothing was accepted. Five dead addresses at once are rare; a wrong key or a block list is not.
 
     >>> failing_alike([("apns 400 BadDeviceToken", n) for n in range(5)]), failing_alike([("smtp 550 5.1.1", 1)] * 9)
@@ -148,7 +147,8 @@ def failing_alike(failures: Iterable[tuple[str, Hashable]]) -> str | None:
 
 
 PAUSES = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 30, 60))
-"""The length of a channel's pause after the first, second, … batch in a row that said it cannot work; then the last."""
+"""The length of a channel's pause after the first, second, … consecutive batch that showed that it cannot work; the
+last one repeats."""
 
 
 def pause_after(pauses_before: int) -> timedelta:
@@ -171,7 +171,8 @@ def fail(claim: Claim, reason: str, *, uncertain: bool = False) -> Mark:
 
 
 def put_back(claim: Claim, reason: str, *, due_in: timedelta = PAUSE_WHEN_DOWN) -> Mark:
-    """As if it had not been claimed, but a little later: the transport is down, or there was no time or rate left."""
+    """Return it to the queue for a little later, without counting an attempt: the transport is down, or there was no
+    time or rate left."""
     return Mark(
         id=claim.id,
         attempt=claim.attempt,
@@ -183,7 +184,7 @@ def put_back(claim: Claim, reason: str, *, due_in: timedelta = PAUSE_WHEN_DOWN) 
 
 
 def hold(claim: Claim, reason: str, until: datetime, held_for: Held | None = None) -> Mark:
-    """Wait until a moment; no attempt is counted."""
+    """Hold it until a given time, without counting an attempt."""
     return Mark(
         id=claim.id,
         attempt=claim.attempt,
@@ -196,7 +197,7 @@ def hold(claim: Claim, reason: str, until: datetime, held_for: Held | None = Non
 
 
 def not_again(claim: Claim, *, copies_show: bool) -> Mark | None:
-    """The next state of a notification that must not be tried again, None when it may be."""
+    """The next state of a notification that must not be sent again, None when it may be."""
     if claim.interrupted and claim.attempt > MAX_ATTEMPTS:
         return try_again(claim, "every attempt to send it was cut off")
     if copies_show and claim.interruptions > COPIES_MAX:
@@ -205,11 +206,12 @@ def not_again(claim: Claim, *, copies_show: bool) -> Mark | None:
 
 
 NEWS_FOR = timedelta(days=7)
-"""An alert that is older is no news: it is not pushed or texted any more (the channel was off, say). Mails go out."""
+"""The age from which an alert is not pushed or texted any more, for example when the channel was off. Mails are still
+sent."""
 
 
 def why_not(row: NoticeRow, *, has_key: bool, now: datetime) -> str | None:
-    """Why a notification is not to be sent any more, None when it is."""
+    """The reason why a notification must not be sent any more, None when it may be sent."""
     own = row.address_id is None
     reasons: Mapping[str, bool] = {
         "the subscriber was forgotten": row.forgotten_at is not None or not has_key,
@@ -226,7 +228,7 @@ def why_not(row: NoticeRow, *, has_key: bool, now: datetime) -> str | None:
 
 
 def mode_of(row: NoticeRow) -> Mode:
-    """The mode that holds for the notification."""
+    """The delivery mode of the notification."""
     return row.chosen or CATEGORY_MODE.get(Category(row.category)) or DEFAULT_MODE[Channel(row.channel)]
 
 
@@ -242,10 +244,8 @@ def hours_of(row: NoticeRow) -> Hours:
 
 
 def not_yet(row: NoticeRow, claim: Claim, *, now: datetime) -> Mark | None:
-    """The wait of a notification, None when it goes out now. A critical one never waits.
-
-    A digest is waited for once; quiet hours are kept by every attempt.
-    """
+    """The hold of a notification, None when it is sent now. A critical one is never held. It is held for a digest only
+    once; quiet hours apply to every attempt."""
     if row.severity == Severity.CRITICAL:
         return None
     hours, mode = hours_of(row), mode_of(row)

@@ -26,7 +26,7 @@ Pair = tuple[Notice, Opened]
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """The notifications that go out now, the next states of the others, and the address key of each notification."""
+    """The notifications to send now, the next states of the others, and the address key of each notification."""
 
     now: list[Pair]
     later: list[Mark]
@@ -43,7 +43,7 @@ def select(
     rate: rules.Rate,
     now: datetime,
 ) -> Selection:
-    """Split a batch, in the transaction that claimed it: tokens taken here are there again if it is rolled back."""
+    """Split a batch, in the transaction that claimed it: a rollback also returns the tokens taken here."""
     keys = {
         row.id: notification_choices.address_key(keyring, Channel(row.channel), clear.address) for row, clear in pairs
     }
@@ -80,7 +80,7 @@ def _picked(pairs: Sequence[Pair], ids: Sequence[UUID]) -> list[Pair]:
 
 
 def _joined(connection: Connection, claims: Mapping[UUID, Claim], bundles: Grouping) -> dict[UUID, Claim]:
-    """The claims, those that now go out together under the id of their message."""
+    """The claims, after those that are now sent together got the id of their message."""
     fresh = [ids for ids in bundles.messages if len(ids) > 1 and claims[ids[0]].mail_id is None]
     messages = {uuid4(): ids for ids in fresh}
     outbox.join(connection, messages)
@@ -104,10 +104,8 @@ def _by_domain(
     rate: rules.Rate,
     now: datetime,
 ) -> tuple[list[Pair], list[Mark]]:
-    """Messages to one domain take a token each of a bucket that all processes share. A digest is one message.
-
-    The bucket is called by the domain's blind index: a domain of its own names a person.
-    """
+    """Takes a token for each message from the bucket of its domain, which all processes share. A digest is one message.
+    A bucket is named by the domain's blind index, since a private domain may name a person."""
     assert rate.domain_per_s is not None  # noqa: S101 - asked for by the caller
     wanted: dict[str, dict[UUID, list[Pair]]] = {}
     for row, clear in pairs:

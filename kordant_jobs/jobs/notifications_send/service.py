@@ -1,7 +1,7 @@
-"""Load, decide, save: sends the notifications that are due, channel by channel, in batches claimed by lease.
+"""Load, decide, save: sends due notifications, channel by channel, in batches claimed by lease.
 
 Claim → decide (rules) → compose from ids → send, with no transaction open → mark. A crash between sending and marking
-repeats at most the messages since the last mark, under the same id.
+repeats at most the messages since the last mark, under the same ids.
 """
 
 from __future__ import annotations
@@ -46,15 +46,16 @@ BATCH = 200
 """Notifications claimed at once: few enough to be sent well within the lease."""
 
 LEASE = timedelta(minutes=10)
-"""Longest time for a batch. What is not sent by then is put back, and another sender may have it."""
+"""The longest time for a batch. Notifications that are not sent by then are returned, and another sender may claim
+them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SendSummary:
     """The result of one run of the job. `held` wait for a digest, the end of quiet hours or the rate; `failed` wait for
-    an operator. `possible_repeats` are notifications sent again after their sender was cut off: each may be a second
-    copy where the transport cannot tell. `lost_leases` were claimed by another sender meanwhile. `paused` are the
-    channels that cannot work, each with for how long and why."""
+    an operator. `possible_repeats` were sent again after their sender was interrupted: each may be a second copy where
+    the transport cannot detect that. `lost_leases` were claimed by another sender. `paused` are the channels that
+    cannot work, each with the time and the reason."""
 
     claimed: int = 0
     sent: int = 0
@@ -84,11 +85,11 @@ def send_due(
     rate: rules.Rate = rules.NO_RATE,
     clock: Callable[[], datetime] | None = None,
 ) -> SendSummary:
-    """Send up to `limit` due notifications of the open channels. Safe to repeat and to run beside itself: each is
-    claimed by one; what is due to one address is claimed whole, also beyond the limit. Quiet hours and digests go by
-    the database's clock, like what is due, unless there is a `clock`.
+    """Send up to `limit` due notifications of the configured channels. Safe to repeat and to run concurrently: each is
+    claimed once; those due to one address are claimed together, also beyond the limit.
 
-    A message that fails affects no other; a channel that cannot work is paused, and the other channels are served.
+    Quiet hours and digests use the database's clock, as due times do, unless there is a `clock`. A message that fails
+    affects no other; a channel that cannot work is paused, and the other channels are served.
 
     Raises:
         SourceUnavailable: a transport is down. What was sent is marked, and the rest is put back.
@@ -132,15 +133,15 @@ def send_due(
 
 @dataclass(frozen=True, kw_only=True)
 class _Stop:
-    """Why a channel cannot go on. `error`: it is down, and the run is to be tried again; None: an operator has to act,
-    and no retry helps."""
+    """The reason why a channel cannot go on. `error`: it is down, and the run is to be retried; None: an operator has
+    to act, and no retry helps."""
 
     reason: str
     error: SourceUnavailable | None = None
 
 
 def _send_batch(db: Engine, load: _Load, sender: ChannelSender[Any]) -> tuple[SendSummary, _Stop | None]:
-    """Send what was claimed. Whatever happens, each claim is settled and written."""
+    """Send the claimed notifications. Whatever happens, each claim is settled and written."""
     ledger = Ledger(db, load.claims, lease_id=load.lease_id, mark_every=sender.mark_every)
     stop: _Stop | None = None
     left = "there was no time left in this run"
@@ -166,12 +167,12 @@ def _send_batch(db: Engine, load: _Load, sender: ChannelSender[Any]) -> tuple[Se
 
 @dataclass(frozen=True, kw_only=True)
 class _Load:
-    """A batch that is claimed, and what was read for it in the same transaction."""
+    """A claimed batch, and the data that was read for it in the same transaction."""
 
     claims: dict[UUID, Claim]
     bundles: list[Bundle]
     settled: list[Mark]
-    """Notifications that must not go out, or not now, or cannot be decrypted."""
+    """Marks of notifications that must not be sent, or not now, or cannot be decrypted."""
     address_keys: dict[UUID, AddressKey]
     until: float
     lease_id: UUID
@@ -232,7 +233,7 @@ def _opened(
     now: datetime,
     copies_show: bool,
 ) -> tuple[list[selection.Pair], list[Mark]]:
-    """The rows that may go out, with what they need in clear; and what becomes of the others."""
+    """The rows that may be sent, with their decrypted facts; and the marks of the others."""
     pairs, settled = [], []
     for row in rows:
         claim = claims[row.id]
@@ -298,11 +299,9 @@ def _bundles(pairs: Sequence[selection.Pair], claims: dict[UUID, Claim]) -> list
 
 
 def _deliver(load: _Load, ledger: Ledger, *, sender: ChannelSender[Any]) -> str | None:
-    """Hand the messages over and settle each, as far as time allows. Failures for good wait until a message was
-    accepted, which shows that the channel works, or until the end of the batch.
-
-    Returns the code for which the whole batch failed alike, None when it did not; those that failed are not settled.
-    """
+    """Hand the messages over and settle each, as far as time allows. Permanent failures are settled only once a message
+    was accepted, which shows that the channel works, or at the end of the batch. Returns the code with which the whole
+    batch failed, None when it did not; in that case the failed ones are not settled."""
     for mark in load.settled:
         ledger.settle([mark])
     bundles = {bundle.id: bundle for bundle in load.bundles}
@@ -341,8 +340,8 @@ def _deliver(load: _Load, ledger: Ledger, *, sender: ChannelSender[Any]) -> str 
 
 
 def _written(load: _Load, ledger: Ledger, sender: ChannelSender[Any]) -> Iterator[Any]:
-    """The messages of a batch, each when it is asked for. What cannot be written is settled here, and stops nothing
-    else; when the time is up there are no more."""
+    """The messages of a batch, written one by one on demand. A message that cannot be written is settled here, and
+    stops nothing else; when the time is up there are no more."""
     for bundle in load.bundles:
         if time.monotonic() > load.until:
             return

@@ -1,4 +1,4 @@
-"""The words of a push message and of a text message. Both are read on locked screens: they name no identifier. Pure."""
+"""The texts of push messages and text messages. Both are read on locked screens, so they name no identifier. Pure."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from kordant_jobs.ports import OutgoingPush, OutgoingText
 from kordant_jobs.wording import Wording, wording
 
 BODY_MAX = 240
-"""Characters; phones show about four lines of 60. It also keeps a message far below the 4096 bytes that FCM, APNs and
-Web Push take."""
+"""The most characters; phones show about four lines of 60. It also keeps a message far below the 4096 bytes that FCM,
+APNs and Web Push accept."""
 
 
 def _said(words: Wording, bundle: Bundle) -> str:
@@ -60,7 +60,7 @@ def compose_push(bundle: Bundle) -> OutgoingPush:
 
 
 def compose_text(bundle: Bundle) -> OutgoingText:
-    """The text message for one bundle. No link: people are advised to distrust those."""
+    """The text message for one bundle. It has no link, since people are advised to distrust links in text messages."""
     words = wording(Locale(bundle.first.locale))
     advice = (
         words.say("Sign in to read it. We never ask for a password.")

@@ -1,4 +1,4 @@
-"""A message that went out, as a span of the trace that its notification belongs to."""
+"""Spans of sent messages, in the trace that their notification belongs to."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from kordant_jobs.ports import Delivery, DeliveryOutcome
 
 
 def noting_starts(messages: Iterator[Any], began_at: dict[UUID, datetime]) -> Iterator[Any]:
-    """The messages, with the moment at which the transport took each."""
+    """The messages; `began_at` gets the time at which the transport took each."""
     for message in messages:
         began_at[message.id] = datetime.now(UTC)
         yield message
 
 
 def record_delivery(channel: Channel, claims: Sequence[Claim], delivery: Delivery, began_at: datetime | None) -> None:
-    """Record that a message was handed over, or was not. One that carries notifications of several traces stands below
-    the sending run and links to them."""
+    """Record whether a message was handed over. The span of a message with notifications of several traces is a child
+    of the sending run's and links to them."""
     if not tracing.is_on():
         return
     now, run = datetime.now(UTC), tracing.current()

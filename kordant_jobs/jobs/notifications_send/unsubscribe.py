@@ -1,4 +1,4 @@
-"""Links that end a category of notifications, with one click (RFC 8058). Pure, but for the key."""
+"""Links that end a category of notifications with one click (RFC 8058). Pure; the key is an argument."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PURPOSE = "unsubscribe"
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """The meaning of a link: this subscriber wants no more of this category over this channel."""
+    """The meaning of a link: this subscriber wants no more notifications of this category over this channel."""
 
     subscriber_id: UUID
     category: Category
@@ -26,16 +26,14 @@ class Choice:
 
 
 class BadLink(ValueError):
-    """No link of ours, or a changed one."""
+    """The link is not ours, or was changed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unsubscribe:
-    """Makes and reads the links. They do not expire: a mail is kept for years, and its link must still work.
-
-    `public_url` is where the callbacks are served, as the world reaches them. `mail_to` is an address that takes
-    unsubscriptions by mail, None when there is none.
-    """
+    """Makes and reads the links. They do not expire: a mail may be kept for years, and its link must still work.
+    `public_url` is the public address of the callbacks. `mail_to` is an address that accepts unsubscriptions by mail,
+    None when there is none."""
 
     keyring: Keyring
     public_url: str
@@ -61,7 +59,7 @@ def token_of(keyring: Keyring, choice: Choice) -> str:
 
 
 def read_token(keyring: Keyring, token: str) -> Choice:
-    """Read the choice from a token.
+    """The choice in a token.
 
     Raises:
         BadLink: it is not as we made it.

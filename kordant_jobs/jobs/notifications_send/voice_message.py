@@ -11,7 +11,7 @@ from kordant_jobs.wording import Wording, wording
 from kordant_jobs.wording.voices import clip_mark, clip_result, clip_word, person_word
 
 ROWS_MAX = 25
-"""Clips that one mail tells of one by one."""
+"""The most clips that one mail lists."""
 
 
 def voice_facts(words: Wording, row: VoiceRow, person: str) -> list[tuple[str, str]]:
@@ -26,12 +26,12 @@ def voice_facts(words: Wording, row: VoiceRow, person: str) -> list[tuple[str, s
 
 
 def clip_subject(words: Wording, row: VoiceRow) -> str:
-    """The subject of a mail about one clip: so that several mails of a minute differ."""
+    """The subject of a mail about one clip. It has the clip's mark, so that several mails within a minute differ."""
     return words.voice("subject_of_one", clip=clip_mark(row))
 
 
 def write_voice_message(bundle: Bundle) -> AlertMessage:
-    """The words of one or several clips in one mail, the most urgent first."""
+    """The text of one or several clips in one mail, the most urgent first."""
     words = wording(Locale(bundle.first.locale))
     order = list(Severity)
     pairs = [(row, one) for row, one in zip(bundle.rows, bundle.opened, strict=True) if isinstance(row, VoiceRow)]

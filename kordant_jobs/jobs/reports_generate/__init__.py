@@ -1,1 +1,1 @@
-"""reports_generate: tells subscribers as a PDF what was checked, what was found, and what to do."""
+"""reports_generate: PDF reports for subscribers of what was checked, what was found, and what to do."""

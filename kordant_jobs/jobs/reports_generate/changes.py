@@ -1,6 +1,6 @@
-"""The words for what changed against the period before, and for the trend. Pure.
+"""The text on changes since the period before, and on the trend. Pure.
 
-A period in which something could not be checked is never said to have been better.
+A period in which something could not be checked is never described as better.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from kordant_jobs.jobs.reports_generate.rules import ClosedLine, CloseReason, Re
 from kordant_jobs.wording import Wording
 
 MENTIONS_MAX = 4
-"""Breaches named in one line."""
+"""The most breaches named in one line."""
 
 MENTION_MAX = 60
-"""Characters of a breach's title where it is only mentioned."""
+"""The most characters of a breach's title where it is only mentioned."""
 
 
 def one_line(text: str, limit: int) -> str:
@@ -27,7 +27,7 @@ def one_line(text: str, limit: int) -> str:
 
 
 def some(words: Wording, parts: Sequence[str], limit: int) -> str:
-    """The first `limit` of the parts, and how many there are more."""
+    """The first `limit` of the parts, and the number of the others."""
     if len(parts) <= limit:
         return words.all_of(parts)
     rest = len(parts) - limit
@@ -35,7 +35,7 @@ def some(words: Wording, parts: Sequence[str], limit: int) -> str:
 
 
 def breach_title(words: Wording, source: str, title: str, limit: int) -> str:
-    """The name of a breach; a dump's own name says nothing."""
+    """The name of a breach. A dump's own name is not shown, since it says nothing."""
     if source == BreachSource.DUMP:
         return words.say("Collection of unknown origin")
     return one_line(title, limit)
@@ -53,7 +53,7 @@ def source_name(words: Wording, source: str) -> str:
 
 
 def trend(words: Wording, figures: ReportFigures) -> str:
-    """New exposures beside those of the period before, closed ones among them, as a sentence."""
+    """A sentence that compares the new exposures, closed ones included, with those of the period before."""
     if figures.first_period:
         return words.say("There is no earlier period to compare this one with yet.")
     before, now = (one.found for one in figures.history[-2:])
@@ -76,7 +76,7 @@ def trend(words: Wording, figures: ReportFigures) -> str:
 
 
 def trend_figure(words: Wording, figures: ReportFigures) -> tuple[str, str] | None:
-    """The trend as a figure and its label, which says the direction. None in a first period."""
+    """The trend as a figure and its label, which gives the direction. None in a first period."""
     if figures.first_period:
         return None
     more = figures.history[-1].found - figures.history[-2].found
@@ -88,7 +88,7 @@ def trend_figure(words: Wording, figures: ReportFigures) -> tuple[str, str] | No
 
 
 def changes(words: Wording, figures: ReportFigures) -> list[str]:
-    """The changes since the period before, a sentence each; none only in a first period without any event."""
+    """The changes since the period before, a sentence each; empty only in a first period without any event."""
     said = [*_found(words, figures), *_voices(words, figures)]
     said += [*_closed(words, figures.closed), *_sources(words, figures.sources)]
     if figures.items_added and not figures.first_period:

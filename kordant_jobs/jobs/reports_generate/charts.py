@@ -22,7 +22,7 @@ SHADES = {
 }
 INK, SOFT, ACCENT, PALE = "#17202c", "#566273", "#1f4e79", "#a9bed3"
 WIDTH = 228
-"""Points; two charts stand side by side within the page's 482."""
+"""The width in points; two charts fit side by side within the page's 482."""
 
 
 def severity_word(words: Wording, severity: Severity) -> str:
@@ -70,7 +70,7 @@ def severities(words: Wording, figures: ReportFigures) -> str:
 
 
 def history(words: Wording, figures: ReportFigures) -> str:
-    """Exposures by the period in which we first saw them, the oldest at the left, this one darkest."""
+    """Exposures by the period in which we first saw them, the oldest at the left, the current one darkest."""
     bars = figures.history
     most = max([1, *(bar.found for bar in bars)])
     step, base, room = WIDTH / len(bars), 74.0, 56.0

@@ -1,4 +1,4 @@
-"""The report's section on clips of voices: what is said of each, and a picture of its windows over time. Pure."""
+"""The report's section on clips of voices: the result of each, and a picture of its windows over time. Pure."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from kordant_jobs.wording import Wording
 from kordant_jobs.wording.voices import clip_result, clip_word
 
 ROWS_MAX = 40
-"""Clips in one report; the others are counted."""
+"""The most clips in one report; the others are counted."""
 BAR_WIDTH, BAR_HEIGHT = 96, 14
 SHADES = {Synthesis.SIGNS: ("#7a0f24", 14), Synthesis.INCONCLUSIVE: ("#d39b3a", 8), Synthesis.NO_SIGNS: ("#b9c2cd", 3)}
-"""Colour and height of a window's bar: it reads in black and white, too."""
+"""Colour and height of a window's bar. The height makes it readable in black and white, too."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipRow:
-    """One clip; `received`: when, its mark and length, a line each; `lines` are labels with texts, `picture` is an SVG
-    or empty."""
+    """One clip. `received` has its time, mark and length, a line each; `lines` are labels with texts, `picture` is an
+    SVG or empty."""
 
     received: str
     lines: list[tuple[str, str]]
@@ -32,7 +32,7 @@ class ClipRow:
 
 @dataclass(frozen=True, kw_only=True)
 class ClipSection:
-    """The section; `rows` is empty where no clip came."""
+    """The section; `rows` is empty where there were no clips."""
 
     title: str
     limits: str
@@ -44,8 +44,8 @@ class ClipSection:
 
 
 def clip_section(words: Wording, lines: Sequence[ClipLine], members: Mapping[UUID, str], time_zone: str) -> ClipSection:
-    """The section of one report, the most urgent clips first, then the newest. `members`: the opened name of the member
-    that a clip is consistent with."""
+    """The section of one report, the most urgent clips first, then the newest. `members`: the decrypted name of the
+    member that a clip is consistent with."""
     ranked = sorted(lines, key=_urgency)
     left_out = len(lines) - ROWS_MAX
     return ClipSection(
@@ -78,7 +78,7 @@ def _urgency(line: ClipLine) -> tuple[bool, bool, bool, bool, float]:
 
 
 def _picture(words: Wording, windows: Sequence[str]) -> str:
-    """A bar a window, high where there are signs of older synthesis."""
+    """One bar for each window, high where there are signs of older synthesis."""
     if not windows:
         return ""
     step = BAR_WIDTH / len(windows)

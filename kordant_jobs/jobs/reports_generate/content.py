@@ -1,4 +1,4 @@
-"""The words of a report, from its figures: everything the template shows, in the subscriber's language."""
+"""The text of a report, from its figures: everything the template shows, in the subscriber's language."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from kordant_jobs.jobs.reports_generate.rules import ReportFigures, ReportKind, 
 from kordant_jobs.wording import Wording, wording
 
 ROW_CLASSES_MAX = 8
-"""Data classes named in one row of a table; the worst breaches hold over fifty."""
+"""The most data classes named in one row of a table; the worst breaches hold over fifty."""
 
 ROW_ITEMS_MAX = 6
-"""Watched identifiers named in one row."""
+"""The most watched identifiers named in one row."""
 
 ACTION_BREACHES_MAX = 4
-"""Breaches named beside one action."""
+"""The most breaches named beside one action."""
 
 UNCHARTED_MAX = 3
 """Up to so many exposures are a table alone; a chart says something from two bars on."""
@@ -63,7 +63,7 @@ class Opened:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceRow:
-    """One line of what was checked."""
+    """One row of the table of checked sources."""
 
     name: str
     verdict: str
@@ -87,7 +87,7 @@ class ExposureRow:
 
 @dataclass(frozen=True, kw_only=True)
 class ActionRow:
-    """One thing to do, and for which breaches."""
+    """One recommended action, and the breaches that it is for."""
 
     text: str
     breaches: str
@@ -103,7 +103,7 @@ class Tile:
 
 @dataclass(frozen=True, kw_only=True)
 class ExposureTable:
-    """A table of exposures with its heading; `empty` stands in its place when there are none."""
+    """A table of exposures with its heading; `empty` is shown when there are none."""
 
     title: str
     rows: list[ExposureRow]
@@ -151,7 +151,7 @@ def _title(words: Wording, kind: ReportKind) -> str:
 
 
 def _headline(words: Wording, figures: ReportFigures) -> tuple[str, str]:
-    """The state of things in one sentence, and what it means. Never an all clear over an unknown."""
+    """The current state in one sentence, and its meaning. With an unknown source it never reads as an all-clear."""
     new, opened = len(figures.new), len(figures.exposures)
     gaps = figures.has_unknown_property
     gaps = gaps or any(one.verdict is Verdict.UNKNOWN or one.reason for one in figures.sources)
@@ -204,7 +204,7 @@ def _headline(words: Wording, figures: ReportFigures) -> tuple[str, str]:
 
 
 def _reason(words: Wording, reason: str | None) -> str:
-    """A source's reason in the subscriber's language; one that is not known here is shown as it came."""
+    """A source's reason in the subscriber's language; an unknown reason is shown unchanged."""
     if reason is None:
         return ""
     if reason == NOT_CHECKED:
@@ -270,7 +270,7 @@ def _exposure_row(words: Wording, group: rules.BreachGroup, masked: Mapping[UUID
 
 
 def _actions(words: Wording, exposures: Sequence[rules.ExposureLine]) -> list[ActionRow]:
-    """The actions over all exposures, each once, with the breaches that call for it."""
+    """The actions over all exposures, each once, with the breaches that require it."""
     callers: dict[str, dict[str, None]] = {}
     wanted: set[str] = set()
     secrets = {one.secret for one in exposures}
@@ -341,7 +341,7 @@ def _state(figures: ReportFigures) -> str:
 
 
 def write_report(figures: ReportFigures, opened: Opened, receipt: str = "") -> ReportContent:
-    """The words of one report, with its signed receipt if there is one."""
+    """The text of one report, with its signed receipt if there is one."""
     words = wording(Locale(figures.locale))
     period = figures.period
     kinds = dict(figures.items)

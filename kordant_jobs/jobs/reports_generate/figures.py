@@ -88,14 +88,14 @@ def _parts(frame: pd.DataFrame) -> dict[UUID, list[dict[str, Any]]]:
 
 
 def _source_lines(verdicts: pd.DataFrame) -> pd.DataFrame:
-    """A row for each subscription and source: the last verdict of the period, and how many there were."""
+    """A row for each subscription and source: the last verdict of the period, and the number of verdicts."""
     by = verdicts.groupby(["subscription_id", "source"], sort=False)
     return by.tail(1).assign(checks=lambda last: by.cumcount().loc[last.index] + 1)
 
 
 def _all_sources(rows: list[dict[str, Any]], before: list[dict[str, Any]], zone: ZoneInfo) -> tuple[SourceLine, ...]:
-    """The sources that answered, and those that should have: our own archive, and those that spoke in the period
-    before. A source that was not asked is unknown, not left out."""
+    """The sources that answered, and those that should have: our own archive, and those that answered in the period
+    before. A source that was not asked is shown as unknown, not left out."""
     was = {row["source"]: Verdict(row["verdict"]) for row in before}
     found = {
         row["source"]: SourceLine(
@@ -122,7 +122,7 @@ def _all_sources(rows: list[dict[str, Any]], before: list[dict[str, Any]], zone:
 
 
 def _zone(name: str) -> ZoneInfo:
-    """The time zone; one that is unknown here is UTC."""
+    """The time zone; UTC for an unknown name."""
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError):

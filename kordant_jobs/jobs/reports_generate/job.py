@@ -1,7 +1,7 @@
 """reports_generate in Dagster: plan → make in chunks → summarise.
 
-The plain job serves schedules and requests. One job a tier has the weeks or months that a report of that tier covers
-as partitions: the reports of a backfill are those that the schedule made.
+The plain job serves schedules and requests. There is one job for each tier with partitions, the weeks or months that a
+report of that tier covers, so a backfill makes the same reports as the schedule.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ def period_of(tier: Tier, kind: ReportKind, window: dg.TimeWindow) -> ReportsGen
 
 
 def partitions_of(tier: Tier) -> Partitions:
-    """The weeks (from Monday) or months that the reports of a tier cover, as the price list says."""
+    """The weeks (from Monday) or months that the reports of a tier cover, as its schedule defines."""
     (cadence,) = [row.cadence for row in SCHEDULES if (row.job, row.tier) == (JOB, tier)]
     words, payload = f"the reports of a {cadence.removesuffix('ly')}", partial(period_of, tier, ReportKind(cadence))
     return Partitions(WINDOWS[cadence], payload, words, {"kordant/tier": tier.value})
 
 
 def plan(payload: ReportsGenerate, report: Report, db: Engine) -> ReportPlan:
-    """Choose the subscriptions and share them out over chunks."""
+    """Choose the subscriptions and distribute them over chunks."""
     start_on, end_on = payload.days
     period = Period(kind=ReportKind(payload.kind), start_on=start_on, end_on=end_on)
     scope = ReportScope(
@@ -87,7 +87,7 @@ def make(
 def summarise(
     results: list[ReportSummary], report: Report, now: datetime, db: Engine, report_storage: ReportStorage
 ) -> Summary:
-    """The run in figures, once reports whose time is over were deleted."""
+    """The run in figures, after deleting reports whose term is over."""
     whole = sum(results, ReportSummary())
     expired = report_retention.expire(db, report_storage, now=now)
     if expired.kept:

@@ -1,6 +1,6 @@
-"""HTML in, PDF/UA-1 out (ISO 14289-1: tagged, with language and title). The same page gives the same bytes: dates and
-the document's id come with it, fonts from `fonts/`. Imports little, since each renderer process pays for it; what the
-HTML says is `renderer.py`."""
+"""Turns HTML into PDF/UA-1 (ISO 14289-1: tagged, with language and title). The same page gives the same bytes: dates
+and the document's id are given with the page, fonts come from `fonts/`. It imports little, since each renderer process
+pays for it; `renderer.py` makes the HTML."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ os.environ.setdefault("SOURCE_DATE_EPOCH", "0")
 
 @dataclass(frozen=True, kw_only=True)
 class ReportPage:
-    """A report before it is laid out: its HTML (personal), the words around the page numbers, its id in the file."""
+    """A report before layout: its HTML (personal), the words around the page numbers, its id in the file."""
 
     html: str = field(repr=False)
     page_word: str
     of_word: str
     identifier: bytes
     fonts: tuple[tuple[str, str], ...] = ()
-    """Families and files of the fonts that it needs beside the style sheet's."""
+    """Families and files of the fonts that it needs besides those of the style sheet."""
     replaced: int = 0
-    """Characters that no font has, written in Latin letters."""
+    """The number of characters that no font has; they are written in Latin letters."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +49,12 @@ class Pdf:
     content: bytes = field(repr=False)
     pages: int
     replaced: int = 0
-    """Characters that no font has, written in Latin letters."""
+    """The number of characters that no font has; they are written in Latin letters."""
 
 
 @lru_cache(maxsize=1)
 def fonts() -> FontConfiguration:
-    """The fonts of this process, loaded once. Those of the machine are shut out: they would differ by machine."""
+    """The fonts of this process, loaded once. The machine's own fonts are excluded, since they differ by machine."""
     from weasyprint.text.fonts import FontConfiguration
 
     os.environ["FONTCONFIG_FILE"] = str(HERE.joinpath("fonts", "fonts.conf"))
@@ -63,19 +63,20 @@ def fonts() -> FontConfiguration:
 
 @atexit.register
 def _let_go_offonts() -> None:
-    """WeasyPrint's fonts must be gone before the interpreter's modules are, or it complains while going."""
+    """Free WeasyPrint's fonts before the interpreter unloads its modules, to avoid an error message at exit."""
     style.cache_clear()
     fonts.cache_clear()
 
 
 @lru_cache
 def style(page_word: str, of_word: str, more: tuple[tuple[str, str], ...] = ()) -> CSS:
-    """The style sheet with these words and `more` fonts; read once a process for each, since it loads the fonts."""
+    """The style sheet with these words and `more` fonts. It is cached in each process, since reading it loads the
+    fonts."""
     return read_style(page_word, of_word, fonts(), more)
 
 
 def read_style(page_word: str, of_word: str, fonts: FontConfiguration, more: tuple[tuple[str, str], ...] = ()) -> CSS:
-    """The style sheet with these words, read again and its fonts loaded into `fonts`."""
+    """The style sheet with these words, read again, with its fonts loaded into `fonts`."""
     from weasyprint import CSS
 
     sheet = HERE.joinpath("templates", "report.css").read_text("utf-8")
@@ -91,15 +92,15 @@ def read_style(page_word: str, of_word: str, fonts: FontConfiguration, more: tup
 
 @lru_cache(maxsize=1)
 def _browser_style() -> CSS:
-    """A browser's style of our tags; `templates/browser.css` says why it is not WeasyPrint's."""
+    """A browser's default style of our tags; `templates/browser.css` explains why WeasyPrint's is not used."""
     from weasyprint import CSS
 
     return CSS(string=HERE.joinpath("templates", "browser.css").read_text("utf-8"))
 
 
 def _parsed(page: ReportPage) -> HTML:
-    """The page as WeasyPrint takes it. Our template is XML too, which Python reads in 1 ms where WeasyPrint's HTML
-    parser takes 16; a character that XML does not know (a name with a control character) still has that one."""
+    """The page parsed for WeasyPrint. Our template is also XML, which Python parses in 1 ms where WeasyPrint's HTML
+    parser takes 16; text that is no XML (a name with a control character) is still parsed as HTML."""
     from cssselect2 import ElementWrapper
     from weasyprint import HTML
     from weasyprint.urls import URLFetcher
@@ -117,8 +118,8 @@ def _parsed(page: ReportPage) -> HTML:
 
 
 def finish(document: Any, pdf: Any) -> None:
-    """Complete the structure, then keep each object's bytes: the file's id is a hash over them, so they would all be
-    made and packed twice."""
+    """Complete the structure, then store each object's bytes: the file's id is a hash over them, so they would
+    otherwise be made and compressed twice."""
     import pydyf
 
     complete_structure(document, pdf)

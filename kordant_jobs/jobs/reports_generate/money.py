@@ -1,5 +1,5 @@
-"""The report's section on bank accounts: cash flow by month as a chart, then what repeats, what is expected and what
-happened, a sentence each. Pure."""
+"""The report's section on bank accounts: cash flow by month as a chart, then recurring payments, expectations and
+events, a sentence each. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PARTS: tuple[tuple[str, tuple[Kind, ...]], ...] = (
 
 @dataclass(frozen=True, kw_only=True)
 class MoneyPart:
-    """Sentences under a heading; `more` counts those left out."""
+    """Sentences under a heading; `more` is the number left out."""
 
     title: str
     lines: list[str]
@@ -59,7 +59,7 @@ def money_section(words: Wording, lines: Sequence[MoneyLine], payees: Mapping[UU
 
 
 def _is_shown(line: MoneyLine, lines: Sequence[MoneyLine]) -> bool:
-    """Of fees only the last month's; of forecasts what is unknown only once."""
+    """True for a line that is shown: of fees only the last month's; an unknown forecast only once."""
     if line.kind is Kind.FEES:
         return line is [one for one in lines if one.kind is Kind.FEES and one.entity_id == line.entity_id][-1]
     return not (line.kind is Kind.FORECAST and line.unknown_reason and line.facts.get("days") != 30)

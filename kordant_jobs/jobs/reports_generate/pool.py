@@ -1,5 +1,4 @@
-"""Renderer processes: as many pages at once as there are cores. Which pages, and what becomes of the PDFs, is
-`service.py`."""
+"""Renderer processes: as many pages at once as there are cores. `service.py` chooses the pages and stores the PDFs."""
 
 from __future__ import annotations
 
@@ -22,7 +21,7 @@ from kordant_jobs.jobs.reports_generate import worker
 from kordant_jobs.jobs.reports_generate.layout import Pdf, ReportPage
 
 IN_PROCESS_MAX = 8
-"""Up to so many pages are made in this process: a renderer process takes about 1.3 CPU s to start, a page 0.15."""
+"""The most pages that are made in this process: a renderer process takes about 1.3 CPU s to start, a page 0.15."""
 
 QUEUED = 2
 """Pages prepared ahead for each renderer process, so that none waits for the database or the storage."""
@@ -37,10 +36,8 @@ def cores() -> int:
 
 
 class Renderers:
-    """Makes pages into PDFs. A context manager: no renderer process is left behind it, however it is left.
-
-    Processes are started when first needed and then kept; `processes` is how many, unset one a core.
-    """
+    """Makes pages into PDFs. A context manager: at its exit, however it happens, all renderer processes end. They are
+    started when first needed and then kept; `processes` is their number, by default one for each core."""
 
     def __init__(self, processes: int | None = None, command: Sequence[str] = COMMAND) -> None:
         self._renderers = [_Renderer(command) for _ in range(processes or cores())]
@@ -63,8 +60,8 @@ class Renderers:
             one.close()  # a thread may have been about to start one
 
     def make(self, pages: Iterable[ReportPage | None], count: int) -> Iterator[Pdf | None]:
-        """The PDF of each of the `count` pages, in their order. None stands for a page that is None or broken, a page
-        that takes its renderer process down with it included.
+        """The PDF of each of the `count` pages, in their order. None for a page that is None or fails, also one that
+        crashes its renderer process.
 
         Raises:
             SetupError: the machine lacks what PDFs need.
@@ -104,7 +101,7 @@ def _result_of(answer: worker.Answer) -> Pdf | None:
 
 
 class _Renderer:
-    """One renderer process, started by the first page, and again by the page after one that it did not survive."""
+    """One renderer process. The first page starts it, and the next page after a crash starts it again."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self._command = command
@@ -112,7 +109,7 @@ class _Renderer:
         self._closed = False
 
     def ask(self, page: ReportPage) -> worker.Answer:
-        """The page as a PDF; None when the process does not survive it.
+        """The PDF of a page; None when the page crashes the process.
 
         Raises:
             TransientError: the process could not be started.
@@ -141,7 +138,7 @@ class _Renderer:
         return process
 
     def close(self) -> None:
-        """End the process at once, and wait until it is gone. There will be no other."""
+        """End the process at once, and wait until it has ended. It is not started again."""
         self._closed = True
         self._end()
 

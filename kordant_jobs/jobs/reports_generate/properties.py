@@ -1,5 +1,5 @@
-"""The report's section on watched property: each parcel, what its county could say and how new that is, what was
-recorded, and which mortgages and liens are open. Pure."""
+"""The report's section on watched property: each parcel, the answer of its county and its age, recorded documents, and
+open mortgages and liens. Pure."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from kordant_jobs.jobs.reports_generate.rules import PropertyDocument, PropertyL
 from kordant_jobs.wording import Wording
 
 ROWS_MAX = 50
-"""Watched parcels in one report; the others are counted. Those with events come first, then those that are unknown."""
+"""The most watched parcels in one report; the others are counted. Those with events come first, then unknown ones."""
 DOCUMENTS_MAX = 12
-"""Documents named of one parcel."""
+"""The most documents listed for one parcel."""
 NUMBER_MAX = 40
 _ANSWERS = {Verdict.CLEAN.value, Verdict.FOUND.value}
 COUNTY_MAX = 60
 NAMES_MAX = 160
-"""Characters of the names in one document."""
+"""The most characters of the names in one document."""
 NO_NAMES: Mapping[UUID, str] = MappingProxyType({})
 
 
@@ -42,7 +42,7 @@ class PropertyTableRow:
 
 @dataclass(frozen=True, kw_only=True)
 class PropertySection:
-    """The section; `rows` is empty where nothing is watched."""
+    """The section; `rows` is empty where no property is watched."""
 
     title: str
     heads: tuple[str, str, str, str]
@@ -82,7 +82,7 @@ def _document(words: Wording, one: PropertyDocument) -> str:
 
 
 def _event(words: Wording, one: PropertyDocument, parties: Mapping[UUID, str]) -> str:
-    """As `_document`, with how urgent it is, who gave and took, and why."""
+    """The text of a document with its severity, givers and takers, and reasons."""
     said = [f"{severity_word(words, Severity(one.severity))}: {_document(words, one)}"]
     if one.instrument_id is not None and parties.get(one.instrument_id):
         said.append(parties[one.instrument_id][:NAMES_MAX])
@@ -100,7 +100,7 @@ def _documents(
 
 
 def _open_charges(words: Wording, line: PropertyLine) -> list[str]:
-    """Never 'none' where none could be known."""
+    """The open charges; never 'none' where the county could not know of any."""
     if not line.has_parcel:
         return ["–"]
     if line.open_charges:
@@ -126,7 +126,7 @@ def _row(
 
 
 def _urgency(one: PropertyDocument) -> int:
-    """The most urgent first; those as urgent stay in their order."""
+    """The rank of a document by severity, for a stable sort with the most urgent first."""
     return -list(Severity).index(Severity(one.severity))
 
 
@@ -136,8 +136,8 @@ def property_section(
     parcels: Mapping[UUID, str],
     parties: Mapping[UUID, str] = NO_NAMES,
 ) -> PropertySection:
-    """The section of one report. `parcels`: the opened number of each watch that has one; `parties`: who gave and who
-    took, by document."""
+    """The section of one report. `parcels`: the decrypted number of each watch that has one; `parties`: givers and
+    takers, by document."""
 
     def urgency(line: PropertyLine) -> tuple[int, bool]:
         return min(map(_urgency, line.events), default=1), line.verdict in _ANSWERS

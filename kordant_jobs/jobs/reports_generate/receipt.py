@@ -1,4 +1,4 @@
-"""The report's signed receipt: a line and a QR code that holds all of it. Pure."""
+"""The report's signed receipt: a line of text and a QR code with the whole receipt. Pure."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from kordant_jobs.domain.reports.receipts import fingerprint, in_groups
 from kordant_jobs.wording import Wording
 
 SIDE_PT = 128
-"""A code of 110 modules has 0.41 mm a module then, which telephones read from paper."""
+"""With this side a code of 110 modules has 0.41 mm for each, which phones can read from paper."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReceiptSection:
-    """The section; without a `code` there is none."""
+    """The section; without a `code` it is not shown."""
 
     title: str
     text: str
@@ -42,7 +42,7 @@ def receipt_section(words: Wording, receipt: str) -> ReceiptSection:
 
 
 def _code(receipt: str, title: str) -> str:
-    """The code as SVG: one path of black runs, a line of modules each."""
+    """The QR code as SVG: one path of the black runs of modules, row by row."""
     made = segno.make_qr(
         receipt, error="l", mask=0, boost_error=False
     )  # without a mask tried, in an eighth of the time

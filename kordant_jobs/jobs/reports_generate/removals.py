@@ -1,4 +1,5 @@
-"""The report's section on data brokers: each request's state, its clock, the next step and whose turn it is. Pure."""
+"""The report's section on data brokers: each request's state, its deadline, the next step and whose turn it is.
+Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from kordant_jobs.jobs.reports_generate.rules import RemovalLine
 from kordant_jobs.wording import Wording
 
 ROWS_MAX = 150
-"""Brokers in one report; the others are counted. The subscriber's turn comes first."""
+"""The most brokers in one report; the others are counted. Requests in which the subscriber must act come first."""
 BROKER_MAX = 80
 
 
@@ -29,7 +30,7 @@ class RemovalRow:
 
 @dataclass(frozen=True, kw_only=True)
 class RemovalSection:
-    """The section; `rows` is empty where nothing was asked for."""
+    """The section; `rows` is empty where there are no requests."""
 
     title: str
     heads: tuple[str, str, str, str, str]
@@ -72,7 +73,7 @@ def _turn(words: Wording, turn: Turn) -> str:
 
 
 def _next_step(words: Wording, state: RemovalState) -> str:
-    """The next step; the turn says who does it."""
+    """The next step; the turn names who takes it."""
     match state:
         case RemovalState.DRAFT | RemovalState.QUEUED:
             return words.say("the request goes out")
@@ -99,7 +100,7 @@ def _next_step(words: Wording, state: RemovalState) -> str:
 
 
 def _answers(words: Wording, line: RemovalLine) -> str:
-    """The answers of the broker and of our own check, side by side."""
+    """The answer of the broker and the result of our own check, side by side."""
     if line.check_says is None or line.checked_on is None:
         return words.say("not checked by us")
     day = words.day(line.checked_on, "medium")
@@ -129,7 +130,7 @@ def _row(words: Wording, line: RemovalLine) -> RemovalRow:
 
 
 def removal_section(words: Wording, lines: Sequence[RemovalLine]) -> RemovalSection:
-    """The section of one report, the subscriber's turn first."""
+    """The section of one report. Requests in which the subscriber must act come first."""
     order = [Turn.SUBSCRIBER, Turn.BROKER, Turn.US, Turn.OPERATOR, Turn.NOBODY]
     found = sorted(lines, key=lambda one: (order.index(TURNS[RemovalState(one.state)]), one.broker.lower()))
     left_out = len(found) - ROWS_MAX

@@ -1,4 +1,4 @@
-"""A report's content as HTML, and in one go as PDF. How the HTML becomes a PDF is `layout.py`."""
+"""A report's content as HTML, or directly as PDF. `layout.py` turns HTML into PDF."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def _templates(locale: Locale) -> Environment:
 
 
 def html_of(content: ReportContent) -> str:
-    """The report as HTML, before it is laid out. It is well-formed XML as well."""
+    """The report as HTML before layout. It is also well-formed XML."""
     return _templates(Locale(content.lang)).get_template("report.html").render(asdict(content))
 
 
 def page_of(content: ReportContent) -> ReportPage:
-    """The report, ready to be laid out by any process."""
+    """The page of a report; any process can lay it out."""
     words = wording(Locale(content.lang))
     html = html_of(content)
     needs = needs_of(html)

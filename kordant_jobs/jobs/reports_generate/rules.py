@@ -1,4 +1,4 @@
-"""Rules of a report: its periods, its figures, and how a verdict over several sources reads. Pure."""
+"""Rules of a report: its periods, its figures, and the verdict over several sources. Pure."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.voice.verdicts import SaidOfClip
 
 EDITION = 4
-"""The edition of the report, raised when its layout or words change so much that old ones should be made again."""
+"""The edition of the report. Increase it when its layout or text changes so much that old reports should be made
+again."""
 
 PERIODS_BACK = 5
-"""The number of earlier periods in the trend beside this one."""
+"""The number of earlier periods that the trend shows."""
 
 
 class CloseReason(StrEnum):
-    """Why an exposure that was open is so no more."""
+    """The reason why an exposure is no longer open."""
 
     NOT_ME = "not_me"
     """The subscriber said that it is not theirs."""
@@ -33,7 +34,7 @@ class CloseReason(StrEnum):
     NOT_WATCHED = "not_watched"
     """Its identifier is no longer watched."""
     WITHDRAWN = "withdrawn"
-    """The breach turned out to be none, or none to tell of."""
+    """The breach turned out not to be one, or not to be reported."""
 
 
 class ReportKind(StrEnum):
@@ -59,7 +60,7 @@ class Period:
 
 
 def period_before(period: Period) -> Period:
-    """The one just before: a calendar month for a month, as many days for anything else.
+    """The period just before: a calendar month for a month, the same number of days for any other.
 
     >>> march = Period(kind=ReportKind.MONTHLY, start_on=date(2026, 3, 1), end_on=date(2026, 4, 1))
     >>> period_before(march).start_on, period_before(march).end_on
@@ -74,8 +75,8 @@ def period_before(period: Period) -> Period:
 
 
 def is_announced(period: Period, today: date) -> bool:
-    """True when a report of this period that is made `today` is announced to subscribers: only the last one that is
-    over, so that making up for old periods sends nothing. Who asks for a report gets it from whom they asked.
+    """True when a report of this period that is made `today` is announced to subscribers: only the last finished
+    period, so that making missed reports sends nothing. A report on demand is delivered by the one who requested it.
 
     >>> june = Period(kind=ReportKind.MONTHLY, start_on=date(2026, 6, 1), end_on=date(2026, 7, 1))
     >>> [is_announced(june, day) for day in (date(2026, 6, 30), date(2026, 7, 1), date(2026, 7, 30), date(2026, 7, 31))]
@@ -87,17 +88,17 @@ def is_announced(period: Period, today: date) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceLine:
-    """The answers of one source in the period: its last, and on how many days it was asked. Days, since a report that
-    was made is not made again because the same answer came again on the same day."""
+    """The answers of one source in the period: its last verdict, and the number of days on which it was asked. Days, so
+    that the same answer twice on a day does not change the report."""
 
     source: str
     verdict: Verdict
     reason: str | None
     checks: int
     checked_on: date | None
-    """In the subscriber's time zone."""
+    """The day in the subscriber's time zone."""
     before: Verdict | None = None
-    """Its last word in the period before, None when it said nothing then."""
+    """Its last verdict in the period before, None when it gave none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +141,7 @@ class HistoryBar:
 
 @dataclass(frozen=True, kw_only=True)
 class RemovalLine:
-    """One removal request, as a report shows it."""
+    """One removal request in a report."""
 
     broker: str
     state: str
@@ -168,13 +169,13 @@ class PropertyDocument:
 
 @dataclass(frozen=True, kw_only=True)
 class PropertyLine:
-    """One watched parcel or owner, as a report shows it; its number stays sealed."""
+    """One watched parcel or owner in a report; its number stays encrypted."""
 
     watch_id: UUID
     county: str
     has_parcel: bool
     has_liens: bool
-    """False: the county publishes no mortgages and liens, so none can be known."""
+    """False when the county publishes no mortgages and liens, so that none can be known."""
     verdict: str | None
     """None: no scan covered it in the period."""
     reason: str | None
@@ -186,33 +187,33 @@ class PropertyLine:
 
 @dataclass(frozen=True, kw_only=True)
 class MoneyLine:
-    """One insight of an entity's accounts; the payee's line stays sealed."""
+    """One insight from an entity's accounts; the payee's line stays encrypted."""
 
     entity_id: UUID
     kind: Kind
     facts: Mapping[str, Any]
     unknown_reason: str | None
     line_id: UUID | None
-    """The transaction that says who the payee is."""
+    """The transaction whose line names the payee."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipLine(SaidOfClip):
-    """The result of one clip, as a report shows it; the member's name stays sealed."""
+    """The result of one clip in a report; the member's name stays encrypted."""
 
     analysis_id: UUID
     severity: str | None
-    """Of the alert about it; None: there was none."""
+    """The severity of the alert about it; None: there was none."""
 
     @property
     def is_urgent(self) -> bool:
-        """True when its voice is like a member's and there are signs of synthesis."""
+        """True when its voice resembles a member's and there are signs of synthesis."""
         return self.severity == Severity.HIGH
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportFigures:
-    """Everything that a report shows, but for what stays sealed (the name and the identifiers)."""
+    """Everything that a report shows, except values that stay encrypted (the name and the identifiers)."""
 
     subscription_id: UUID
     locale: str
@@ -232,7 +233,7 @@ class ReportFigures:
 
     @property
     def first_period(self) -> bool:
-        """True when the subscription began in this period, so that there is none to compare it with."""
+        """True when the subscription began in this period, so that there is no period to compare with."""
         return len(self.history) < 2
 
     @property
@@ -242,7 +243,7 @@ class ReportFigures:
 
     @property
     def earlier(self) -> list[ExposureLine]:
-        """Exposures from before that are still open."""
+        """Earlier exposures that are still open."""
         return [one for one in self.exposures if not one.is_new]
 
     @property
@@ -252,7 +253,7 @@ class ReportFigures:
 
     @property
     def voice_alerts(self) -> int:
-        """Clips of the period with a voice like a member's and signs of synthesis."""
+        """The number of clips in the period with a voice like a member's and signs of synthesis."""
         return sum(one.is_urgent for one in self.clips)
 
     @property
@@ -266,7 +267,7 @@ class ReportFigures:
         return overall([source.verdict for source in self.sources], exposures=len(self.exposures))
 
     def sha256(self) -> bytes:
-        """Stands for all that is shown: equal hashes, equal reports."""
+        """A hash over all that is shown: equal hashes mean equal reports."""
         shown = asdict(self)
         if not self.removals:  # who asks no broker keeps the report that they have
             del shown["removals"]
@@ -280,7 +281,7 @@ class ReportFigures:
         return hashlib.sha256(text.encode()).digest()
 
     def as_counts(self) -> dict[str, Any]:
-        """The part that is kept in the database: counts and ids."""
+        """The part that is stored in the database: counts and ids."""
         return {
             "edition": EDITION,
             "overall": self.overall.value,
@@ -297,7 +298,7 @@ class ReportFigures:
 
 
 def overall(verdicts: Collection[Verdict], *, exposures: int) -> Verdict:
-    """The verdict over several sources: clean only if every one of them answered, and said so.
+    """The verdict over several sources: clean only if every source answered 'clean'.
 
     >>> overall([Verdict.CLEAN, Verdict.UNKNOWN], exposures=0).value, overall([], exposures=0).value
     ('unknown', 'unknown')
@@ -320,7 +321,7 @@ def worst_first() -> list[Severity]:
 
 
 def most_urgent_first(exposures: Sequence[ExposureLine]) -> list[ExposureLine]:
-    """By severity, then the newest first; the same exposures always come in the same order."""
+    """Exposures by severity, then the newest first; the order is always the same for the same exposures."""
     rank = {severity: place for place, severity in enumerate(worst_first())}
     return sorted(
         exposures,
@@ -338,7 +339,7 @@ class BreachGroup:
 
 
 def grouped(exposures: Sequence[ExposureLine]) -> list[BreachGroup]:
-    """Exposures by breach, in the order of the most urgent of each."""
+    """Exposures grouped by breach, ordered by the most urgent one of each."""
     groups: dict[str, list[ExposureLine]] = {}
     for one in most_urgent_first(exposures):
         groups.setdefault(one.breach_name, []).append(one)

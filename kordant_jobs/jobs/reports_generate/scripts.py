@@ -1,7 +1,6 @@
-"""Finds the fonts that a report needs beside its own, by the characters in it, and replaces characters that no font
-has.
+"""Finds the fonts that a report needs besides its own, by its characters, and replaces characters that no font has.
 
-Fonts come by package (Noto, OFL), so that the same report has the same bytes on every machine.
+Fonts are Python packages (Noto, OFL), so that the same report has the same bytes on every machine.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from anyascii import anyascii
 
 @dataclass(frozen=True)
 class Font:
-    """A font file of a package, under a family name that no machine has, for the characters of `pattern`."""
+    """A font file in a package, under a family name that no machine has, for the characters that match `pattern`."""
 
     family: str
     package: str
@@ -79,7 +78,7 @@ MORE = (
     ),
     _noto("Symbols", "\u2000-\u2bff\U0001f100-\U0001f2ff"),
 )
-"""The fonts that are loaded when a report holds their characters. Japanese forms stand for Chinese names, too."""
+"""The fonts that are loaded when a report has their characters. Chinese names are also shown in Japanese forms."""
 
 _FIRST_RARE = "\u0250"
 """Below it, a report's own font has every character that XML allows."""
@@ -96,14 +95,14 @@ def characters_of(font: Font) -> frozenset[int]:
 
 @dataclass(frozen=True, kw_only=True)
 class Needs:
-    """The needs of the characters of a text: more `fonts`, and `missing` characters that no font has."""
+    """The fonts that the characters of a text need, and the `missing` characters that no font has."""
 
     fonts: tuple[Font, ...] = ()
     missing: frozenset[str] = frozenset()
 
 
 def needs_of(text: str) -> Needs:
-    """The fonts that a text needs beside a report's own.
+    """The fonts that a text needs besides a report's own.
 
     >>> [font.family for font in needs_of("Jane 山田 สมชาย").fonts], needs_of("Jane Åžůñ Ελένη Иван").fonts
     (['Kordant Thai', 'Kordant CJK'], ())
@@ -120,7 +119,7 @@ def needs_of(text: str) -> Needs:
 
 
 def _is_silent(character: str) -> bool:
-    """True when a character draws nothing by itself: joiners, marks of direction, variation selectors, blanks."""
+    """True for a character without a glyph of its own: joiners, direction marks, variation selectors, blanks."""
     return unicodedata.category(character) in {"Cf", "Cc", "Zs", "Zl", "Zp"} or "\ufe00" <= character <= "\ufe0f"
 
 

@@ -1,5 +1,5 @@
-"""Load, decide, save: makes the reports of a period. Figures come for a whole batch at once; a report is made only
-when its figures changed since it was last made."""
+"""Load, decide, save: makes the reports of a period. Figures are computed for a whole batch at once; a report is made
+only when its figures have changed since the last one."""
 
 from __future__ import annotations
 
@@ -56,22 +56,22 @@ from kordant_jobs.store.voice.tables import voice_consents
 
 JOB = "reports_generate"
 TIERS = tuple(Tier(one) for one in ROW.partitions)
-"""Tiers that pay for reports; reports of others, which an operator made, are not announced."""
+"""Tiers that include reports. A report for another tier, which an operator made, is not announced."""
 
 BATCH = 200
 """Subscriptions whose figures are loaded at once."""
 
 CHUNKS_MAX = 8
 CHUNK_MIN = 1000
-"""Reports that are worth a chunk of their own: each starts its own renderer processes, at about 1.3 CPU s a core."""
+"""The least reports for a chunk of its own: each chunk starts its own renderer processes, at about 1.3 CPU s a core."""
 
 SAVE_EVERY = 20
-"""Reports made between two writes of their rows: what a crash makes again, at about 0.15 s each."""
+"""Reports made between two writes of their rows. A crash repeats at most these, at about 0.15 s each."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportScope:
-    """The subscriptions to make reports for: active ones of `tiers` (none named: all), or just those named."""
+    """The subscriptions to make reports for: active ones of `tiers` (empty: of all tiers), or only those named."""
 
     tiers: tuple[str, ...] = ()
     subscription_ids: tuple[UUID, ...] | None = None
@@ -80,7 +80,7 @@ class ReportScope:
 
 @dataclass(frozen=True, kw_only=True)
 class ReportPlan:
-    """The reports that one run makes: ids only. `chunks` hold subscriptions."""
+    """The reports that one run makes: ids only. `chunks` are lists of subscriptions."""
 
     period: Period
     force: bool
@@ -88,14 +88,14 @@ class ReportPlan:
 
     @property
     def total(self) -> int:
-        """Subscriptions whose reports are due."""
+        """The number of subscriptions whose reports are due."""
         return sum(map(len, self.chunks))
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportSummary:
-    """The result of making reports. `forgotten` have no key any more; `failed` are left out and counted. `replaced` are
-    characters that no font has: they were written in Latin letters, with a note."""
+    """The result of making reports. `forgotten` subscribers have no key any more; `failed` reports are left out.
+    `replaced` counts characters that no font has: they were written in Latin letters, with a note."""
 
     subscriptions: int = 0
     made: int = 0
@@ -110,7 +110,7 @@ class ReportSummary:
 
 
 def plan(scope: ReportScope, period: Period, *, force: bool = False, db: Engine) -> ReportPlan:
-    """The subscriptions that a report is due for, in chunks."""
+    """The subscriptions with a due report, in chunks."""
     with db.connect() as connection:
         due = reports.chosen(
             connection,
@@ -146,9 +146,11 @@ def generate(
     processes: int | None = None,
     today: date | None = None,
 ) -> ReportSummary:
-    """Make the reports of these subscriptions. Safe to repeat: one whose figures did not change is left as it is,
-    unless `force`. More than a few are laid out by `processes` processes of their own (unset: one a core), which end
-    with this call. `today` decides whether reports are announced to their subscribers (unset: they are not).
+    """Make the reports of these subscriptions. Safe to repeat: a report whose figures did not change is not made again,
+    unless `force`.
+
+    More than a few are laid out by `processes` separate processes (default: one for each core), which end with this
+    call. `today` decides whether reports are announced to their subscribers (unset: they are not).
 
     Raises:
         TransientError: a report could not be stored. Those made before it are kept.
@@ -236,7 +238,7 @@ def _generate_batch(
 
 
 def _save(db: Engine, rows: list[ReportRow], *, announced: bool) -> None:
-    """Write the rows, with the notifications that they are there, and empty the list."""
+    """Write the rows and queue the notifications of the reports, then clear the list."""
     if rows:
         with db.begin() as connection:
             saved = reports.save(connection, rows)
@@ -246,7 +248,7 @@ def _save(db: Engine, rows: list[ReportRow], *, announced: bool) -> None:
 
 
 def _row(figures: ReportFigures, pdf: Pdf, storage: ReportStorage, db: Engine) -> ReportRow:
-    """The stored report's row; the file is there before the row is, and no process deletes it meanwhile."""
+    """The stored report's row. The file exists before the row, and is protected from deletion meanwhile."""
     report_retention.spare(db, storage_key(pdf.content))
     key = storage.put(pdf.content)
     return ReportRow(
@@ -263,7 +265,7 @@ def _row(figures: ReportFigures, pdf: Pdf, storage: ReportStorage, db: Engine) -
 
 
 def unsigned(figures: ReportFigures) -> receipts.Unsigned:
-    """The content of the receipt in this report."""
+    """The content of the receipt of this report."""
     return receipts.Unsigned(
         subscription_id=figures.subscription_id,
         kind=figures.period.kind,
@@ -282,13 +284,13 @@ def unsigned(figures: ReportFigures) -> receipts.Unsigned:
 
 
 def property_line(line: Mapping[str, Any]) -> PropertyLine:
-    """A row of `store.property.reporting` as figures hold it."""
+    """The figures' form of a row of `store.property.reporting`."""
     documents = {name: tuple(PropertyDocument(**one) for one in line[name]) for name in ("events", "open_charges")}
     return PropertyLine(**{**line, **documents})
 
 
 class _SealedFacts:
-    """Opens what one report needs of the batch's encrypted values, at the moment it is made."""
+    """Decrypts the values that one report needs of the batch, when the report is made."""
 
     def __init__(
         self,
@@ -354,8 +356,7 @@ class _SealedFacts:
 def _pages(
     due: Sequence[ReportFigures], sealed: _SealedFacts, lines: Mapping[UUID, str]
 ) -> Iterator[ReportPage | None]:
-    """Each report as it will be laid out, None when it cannot be written: one subscriber's trouble stops no other's
-    report."""
+    """Each report's page, None when it cannot be written: an error with one subscriber stops no other's report."""
     for figures in due:
         try:
             page = page_of(write_report(figures, sealed.open(figures), lines[figures.subscription_id]))

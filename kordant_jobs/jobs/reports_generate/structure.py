@@ -1,7 +1,8 @@
-"""Repairs the structure of WeasyPrint's PDFs, which a screen reader reads.
+"""Repairs the structure of WeasyPrint's PDFs, which screen readers use.
 
-It tags page by page: the foot of a page is text of no element, and a table that goes on is another table on every page,
-with its header read again. Here feet and repeated headers become artifacts, and such a table becomes one again.
+WeasyPrint tags page by page: the foot of a page is text without an element, and a table over several pages becomes a
+separate table on each, with its header read again. Here feet and repeated headers become artifacts, and such a table
+becomes one again.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 
 
 def complete_structure(document: Any, pdf: Any) -> None:
-    """Change the objects of a tagged PDF (pydyf's) before it is written; `document` is the one that was laid out."""
+    """Change the objects of a tagged PDF (pydyf's) before it is written; `document` is the document in layout."""
     objects = {one.number: one for one in pdf.objects}
     elements = {number: one for number, one in objects.items() if _is(one, "/StructElem")}
     tables = [one for _, one in sorted(elements.items()) if one["S"] == "/Table"]
@@ -45,7 +46,7 @@ def _tables(box: Any) -> Iterator[Any]:
 
 
 def _go_on(first: Any, table: Any, elements: dict[int, Any]) -> None:
-    """Put the rows of a table on a later page into the first page's table."""
+    """Move the rows of a table on a later page into the first page's table."""
     renamed = {}
     for reference in table["K"]:
         part = elements[_number(reference)]
@@ -72,7 +73,7 @@ def _cells(element: Any, elements: dict[int, Any]) -> Iterator[Any]:
 
 
 def _held(element: Any, objects: dict[int, Any]) -> Iterator[int]:
-    """The numbers of all elements below one."""
+    """The numbers of all elements below an element."""
     for child in element.get("K", ()):
         if isinstance(child, bytes):
             yield _number(child)
@@ -80,7 +81,7 @@ def _held(element: Any, objects: dict[int, Any]) -> Iterator[int]:
 
 
 def _make_artifacts(elements: list[Any], root: Any, objects: dict[int, Any]) -> None:
-    """Mark what these elements hold as decoration, and empty them."""
+    """Mark the content of these elements as decoration, and empty them."""
     marks: dict[int, set[int]] = {}
     for one in elements:
         marks.setdefault(_number(one["Pg"]), set()).update(kid for kid in one["K"] if isinstance(kid, int))

@@ -1,7 +1,8 @@
-"""A renderer process: pages in on stdin, PDFs out on stdout, one answer a page. `pool.py` starts and ends it.
+"""A renderer process: pages on stdin, PDFs on stdout, one answer for each page. `pool.py` starts and ends it.
 
-Personal data passes through these two pipes only. The process ends when its parent does: the kernel sees to it on
-Linux, and everywhere stdin ends then."""
+Personal data passes only through these two pipes. The process ends when its parent does: on Linux the kernel kills it,
+and everywhere stdin ends.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ Answer = Pdf | SetupError | MemoryError | None
 
 
 def answer(page: ReportPage) -> Answer:
-    """The page as a PDF, or why there is none; what the error says stays here, since it could hold personal data."""
+    """The PDF of a page, or the error. The text of an unknown error is dropped, since it could hold personal data."""
     try:
         return lay_out(page)
     except (SetupError, MemoryError) as error:
@@ -38,7 +39,7 @@ def _send(answers: BinaryIO, what: Answer) -> None:
 
 
 def main() -> None:
-    """Answer until stdin ends."""
+    """Answer requests until stdin ends."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends us

@@ -13,7 +13,7 @@ from kordant_jobs.jobs.subscription_changed import service
 
 
 def place(payload: SubscriptionChanged, db: Engine) -> Summary:
-    """Have each subscription served as its tier and status say."""
+    """Schedule each subscription by its tier and status."""
     return Summary(asdict(service.place(payload.subscription_ids, db=db)))
 
 

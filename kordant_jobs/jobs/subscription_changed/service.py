@@ -1,4 +1,5 @@
-"""A subscription began, changed its tier, was paused or ended: its rows follow, its first scan is asked for at once."""
+"""A subscription began, changed its tier, was paused or ended: updates its schedule rows, and requests its first scan
+at once."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ SCAN = DarkwatchScan.job
 
 @dataclass(frozen=True, kw_only=True)
 class Placed:
-    """The result for some subscriptions. `gone`: there are no such rows any more."""
+    """The result for some subscriptions. `gone` counts those that no longer exist."""
 
     served: int = 0
     removed: int = 0
@@ -35,10 +36,9 @@ class Placed:
 def schedule_for_subscription(
     connection: Connection, subscription_id: UUID, *, requested_by: str, now: datetime | None = None
 ) -> list[Slot]:
-    """Have an active subscription served as its tier is, from now on; what serves it, by job.
-
-    Where its tier is new to it, a scan of it is queued at once. Safe to repeat: what stands already stays, and a
-    scan that waits is not queued again. In the caller's transaction.
+    """Schedule an active subscription by its tier from now on, in the caller's transaction. Returns its slots, by job.
+    When its tier is new to it, a scan is queued at once. Safe to repeat: existing slots stay, and a waiting scan is not
+    queued again.
 
     Raises:
         PermanentError: there is no such subscription, or it is not active.
@@ -71,10 +71,8 @@ def _scan_at_once(connection: Connection, subscription_id: UUID, *, requested_by
 def remove_schedules_for_subscription(
     connection: Connection, subscription_id: UUID, *, now: datetime | None = None
 ) -> int:
-    """Have a subscription served no more: its rows go, its waiting requests are cancelled, history stays.
-
-    How many rows and requests that took. What runs for it is asked to stop. In the caller's transaction.
-    """
+    """Remove a subscription's schedule, in the caller's transaction: its rows are deleted, its waiting requests
+    cancelled, its running ones asked to stop; history stays. Returns the number of rows and requests removed."""
     moment = now or connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
     theirs = operate.find(connection, Filter(entity_key=str(subscription_id), statuses=operate.OPEN))
     others = tuple(one.id for one in theirs if one.job != JOB)  # not the event that this is the answer to
@@ -83,7 +81,7 @@ def remove_schedules_for_subscription(
 
 
 def place(subscription_ids: Sequence[UUID], *, db: Engine, requested_by: str = JOB) -> Placed:
-    """Bring each of these subscriptions to what its tier and status say, one transaction each."""
+    """Update each of these subscriptions by its tier and status, one transaction each."""
     served = removed = gone = 0
     for subscription_id in subscription_ids:
         with db.begin() as connection:

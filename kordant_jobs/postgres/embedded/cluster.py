@@ -1,4 +1,5 @@
-"""The data directory, made whole or not at all and never opened by another version; the server's settings."""
+"""The data directory, which is created completely or not at all and never opened by another version; and the server's
+settings."""
 
 from __future__ import annotations
 
@@ -39,7 +40,7 @@ PRIVATE_LOG = {
 
 
 def ensure_cluster(folders: Folders, binaries: Binaries, account: Account, *, durable: bool) -> None:
-    """Make the data directory if absent. One that an initdb left half made is never taken for whole.
+    """Create the data directory if it is missing. An incomplete one left by initdb is never used.
 
     Raises:
         PermanentError: it was made by another major version; nothing in it is touched.
@@ -84,7 +85,7 @@ def check_version(data: Path, binaries: Binaries) -> None:
 
 
 def server_command(folders: Folders, binaries: Binaries, account: Account, settings: Mapping[str, str]) -> list[str]:
-    """Write who may connect, and give the server's command line. Safety wins over the caller's settings."""
+    """Write the access rules, and return the server's command line. Settings for safety override the caller's."""
     hba, ident = folders.base / "pg_hba.conf", folders.base / "pg_ident.conf"
     client = account.client.replace('"', '""')
     for path, text in ((hba, HBA), (ident, f'client "{client}" postgres\n')):
@@ -105,14 +106,15 @@ def server_command(folders: Folders, binaries: Binaries, account: Account, setti
 
 
 def clear_remains(folders: Folders) -> None:
-    """Remove what a dead server left and a new one would trip over. Only when none of its processes lives."""
+    """Remove the files of a dead server that would prevent a new start. Call it only when none of its processes is
+    alive."""
     (folders.data / "postmaster.pid").unlink(missing_ok=True)
     for left in (".s.PGSQL.5432", ".s.PGSQL.5432.lock"):
         (folders.socket / left).unlink(missing_ok=True)
 
 
 def last_words(log: Path) -> str:
-    """Why the server did not start: the last refusal in its log."""
+    """The reason why the server did not start: the last refusal in its log."""
     try:
         return _reason(log.read_text(errors="replace"))
     except OSError:
@@ -133,12 +135,12 @@ def _reason(output: str) -> str:
 
 
 def durable_settings(settings: Mapping[str, str]) -> bool:
-    """True when the caller wants data that outlives a power cut."""
+    """True when the caller wants data that survives a power failure."""
     return settings.get("fsync", "on").lower() not in {"off", "false", "no", "0"}
 
 
 def write_version(folders: Folders, binaries: Binaries) -> None:
-    """Note which version serves, for `status`."""
+    """Record the version of the server, for `status`."""
     draft = folders.version.with_suffix(".new")
     draft.write_text(binaries.version)
     os.replace(draft, folders.version)  # noqa: PTH105 - the atomic one

@@ -1,10 +1,10 @@
-"""The folders of a server: `postgres/` in the state folder, or a shelter when its user can't reach that.
+"""The folders of a server: `postgres/` in the state folder, or a shelter when its user cannot reach that.
 
-As root the server is `nobody`, who can't enter a state folder of mode 0700 or below /root. Its things then
-lie in /var/lib/kordant-jobs, and the file `postgres.at` in the state folder names the place. The state folder
-owns it: `delete` of the server removes both, a moved state folder takes it along, a copied one gets another.
-A state folder deleted by hand leaves its place behind, since it may only be a disk that isn't mounted. One
-below /tmp has its place there too, and that goes when another is made after its state folder has gone.
+For root the server runs as `nobody`, who cannot enter a state folder of mode 0700 or below /root. Its files are then in
+/var/lib/kordant-jobs, and the file `postgres.at` in the state folder names the place. The place belongs to the state
+folder: `delete` of the server removes both, a moved state folder keeps it, a copied one gets another. A state folder
+deleted by hand leaves its place behind, since it may be on a disk that is not mounted. One below /tmp has its place
+there too, which is deleted when another is made after its state folder has gone.
 """
 
 from __future__ import annotations
@@ -32,55 +32,55 @@ _PLAIN = re.compile(r"[\w/.+@=-]+", re.ASCII)
 
 @dataclass(frozen=True, kw_only=True)
 class Folders:
-    """The places of one server. `base` is ours; `data` and `socket` are the server user's, mode 0700."""
+    """The folders of one server. `base` is ours; `data` and `socket` belong to the server's user, mode 0700."""
 
     base: Path
     socket: Path
 
     @property
     def data(self) -> Path:
-        """The data directory, absent until initdb has ended well."""
+        """The data directory; missing until initdb has succeeded."""
         return self.base / "data"
 
     @property
     def log(self) -> Path:
-        """The log of the server's starts, stops and refusals; emptied at every start."""
+        """The log of the server's starts, stops and refusals; truncated at every start."""
         return self.base / "server.log"
 
     @property
     def lock(self) -> Path:
-        """Held alone by who starts, attaches or stops."""
+        """The lock held exclusively while a process starts, attaches or stops."""
         return self.base / "lock"
 
     @property
     def clients(self) -> Path:
-        """Shared by all clients."""
+        """The lock shared by all clients."""
         return self.base / "clients"
 
     @property
     def guard(self) -> Path:
-        """Held by the guard as long as it lives."""
+        """The lock that the guard holds while it is alive."""
         return self.base / "guard"
 
     @property
     def version(self) -> Path:
-        """The full version that last started here."""
+        """The file with the full version of the last server started here."""
         return self.base / "version"
 
 
 def pointer(state: Path) -> Path:
-    """The file in a state folder that names a base outside of it."""
+    """The file in a state folder that names a base outside it."""
     return state / "postgres.at"
 
 
 def find_folders(state: Path) -> Folders | None:
-    """The places of the server of a state folder, or None when there never was one."""
+    """The folders of a state folder's server, or None when there never was one."""
     base = _sheltered(state) or state / "postgres"
     return Folders(base=base, socket=socket_dir(base)) if base.is_dir() else None
 
 
 def make_folders(state: Path, account: Account) -> Folders:
-    """Find the places of a state folder's server, or make them. Safe when several do so at once.
+    """Find or create the folders of a state folder's server. Safe to call concurrently.
 
     Raises:
         SetupError: they belong to another user, or can't be made.
@@ -106,7 +106,7 @@ def make_folders(state: Path, account: Account) -> Folders:
 
 
 def give(path: Path, account: Account) -> None:
-    """Make a folder, if absent, that only the server's user may enter."""
+    """Create a folder, if it is missing, that only the server's user may enter."""
     with suppress(FileExistsError):
         path.mkdir(mode=0o700)
     found = path.lstat()
@@ -121,7 +121,7 @@ TEMPORARY = Path("/tmp")  # noqa: S108 - owners are checked; gettempdir() may di
 
 
 def shelter(*, lasting: bool = True) -> Path:
-    """A folder of ours with a short plain path, outside of any checkout. Others may enter it if it is root's.
+    """A folder of ours with a short plain path, outside any checkout. When it is root's, others may enter it.
 
     Raises:
         SetupError: another user made it first.
@@ -143,7 +143,7 @@ def shelter(*, lasting: bool = True) -> Path:
 
 
 def socket_dir(base: Path) -> Path:
-    """The folder of the socket: in the base, or the shelter when that path is too long or odd for one."""
+    """The folder of the socket: in the base, or in the shelter when that path is too long or has unusual characters."""
     inside = base / "run"
     if len(os.fsencode(inside)) <= SOCKET_DIR_BYTES and _PLAIN.fullmatch(str(inside)):
         return inside
@@ -151,7 +151,7 @@ def socket_dir(base: Path) -> Path:
 
 
 def is_plain(path: Path) -> bool:
-    """True when a path has no character that a shell, libpq or a list of Postgres could trip over."""
+    """True when a path has no character that a shell, libpq or a list in Postgres' settings could misread."""
     return _PLAIN.fullmatch(str(path)) is not None
 
 
@@ -188,7 +188,7 @@ def _remove_orphans(place: Path) -> None:
 
 
 def _sheltered(state: Path) -> Path | None:
-    """The base that the pointer names, if it is this state folder's own: a copied folder doesn't share it."""
+    """The base that the pointer names, if it belongs to this state folder: a copied folder does not share it."""
     try:
         base = Path(pointer(state).read_text())
         owner = Path((base / "state").read_text())

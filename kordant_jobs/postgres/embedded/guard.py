@@ -1,9 +1,9 @@
-"""A process beside the server: starts it, and ends it when the last client is gone, however that one went.
+"""A process beside the server: starts it, and ends it when the last client is gone, however that client ended.
 
-Run as a script with the bare interpreter (`python -I -S guard.py JSON`), standard library only. It leaves the
-caller's session, so Ctrl-C in a terminal reaches neither it nor the server; it drops root; it holds no
-descriptor but those named in JSON. Killed itself, it leaves the server as it is, and the next client to
-attach starts another guard. It ends with its server.
+Run as a script with the bare interpreter (`python -I -S guard.py JSON`), standard library only. It leaves the caller's
+session, so Ctrl-C in a terminal reaches neither it nor the server; it gives up root; it holds only the descriptors
+named in JSON. If it is killed, the server keeps running, and the next client to attach starts another guard. It ends
+with its server.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LOG_LIMIT_BYTES = 8 << 20  # the log is cut to nothing beyond this; it holds sta
 
 @dataclass(frozen=True, kw_only=True)
 class Orders:
-    """The values that the caller hands over: open files by number, the user to become, and the server to guard."""
+    """The values passed by the caller: open files by number, the user to become, and the server to guard."""
 
     lock_path: str
     lock_fd: int
@@ -41,7 +41,7 @@ class Orders:
 
 
 def main(orders: Orders) -> None:
-    """Detach, start or adopt the server, say its pid (or 0 and a reason) on stdout, then guard it."""
+    """Detach, start or adopt the server, print its pid (or 0 and a reason) to stdout, then guard it."""
     for fd in (orders.lock_fd, orders.clients_fd, orders.guard_fd, orders.log_fd):
         os.set_inheritable(fd, False)
     if os.fork():
@@ -91,7 +91,7 @@ def _launch(orders: Orders) -> int:
 
 
 def _watch(pid: int) -> int | None:
-    """A descriptor that becomes readable when the process ends; None where there is no such thing."""
+    """A descriptor that becomes readable when the process ends; None where the system offers none."""
     return os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None
 
 

@@ -1,9 +1,9 @@
-"""Locks between processes: flock files, which the kernel drops when their holder dies, however it dies.
+"""Locks between processes: flock files, which the kernel releases when their holder ends in any way.
 
-A lock belongs to the *opened file*, which a forked child shares. Two rules follow. The short lock around a
-start or stop is unlocked by name (LOCK_UN), so a child forked meanwhile by another thread can't keep it.
-A client's shared lock is only ever closed, never unlocked, so a forked child that lives on still counts.
-No lock survives exec: Python opens files close-on-exec.
+A lock belongs to the *open file*, which a forked child shares. Two rules follow. The short lock around a start or stop
+is unlocked explicitly (LOCK_UN), so that a child forked meanwhile by another thread cannot keep it. A client's shared
+lock is only closed, never unlocked, so that a forked child that lives on still counts. No lock survives exec: Python
+opens files close-on-exec.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PATIENCE_S = 180.0
 
 
 def open_lock(path: Path) -> int:
-    """Open a lock file, made if absent; the caller closes it.
+    """Open a lock file, created if missing; the caller closes it.
 
     Raises:
         SetupError: it can't be opened, mostly since another user made it.
@@ -37,7 +37,7 @@ def open_lock(path: Path) -> int:
 
 @contextmanager
 def exclusive(path: Path, *, patience_s: float = PATIENCE_S) -> Iterator[None]:
-    """Hold the lock alone.
+    """Hold the lock exclusively.
 
     Raises:
         DatabaseUnavailable: another process held it for all of `patience_s`.
@@ -61,7 +61,7 @@ def exclusive(path: Path, *, patience_s: float = PATIENCE_S) -> Iterator[None]:
 
 @contextmanager
 def all_alone(path: Path) -> Iterator[bool]:
-    """True when no process holds a shared lock on the file; while the block runs, none can take one."""
+    """True when no process holds a shared lock on the file; while the block runs, none can get one."""
     fd = open_lock(path)
     try:
         alone = _taken(fd, fcntl.LOCK_EX)
@@ -80,7 +80,7 @@ def hold_shared(path: Path) -> int:
 
 
 def held_by_process(path: Path) -> bool:
-    """True when a living process holds the file by a POSIX lock, the guard's kind: no fork inherits it."""
+    """True when a living process holds a POSIX lock on the file, the guard's kind: no fork inherits it."""
     fd = open_lock(path)
     try:
         fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -92,10 +92,8 @@ def held_by_process(path: Path) -> bool:
 
 
 def count_shared(path: Path) -> int | None:
-    """The number of holders of the shared lock, from /proc/locks; None where the kernel lists no locks.
-
-    Judged by inode alone: the device listed there isn't the one of stat() on overlayfs and btrfs.
-    """
+    """The number of holders of the shared lock, from /proc/locks; None where the kernel lists no locks. Matched by
+    inode only: on overlayfs and btrfs the device listed there is not that of stat()."""
     try:
         listed = Path("/proc/locks").read_text().splitlines()
         inode = str(path.stat().st_ino)

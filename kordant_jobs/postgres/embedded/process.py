@@ -1,8 +1,7 @@
-"""Is the server of a data directory alive? Judged by what the process is, never by its number alone.
+"""Finds out whether the server of a data directory is alive. It checks what the process is, never only its pid.
 
-A pid in `postmaster.pid` may be dead, a zombie, or long since another program. A process is our server when
-its program is postgres and its working folder is the data directory, which every postmaster and backend
-keeps as its own.
+The process of a pid in `postmaster.pid` may be dead, a zombie, or another program by now. A process is our server when
+its program is postgres and its working folder is the data directory, which every postmaster and backend uses.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ SSL_REQUEST = struct.pack("!II", 8, 80877103)
 
 @dataclass(frozen=True, kw_only=True)
 class Postmaster:
-    """A living server. `state` is Postgres' own word: starting, ready, stopping, or '' before the first."""
+    """A living server. `state` is Postgres' own term: starting, ready, stopping, or '' before the first."""
 
     process: psutil.Process
     socket: Path | None
@@ -36,7 +35,7 @@ class Postmaster:
 
 
 def find_postmaster(data: Path) -> Postmaster | None:
-    """The living server of a data directory, or None when there is none whatever `postmaster.pid` says."""
+    """The living server of a data directory, or None when there is none, whatever `postmaster.pid` contains."""
     try:
         lines = (data / "postmaster.pid").read_text(errors="replace").splitlines()
         process = psutil.Process(int(lines[0]))
@@ -49,7 +48,7 @@ def find_postmaster(data: Path) -> Postmaster | None:
 
 
 def answers(server: Postmaster) -> bool:
-    """True when the server takes a connection: one killed this instant still looks alive, and doesn't."""
+    """True when the server accepts a connection: one killed a moment ago still looks alive, but does not."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(ANSWER_PATIENCE_S)
         try:
@@ -61,12 +60,12 @@ def answers(server: Postmaster) -> bool:
 
 
 def strays(data: Path) -> list[psutil.Process]:
-    """Every process of postgres that works in the data directory, the postmaster and orphaned backends."""
+    """Every postgres process that works in the data directory: the postmaster and orphaned backends."""
     return [process for process in _postgres_processes() if _works_in(data, process)]
 
 
 def stop_postmaster(data: Path, *, patience_s: float = STOP_PATIENCE_S) -> bool:
-    """Stop the server, cleanly if it can; False when none was alive. No process of it is left afterwards."""
+    """Stop the server, cleanly if possible; False when none was alive. None of its processes is left afterwards."""
     server = find_postmaster(data)
     if server is None:
         return False
@@ -81,10 +80,8 @@ def stop_postmaster(data: Path, *, patience_s: float = STOP_PATIENCE_S) -> bool:
 
 
 def kill_strays(data: Path) -> None:
-    """End orphaned backends, so that nothing but a new server writes to the data.
-
-    Only then may a stale `postmaster.pid` be removed: by it Postgres itself refuses to start beside them.
-    """
+    """End orphaned backends, so that only a new server writes to the data. Only then may a stale `postmaster.pid` be
+    removed: because of it Postgres itself refuses to start beside them."""
     for process in strays(data):
         with suppress(psutil.NoSuchProcess):
             process.send_signal(SIGKILL)

@@ -1,4 +1,4 @@
-"""Start, share and stop the embedded server. What each step needs lives in the modules beside this one."""
+"""Starts, shares and stops the embedded server. The other modules of the package have the single steps."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from kordant_jobs.postgres.embedded.locks import (
 from kordant_jobs.postgres.embedded.process import Postmaster, answers, find_postmaster, kill_strays, stop_postmaster
 
 DEFAULT_SETTINGS: Mapping[str, str] = MappingProxyType({"max_connections": "200", "wal_recycle": "off"})
-"""Segments of the log are deleted and not written over one day, so that what was in them is gone (`people.scrub`)."""
+"""Log segments are deleted, not recycled and overwritten later, so that their content is gone (`people.scrub`)."""
 LOG_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 # Recovery after a crash replays at most max_wal_size (1 GB): seconds; five minutes on a very slow disk.
 READY_PATIENCE_S = 300.0
@@ -48,7 +48,7 @@ READY_PATIENCE_S = 300.0
 
 @dataclass(frozen=True, kw_only=True)
 class ServerStatus:
-    """The known facts of a state folder's server, read without a lock. None: there is none, or no telling."""
+    """The known facts of a state folder's server, read without a lock. None: there is none, or it is unknown."""
 
     running: bool
     pid: int | None
@@ -59,12 +59,12 @@ class ServerStatus:
 
 
 class EmbeddedPostgres:
-    """A Postgres server of our own in a state folder, shared by every process that enters it.
+    """A Postgres server of our own in a state folder, shared by all its client processes. The first client starts it
+    and the last one stops it; when that one was killed, the guard stops it within a second.
 
-    The first to enter starts it, the last to leave stops it, and when that one was killed the guard does within a
-    second. A forked child of a client counts as a client while it lives, one that was exec'd not. An object is one
-    client, of one thread at a time. Server settings (postgresql.conf) are those of the process that started it; one
-    that would open a port or log a value is overruled.
+    A forked child of a client counts as a client while it lives; one after an exec does not. An object is one client,
+    for one thread at a time. Server settings (postgresql.conf) are those of the process that started it; a setting that
+    would open a port or log a value is overridden.
     """
 
     def __init__(self, state_dir: Path, *, settings: Mapping[str, str] = DEFAULT_SETTINGS) -> None:
@@ -81,7 +81,7 @@ class EmbeddedPostgres:
         self.release()
 
     def start(self) -> None:
-        """Start the server or attach to it, and be a client until `release`. Again: make sure that it runs.
+        """Start the server or attach to it, as a client until `release`. Called again, it ensures that the server runs.
 
         Raises:
             SetupError: no programs, no usable folder or user, a full disk, a setting refused; says which.
@@ -111,7 +111,7 @@ class EmbeddedPostgres:
                 raise
 
     def release(self) -> bool:
-        """Stop being a client; True when this was the last one and stopped the server. Safe to repeat."""
+        """Stop being a client. True when this was the last one and stopped the server. Safe to repeat."""
         if self._client is None:
             return False
         self._detach()
@@ -128,7 +128,7 @@ class EmbeddedPostgres:
                 _stop(folders)
 
     def delete(self) -> None:
-        """Stop the server and remove its data, wherever it lies. There is no way back."""
+        """Stop the server and delete its data, wherever it is. This cannot be undone."""
         if folders := find_folders(self._state):
             with exclusive(folders.lock):
                 _stop(folders)
@@ -137,7 +137,7 @@ class EmbeddedPostgres:
                 pointer(self._state).unlink(missing_ok=True)
 
     def url(self, database: str = "postgres") -> str:
-        """The address of the server, as SQLAlchemy and Dagster take it. It holds no secret: the socket is guarded.
+        """The address of the server, for SQLAlchemy and Dagster. It holds no secret: the socket's folder is protected.
 
         Raises:
             DatabaseUnavailable: the server was never started here.
@@ -152,7 +152,7 @@ class EmbeddedPostgres:
         return f"postgresql+psycopg2://postgres@/{name}?host={host}"
 
     def status(self) -> ServerStatus:
-        """Look without touching: nothing is started, made or waited for."""
+        """The status, read without starting, creating or waiting for anything."""
         folders = find_folders(self._state)
         if folders is None:
             return ServerStatus(running=False, pid=None, version=None, data_dir=None, socket_dir=None, clients=0)
@@ -207,7 +207,7 @@ class EmbeddedPostgres:
 
 
 def _stop(folders: Folders) -> bool:
-    """Stop the server and see its guard off; the caller holds the lock."""
+    """Stop the server and wait for its guard to end; the caller holds the lock."""
     stopped = stop_postmaster(folders.data)
     _wait_for_no_guard(folders)
     return stopped
@@ -222,7 +222,7 @@ def _wait_for_no_guard(folders: Folders) -> None:
 
 
 def _settled(folders: Folders) -> Postmaster | None:
-    """The server once it answers or is starting or stopping; None once it is dead."""
+    """The server once it accepts connections or is starting or stopping; None once it is dead."""
     deadline = time.monotonic() + 10.0
     while (server := find_postmaster(folders.data)) is not None and server.state == "ready":
         if answers(server):

@@ -1,1 +1,1 @@
-"""Principals, their tokens, agents' grants, change sets, and replies that were given, in Postgres."""
+"""Principals, their tokens, agents' grants, change sets, and stored replies, in Postgres."""

@@ -1,6 +1,6 @@
-"""The bounds of an agent that starts a job: its grant's time, priority, open requests, and budgets of hour and day.
+"""The limits on an agent that starts a job: its grant's time, priority, open requests, and hourly and daily budgets.
 
-CPU time is counted when a run has ended: what goes beyond the budget stops the next request, not the one that ran.
+CPU time is counted when a run has ended: a run that exceeds the budget is not stopped, but the next request is.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from kordant_jobs.store.access import people
 FIRST_TRIGGER = "agent.first_trigger"
 OPEN = (RequestStatus.PENDING, RequestStatus.RUNNING)
 CHECK_AGAIN = timedelta(seconds=10)
-"""Time after which an agent that has too many open requests may try again."""
+"""The time after which an agent with too many open requests may try again."""
 
 
 DAY = timedelta(days=1)
@@ -29,13 +29,14 @@ _SPENT_SINCE = sa.text("""
         WHERE r.requested_by = :agent AND r.job = :job AND a.ended_at > :since AND a.cpu_s > 0)
     SELECT max(ended_at) FROM (SELECT ended_at, sum(cpu_s) OVER (ORDER BY ended_at DESC) AS since_then FROM spent) s
     WHERE since_then >= :most""")
-"""The moment when the budget was used up, counted back from now: once that moment is a day ago,
-there is some again. A run of several requests is shared out between them."""
+"""The time at which the budget was used up, counted back from now: a day after it there is some again. A run of several
+requests is divided among them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bound:
-    """The decision whether an agent may start a job now. `rule`: what does not let it; `at`: when it may try again."""
+    """The decision whether an agent may start a job now. `rule`: the rule that forbids it; `at`: when it may try
+    again."""
 
     per_hour: int = 0
     rule: str | None = None
@@ -45,7 +46,8 @@ class Bound:
 def bound_of(
     connection: Connection, agent_id: str, job: str, priority: Priority, *, charge: bool, now: datetime
 ) -> Bound:
-    """The bound of an agent on a job. With `charge` the request counts, in the caller's transaction."""
+    """Decide whether an agent may start a job now. With `charge` the request is counted, in the caller's
+    transaction."""
     grant = people.grants(connection, agent_id).get(job)
     if grant is None:
         return Bound(rule="agent.no_grant_of_job")

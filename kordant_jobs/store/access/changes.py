@@ -1,4 +1,4 @@
-"""Change sets in Postgres: proposed, found, decided."""
+"""Change sets in Postgres: propose, find, decide."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kordant_jobs.store.access.tables import change_sets
 
 @dataclass(frozen=True, kw_only=True)
 class ChangeSet:
-    """A proposal as it stands."""
+    """The current state of a proposal."""
 
     id: UUID
     kind: ChangeKind
@@ -73,14 +73,14 @@ def propose(
 
 
 def get(connection: Connection, change_id: UUID, *, lock: bool = False) -> ChangeSet | None:
-    """One change set; with `lock` no other transaction decides it meanwhile."""
+    """One change set; with `lock` no other transaction can decide it until this one ends."""
     query = sa.select(change_sets).where(change_sets.c.id == change_id)
     row = connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
     return None if row is None else _change_set(dict(row))
 
 
 def find(connection: Connection, *, proposed_by: str | None, limit: int) -> Sequence[ChangeSet]:
-    """Change sets, the newest first; of one proposer, or all."""
+    """Change sets, the newest first, of one proposer or of all."""
     query = sa.select(change_sets).order_by(change_sets.c.id.desc()).limit(limit)
     if proposed_by is not None:
         query = query.where(change_sets.c.proposed_by == proposed_by)
@@ -88,7 +88,7 @@ def find(connection: Connection, *, proposed_by: str | None, limit: int) -> Sequ
 
 
 def move(connection: Connection, change_id: UUID, state: ChangeState, *, by: str, now: datetime) -> None:
-    """Give a proposal its end. One that has an end keeps it."""
+    """Set the final state of a proposal. A proposal with a final state keeps it."""
     connection.execute(
         sa.update(change_sets)
         .where(change_sets.c.id == change_id, change_sets.c.state == ChangeState.PROPOSED)
@@ -97,7 +97,7 @@ def move(connection: Connection, change_id: UUID, state: ChangeState, *, by: str
 
 
 def expire(connection: Connection, *, now: datetime) -> int:
-    """End proposals that no person decided in time. Returns how many."""
+    """Expire proposals that no person decided in time. Returns their number."""
     return connection.execute(
         sa.update(change_sets)
         .where(change_sets.c.state == ChangeState.PROPOSED, change_sets.c.expires_at <= now)

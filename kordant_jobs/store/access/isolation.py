@@ -1,10 +1,10 @@
-"""Isolation of callers in the database: reads of the API for a caller with a scope run under a role that sees the rows
-of that caller's tenants and entities, and no table of subscribers. A WHERE that was forgotten leaks nothing.
+"""Isolation of callers in the database. Reads of the API for a caller with a scope use a role that sees only rows of
+that caller's tenants and entities, and no table of subscribers. So a forgotten WHERE leaks nothing.
 
-The roles belong to the whole server, so that no migration makes them: `harden` does, for a user that may create roles
-(the embedded server's is one). They are roles without a login. Row security does not bind the tables' owner, which is
-the user of all other work. A read of one request by its id (`engine/store/status_reads.py`) and the watchers' query,
-which is one for all callers, are judged by the policy only.
+Roles belong to the whole server, so no migration creates them: `harden` does, if the user may create roles (the
+embedded server's may). They have no login. Row security does not apply to the tables' owner, which is the user of all
+other work. Reading one request by its id (`engine/store/status_reads.py`) and the watchers' query, which is the same
+for all callers, are checked by the policy only.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ _OF_CALLER: Mapping[str, str] = {
     "api_replies": "principal_id", "received_events": "principal_id", "agent_grants": "agent_id",
     "change_sets": "proposed_by", "audit_log": "actor",
 }  # fmt: skip
-"""Tables whose rows are one caller's."""
+"""Tables whose rows each belong to one caller."""
 _CHILDREN: Mapping[str, str] = {
     "job_attempts": "request_id IN (SELECT id FROM kordant.job_requests)",
     "workflow_steps": "execution_id IN (SELECT id FROM kordant.workflow_executions)",
 }
-"""Tables whose rows go with those of another, which the same role must see."""
+"""Tables whose rows belong to a row of another table, which the same role must see."""
 _OPEN = ("run_progress", "scheduler_config", "scheduler_history", "schedule_progress", "job_pauses", "job_catalogue",
          "workflows", "principals")  # fmt: skip
-"""Tables without rows of subscribers, or with names of callers only."""
+"""Tables without subscribers' rows, or with names of callers only."""
 _MINE_ALONE = "string_to_array(current_setting('kordant.entities', true), E'\\x1f')"
 _OF_SUBSCRIBER: Mapping[str, str] = {
     "job_requests": f"""entity_key = ANY ({_MINE_ALONE}) AND
@@ -52,13 +52,13 @@ _OF_SUBSCRIBER: Mapping[str, str] = {
     "source_verdicts": f"subscription_id = ANY ({_MINE_ALONE}::uuid[])",
     "scan_receipts": f"subscription_id = ANY ({_MINE_ALONE}::uuid[])",
 }
-"""All that a subscriber reads, and which rows of it."""
+"""The tables that a subscriber reads, with the condition on their rows."""
 READ = (*_PLACED, *_OF_CALLER, *_CHILDREN, *_OPEN)
-"""All that the API reads for callers with a scope."""
+"""The tables that the API reads for callers with a scope."""
 
 
 def ensure(db: Engine) -> bool:
-    """Have callers isolated, where this database's user may see to it. Returns whether they are."""
+    """Isolate callers, if this database's user has the right to. Returns whether they are isolated."""
     try:
         with db.begin() as connection:
             if not is_hardened(connection) and may_harden(connection):
@@ -69,7 +69,7 @@ def ensure(db: Engine) -> bool:
 
 
 def is_hardened(connection: Connection) -> bool:
-    """True when this database has every policy in force, and its user may take the roles."""
+    """True when this database has every policy, and its user may use the roles."""
     query = """SELECT count(*) = :roles AND bool_and(pg_has_role(oid, 'MEMBER')) AND :policies =
                (SELECT count(*) FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid AND c.relrowsecurity
                 WHERE c.relnamespace = 'kordant'::regnamespace AND p.polname IN ('kordant_scope', 'kordant_own'))
@@ -86,8 +86,8 @@ def may_harden(connection: Connection) -> bool:
 
 
 def harden(connection: Connection) -> None:
-    """Make the roles and policies, or make them again. Safe to repeat; each table is locked for a moment, and one that
-    is not free within 5 seconds ends it with nothing changed."""
+    """Create or recreate the roles and policies. Safe to repeat. Each table is locked for a moment; if one is not free
+    within 5 seconds, nothing is changed."""
     connection.execute(sa.text("SET LOCAL lock_timeout = '5s'"))
     connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtextextended('kordant:harden', 0))"))
     for role in ROLES:
@@ -129,7 +129,8 @@ def _run(connection: Connection, *statements: str) -> None:
 
 
 def confine(connection: Connection, principal: Principal) -> None:
-    """Let the rest of this transaction read what is in a caller's scope; a caller without a scope reads all."""
+    """Limit the reads of the rest of this transaction to a caller's scope; a caller without a scope reads
+    everything."""
     if principal.tenants is None and principal.entities is None:
         return
     values = {
@@ -146,7 +147,7 @@ def confine(connection: Connection, principal: Principal) -> None:
 
 @contextmanager
 def released(connection: Connection) -> Iterator[None]:
-    """Within a confined transaction, write what a read leaves behind, as an entry of the audit log."""
+    """Lift the limit within a confined transaction, to write a record such as an entry of the audit log."""
     role = connection.execute(sa.text("SELECT current_user")).scalar_one()
     connection.execute(sa.text("RESET ROLE"))
     yield

@@ -1,4 +1,4 @@
-"""Principals and their tokens: made, verified, rotated, revoked; and which jobs an agent may start."""
+"""Principals and their tokens: create, verify, rotate, revoke; and the grants of agents."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ KINDS = {Role.ADMIN: "user", Role.OPERATOR: "user", Role.SERVICE: "service", Rol
 
 @dataclass(frozen=True, kw_only=True)
 class Verified:
-    """The holder of a token, and until when it is valid."""
+    """The holder of a token, and the time until which it is valid."""
 
     principal: Principal
     expires_at: datetime
@@ -36,7 +36,7 @@ class Verified:
 
 @dataclass(frozen=True, kw_only=True)
 class Grant:
-    """The jobs that an agent may start. None: not bounded by that."""
+    """The limits on a job that an agent may start. A field that is None sets no limit."""
 
     job: str
     max_priority: Priority
@@ -44,16 +44,16 @@ class Grant:
     requests_per_day: int | None = None
     concurrent: int | None = None
     cpu_s_per_day: int | None = None
-    """CPU seconds of the runs of its requests in 24 hours. What a run takes is known when it has ended."""
+    """CPU seconds in 24 hours for the runs of its requests. A run is counted when it has ended."""
     expires_at: datetime | None = None
     ask_first: bool = False
     """True when a person has to approve the first request."""
     version: int = 0
-    """Counted by the store."""
+    """Set by the store; increases with each change."""
 
 
 def _sign(connection: Connection, by: str) -> None:
-    """Name in this transaction who makes the changes, for the audit log's triggers."""
+    """Name the author of the changes in this transaction, for the audit log's triggers."""
     connection.execute(sa.text("SELECT set_config('kordant.changed_by', :by, true)"), {"by": by})
 
 
@@ -68,7 +68,7 @@ def save_principal(
     topics: Collection[str] | None = None,
     by: str,
 ) -> None:
-    """Make a principal, or give one that is there this role and scope.
+    """Create a principal, or give an existing one this role and scope.
 
     Raises:
         PermanentError: the id does not fit the role, or an agent has no owner, or a scoped role names no tenant.
@@ -95,7 +95,7 @@ def save_principal(
 
 
 def save_person(connection: Connection, person_id: str, role: Role, *, by: str) -> None:
-    """Make a person whom a provider knows, or give one that is there this role; their scope stays as it was."""
+    """Create a person from a provider's sign-in, or give an existing one this role; their scope stays."""
     _sign(connection, by)
     adding = insert(principals).values(id=person_id, role=role.value)
     changes = principals.c.role != adding.excluded.role
@@ -105,7 +105,7 @@ def save_person(connection: Connection, person_id: str, role: Role, *, by: str) 
 
 
 def disable_principal(connection: Connection, principal_id: str, *, by: str, now: datetime) -> None:
-    """Have none of a principal's tokens work; of a person, none of their agents' either.
+    """Disable all tokens of a principal, and for a person those of their agents too.
 
     Raises:
         PermanentError: there is no such principal.
@@ -126,7 +126,7 @@ def create_token(
     by: str,
     now: datetime,
 ) -> str:
-    """A new token as it is written. It is shown this once: only its hash is kept.
+    """Create a token and return its text. It is shown only once: only its hash is stored.
 
     Raises:
         PermanentError: there is no such principal, or its tokens may not live that long.
@@ -154,7 +154,7 @@ def create_token(
 def rotate_token(
     connection: Connection, keyring: Keyring, token_id: str, *, overlap: timedelta, by: str, now: datetime
 ) -> str:
-    """A new token in the place of one, which works on for `overlap`. The new one lives as long as the old one did.
+    """Create a token that replaces another, which stays valid for `overlap`. The new one has the same lifetime.
 
     Raises:
         PermanentError: there is no such token, or it does not work any more.
@@ -173,7 +173,7 @@ def rotate_token(
 
 
 def revoke_token(connection: Connection, token_id: str, *, by: str, now: datetime) -> None:
-    """End a token now.
+    """Revoke a token now.
 
     Raises:
         PermanentError: there is none with this id.
@@ -186,7 +186,7 @@ def revoke_token(connection: Connection, token_id: str, *, by: str, now: datetim
 
 
 def end_session(connection: Connection, token_id: str, *, made_by: str, now: datetime) -> None:
-    """End a token that was made for a session; one that a person holds stays."""
+    """End a token that was made for a session; tokens issued to a person stay valid."""
     column = api_tokens.c
     where = (column.id == token_id, column.created_by == made_by, column.revoked_at.is_(None))
     if connection.execute(sa.select(column.id).where(*where)).scalar() is not None:
@@ -194,7 +194,7 @@ def end_session(connection: Connection, token_id: str, *, made_by: str, now: dat
 
 
 def tokens(connection: Connection) -> Sequence[dict[str, Any]]:
-    """Every token with whose it is, without anything that it could be guessed from."""
+    """Every token with its holder, without anything from which it could be guessed."""
     column = api_tokens.c
     query = (
         sa.select(column.id, column.principal_id, principals.c.role, principals.c.owner, column.scopes,
@@ -206,7 +206,7 @@ def tokens(connection: Connection) -> Sequence[dict[str, Any]]:
 
 
 def note_uses(connection: Connection, uses: Mapping[str, datetime]) -> None:
-    """Write when tokens were last used; one that was within the hour is left as it is."""
+    """Record the last use of tokens; a record of the last hour stays unchanged."""
     rows = [{"token_id": token_id, "used_at": used_at} for token_id, used_at in sorted(uses.items())]
     there = set(connection.execute(sa.select(api_tokens.c.id).where(api_tokens.c.id.in_(uses))).scalars())
     if not (rows := [row for row in rows if row["token_id"] in there]):
@@ -220,10 +220,8 @@ def note_uses(connection: Connection, uses: Mapping[str, datetime]) -> None:
 
 
 def verify(connection: Connection, keyring: Keyring, token: Token, *, now: datetime) -> Verified | None:
-    """The holder of this token; None for one that is unknown, ended, revoked, or whose holder was disabled.
-
-    An unknown id costs the same work as a wrong secret.
-    """
+    """The holder of this token; None for one that is unknown, expired or revoked, or whose holder was disabled. An
+    unknown id takes the same work as a wrong secret."""
     row = _token_row(connection, token.id)
     stored = bytes(16) if row is None else bytes(row["secret_hash"])
     is_right = hmac.compare_digest(stored, keyring.sign(PURPOSE, token.secret.encode()))
@@ -231,7 +229,7 @@ def verify(connection: Connection, keyring: Keyring, token: Token, *, now: datet
 
 
 def holder(connection: Connection, token_id: str, *, now: datetime) -> Verified | None:
-    """The holder of the token with this id, for one whose secret was verified before; None once it has ended, as in
+    """The holder of the token with this id, whose secret was verified before; None once it is invalid, as in
     `verify`."""
     return _verified(_token_row(connection, token_id), now)
 
@@ -258,7 +256,8 @@ def _verified(row: Mapping[str, Any] | None, now: datetime) -> Verified | None:
 
 
 def principal(connection: Connection, principal_id: str) -> Principal | None:
-    """A principal with every scope of its role, as a job acts in its name; None when it, or its owner, was disabled."""
+    """A principal with every scope of its role, for a job that acts on its behalf; None when it, or its owner, was
+    disabled."""
     owners = principals.alias()
     row = connection.execute(
         sa.select(principals, owners.c.disabled_at.label("owner_disabled_at"))
@@ -271,7 +270,7 @@ def principal(connection: Connection, principal_id: str) -> Principal | None:
 
 
 def subscriber(connection: Connection, token: SubscriberToken) -> Verified | None:
-    """The subscriber of a signed token; None when the service that asked for it was disabled, or none of the
+    """The subscriber of a signed token; None when the service that requested it was disabled, or none of the
     subscriber's subscriptions is in that service's scope."""
     service = principal(connection, token.service_id)
     if service is None or service.role is not Role.SERVICE:
@@ -304,7 +303,7 @@ def _principal(row: Mapping[str, Any], scopes: frozenset[TokenScope], *, token_i
 
 
 def save_grant(connection: Connection, agent_id: str, grant: Grant, *, by: str) -> None:
-    """Let an agent start a job, within these bounds."""
+    """Grant an agent the right to start a job, within these limits."""
     _sign(connection, by)
     values = {
         "max_priority": int(grant.max_priority),
@@ -322,7 +321,7 @@ def save_grant(connection: Connection, agent_id: str, grant: Grant, *, by: str) 
 
 
 def end_grant(connection: Connection, agent_id: str, job: str, *, by: str) -> bool:
-    """Take a grant back. False: there was none."""
+    """Revoke a grant. False: there was none."""
     _sign(connection, by)
     column = agent_grants.c
     done = connection.execute(sa.delete(agent_grants).where(column.agent_id == agent_id, column.job == job))

@@ -1,4 +1,4 @@
-"""Events that were received: each counts once, by who sent it, its source and its id."""
+"""Received events: each counts once, by its sender, its source and its id."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KEPT = timedelta(days=7)
 
 @dataclass(frozen=True, kw_only=True)
 class Received:
-    """An event that came before. `same_body` False: its id came with another content."""
+    """An event that was received before. `same_body` False: this time it has another content."""
 
     request_ids: Sequence[UUID]
     same_body: bool
@@ -34,7 +34,7 @@ def claim(
     body_hash: bytes,
     now: datetime,
 ) -> Received | None:
-    """Take an event for this transaction. None: it is new. While another holds it this waits for that one's end."""
+    """Claim an event in this transaction. None: it is new. While another transaction has it, this waits for its end."""
     column = received_events.c
     where = sa.and_(column.principal_id == principal_id, column.source == source, column.id == event_id)
     connection.execute(sa.delete(received_events).where(where, column.at < now - KEPT))
@@ -49,7 +49,7 @@ def claim(
 def finish(
     connection: Connection, *, principal_id: str, source: str, event_id: str, request_ids: Sequence[UUID]
 ) -> None:
-    """Keep what an event started, with the effect."""
+    """Store the requests that an event started, in the same transaction."""
     column = received_events.c
     where = sa.and_(column.principal_id == principal_id, column.source == source, column.id == event_id)
     connection.execute(sa.update(received_events).where(where).values(request_ids=list(request_ids)))

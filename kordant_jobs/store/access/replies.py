@@ -1,4 +1,5 @@
-"""Replies by Idempotency-Key: the effect and the reply to it commit together, and the second asker gets the first's."""
+"""Replies by Idempotency-Key: an effect and its reply are committed together, and a repeated call gets the stored
+reply."""
 
 from __future__ import annotations
 
@@ -27,11 +28,11 @@ class Key:
 
     @property
     def body_hash(self) -> bytes:
-        """Tells another body under the same key apart."""
+        """A hash that distinguishes another body under the same key."""
         return hashlib.blake2b(self.body, digest_size=16).digest()
 
     def where(self) -> sa.ColumnElement[bool]:
-        """As SQL."""
+        """The condition as SQL."""
         column = api_replies.c
         same_caller = sa.and_(column.principal_id == self.principal_id, column.operation == self.operation)
         return sa.and_(same_caller, column.key == self.key)
@@ -39,7 +40,7 @@ class Key:
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """A stored reply; `same_body` False: the key came with another body."""
+    """A stored reply. `same_body` False: the key was used with another body."""
 
     status: int
     body: dict[str, Any]
@@ -47,7 +48,7 @@ class Reply:
 
 
 def claim(connection: Connection, key: Key, *, now: datetime) -> Reply | None:
-    """Take a key for this transaction. None: it is new. While another holds it this waits for that one's end."""
+    """Claim a key in this transaction. None: it is new. While another transaction has it, this waits for its end."""
     connection.execute(sa.delete(api_replies).where(key.where(), api_replies.c.at < now - KEPT))
     row = {
         "principal_id": key.principal_id,
@@ -63,10 +64,10 @@ def claim(connection: Connection, key: Key, *, now: datetime) -> Reply | None:
 
 
 def finish(connection: Connection, key: Key, status: int, body: dict[str, Any]) -> None:
-    """Keep what is answered, with the effect."""
+    """Store the answer, in the transaction of its effect."""
     connection.execute(sa.update(api_replies).where(key.where()).values(status=status, reply=body))
 
 
 def prune(connection: Connection, *, now: datetime) -> int:
-    """Delete replies that are too old to be asked for. Returns how many."""
+    """Delete replies older than their term. Returns their number."""
     return connection.execute(sa.delete(api_replies).where(api_replies.c.at < now - KEPT)).rowcount

@@ -41,7 +41,7 @@ class Workflow:
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
-    """An execution as it stands. `at_step` is the place of its next step."""
+    """The current state of an execution. `at_step` is the place of its next step."""
 
     id: UUID
     workflow_id: UUID
@@ -55,7 +55,7 @@ class Execution:
     at_step: int
     looks: int
     next_request_id: UUID | None
-    """The request that takes it on after a wait."""
+    """The request that continues it after a wait."""
     reason: str | None
     started_at: datetime
     ended_at: datetime | None
@@ -81,7 +81,7 @@ def propose(
     definition: WorkflowDefinition,
     now: datetime,
 ) -> tuple[Workflow, ChangeSet]:
-    """A new version of an agent's workflow, with the change set that a person decides."""
+    """Create a new version of an agent's workflow, with the change set that a person decides on."""
     connection.execute(
         sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": f"workflow {agent_id} {name}"}
     )
@@ -119,7 +119,7 @@ def get(connection: Connection, workflow_id: UUID) -> Workflow | None:
 
 
 def listed(connection: Connection, *, agent_id: str | None, limit: int) -> Sequence[Workflow]:
-    """Workflows, the newest first; of one agent, or all."""
+    """Workflows, the newest first, of one agent or of all."""
     query = sa.select(workflows).order_by(workflows.c.id.desc()).limit(limit)
     if agent_id is not None:
         query = query.where(workflows.c.agent_id == agent_id)
@@ -127,7 +127,7 @@ def listed(connection: Connection, *, agent_id: str | None, limit: int) -> Seque
 
 
 def approve(connection: Connection, workflow_id: UUID) -> None:
-    """Let a version be carried out; the versions of the same name before it are retired."""
+    """Approve a version; earlier versions with the same name are retired."""
     one = connection.execute(sa.select(workflows).where(workflows.c.id == workflow_id).with_for_update()).one()
     same = sa.and_(workflows.c.agent_id == one.agent_id, workflows.c.name == one.name)
     older = sa.update(workflows).where(same, workflows.c.version < one.version)
@@ -144,7 +144,7 @@ def begin(
     tenant: str | None,
     entity_key: str | None,
 ) -> UUID:
-    """A new execution, at its first step."""
+    """Create an execution at its first step."""
     execution_id: UUID = uuid7()
     connection.execute(
         sa.insert(workflow_executions).values(
@@ -162,14 +162,14 @@ def begin(
 
 
 def execution(connection: Connection, execution_id: UUID, *, lock: bool = False) -> Execution | None:
-    """An execution as it stands; with `lock` no other process continues it meanwhile."""
+    """An execution; with `lock` no other process can continue it until this transaction ends."""
     query = sa.select(workflow_executions).where(workflow_executions.c.id == execution_id)
     row = connection.execute(query.with_for_update() if lock else query).mappings().one_or_none()
     return None if row is None else Execution(**{**row, "status": ExecutionStatus(row["status"])})
 
 
 def steps(connection: Connection, execution_id: UUID) -> Sequence[Any]:
-    """The steps that it came to, by place."""
+    """The steps that it has reached, by place."""
     query = sa.select(workflow_steps).where(workflow_steps.c.execution_id == execution_id)
     return connection.execute(query.order_by(workflow_steps.c.place)).all()
 
@@ -184,7 +184,7 @@ def note(
     now: datetime,
     **facts: Any,
 ) -> None:
-    """Write where a step stands."""
+    """Write the status of a step."""
     values = {
         "name": name,
         "status": status,
@@ -196,12 +196,12 @@ def note(
 
 
 def move(connection: Connection, execution_id: UUID, **values: Any) -> None:
-    """Change what of an execution has changed."""
+    """Change these fields of an execution."""
     connection.execute(sa.update(workflow_executions).where(workflow_executions.c.id == execution_id).values(values))
 
 
 def check_again(connection: Connection, found: Execution, *, at: datetime) -> None:
-    """Have an execution taken on at a moment, once: what was queued for it and still waits is enough."""
+    """Queue the continuation of an execution at a time, unless one is queued already."""
     if found.next_request_id is not None:
         waiting = operate.find(connection, Filter(ids=(found.next_request_id,)))
         if waiting and waiting[0].status is RequestStatus.PENDING:
@@ -218,7 +218,7 @@ def check_again(connection: Connection, found: Execution, *, at: datetime) -> No
 
 
 def wake(connection: Connection, execution_id: UUID, *, now: datetime) -> None:
-    """Have a waiting execution taken on at once: what it waits for has been decided."""
+    """Continue a waiting execution at once: the decision that it waits for was made."""
     found = execution(connection, execution_id, lock=True)
     if found is not None and found.next_request_id is not None and found.status is ExecutionStatus.RUNNING:
         operate.reprioritise(connection, Filter(ids=(found.next_request_id,)), run_at=now)

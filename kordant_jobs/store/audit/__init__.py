@@ -1,1 +1,1 @@
-"""The audit log in Postgres: append-only, chained by hash, written in the transaction of what it records."""
+"""The audit log in Postgres: append-only, chained by hash, written in the same transaction as the recorded action."""

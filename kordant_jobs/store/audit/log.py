@@ -1,4 +1,4 @@
-"""Write the audit log, read it, and prove that it was not changed."""
+"""Writes the audit log, reads it, and verifies that it was not changed."""
 
 from __future__ import annotations
 
@@ -17,15 +17,13 @@ from kordant_jobs.store.audit.tables import audit_log
 from kordant_jobs.store.people.keyring import Keyring
 
 PURPOSE, ANCHORS = "audit", "audit-anchor"
-"""Purposes of the writers' codes, and of those of anchors."""
+"""Purposes of the signatures of entries, and of anchors."""
 AT_ONCE = 10_000
 
 
 def record(connection: Connection, keyring: Keyring, *entries: Entry) -> None:
-    """Add entries in the caller's transaction; rolled back, they never were.
-
-    The chain has one end, so writers go one after the other from here to their commit: call it last.
-    """
+    """Add entries in the caller's transaction; a rollback removes them. The chain has one end, so writers wait for each
+    other from here to their commit: call it last."""
     for one in entries:
         text = one.text(datetime.now(UTC))
         connection.execute(
@@ -47,7 +45,7 @@ def stored_rows(connection: Connection) -> Iterator[Row]:
 
 
 def check(connection: Connection, keyring: Keyring, anchors: Mapping[int, bytes] | None = None) -> Verdict:
-    """Verify the whole log; the first fault is named by its row and kind."""
+    """Verify the whole log. Returns the first fault with its row and kind."""
     return verify(stored_rows(connection), mac_of=lambda text: keyring.sign(PURPOSE, text), anchors=anchors)
 
 
@@ -72,14 +70,14 @@ def entries(
 
 
 def head(connection: Connection) -> Anchor | None:
-    """The last row's place and hash; None while the log is empty."""
+    """The last row's number and hash; None while the log is empty."""
     column = audit_log.c
     found = connection.execute(sa.select(column.seq, column.hash).order_by(column.seq.desc()).limit(1)).one_or_none()
     return None if found is None else Anchor(seq=found.seq, hash=bytes(found.hash))
 
 
 def write_anchor(connection: Connection, keyring: Keyring, path: Path) -> Anchor | None:
-    """Append the head of the log to a file outside the database, signed. None when there is nothing new."""
+    """Append the signed head of the log to a file outside the database. None when there is nothing new."""
     now_at = head(connection)
     if now_at is None or (path.exists() and now_at.seq in read_anchors(path, keyring)):
         return None
@@ -92,7 +90,7 @@ def write_anchor(connection: Connection, keyring: Keyring, path: Path) -> Anchor
 
 
 def read_anchors(path: Path, keyring: Keyring) -> dict[int, bytes]:
-    """The anchors of a file by `seq`.
+    """The anchors in a file, by `seq`.
 
     Raises:
         PermanentError: a line of it was not written with this master key.

@@ -17,20 +17,21 @@ from kordant_jobs.store.darkwatch.source_tables import breach_lookups
 from kordant_jobs.store.darkwatch.tables import breaches, catalogue_imports
 
 NEGATIVE_TTL = timedelta(minutes=5)
-"""A breach that a source could not describe is not asked for again within this."""
+"""The time for which a breach that a source could not describe is not asked for again."""
 
 LOOKUP_TTL_S = 60.0
-"""Seconds for which one process has the right to ask for a breach; longer than any request takes."""
+"""Seconds for which one process may ask for a breach; longer than any request takes."""
 
 
 def known(connection: Connection, names: Collection[str]) -> set[str]:
-    """Those of the names that are breaches of ours."""
+    """The names among these that are in our table of breaches."""
     query = sa.select(breaches.c.name).where(breaches.c.name.in_(list(names)))
     return set(connection.execute(query).scalars())
 
 
 def alike(connection: Connection, names: Collection[str], domains: Collection[str]) -> list[Breach]:
-    """Catalogued breaches that may be the same under another name: equal but for case and marks, or by domain."""
+    """Breaches in the catalogue that may be the same under another name: equal except for case and punctuation, or with
+    the same domain."""
     table = breaches.c
     plain = sa.func.regexp_replace(sa.func.lower(table.name), "[^[:alnum:]]", "", "g")
     wanted = ["".join(filter(str.isalnum, name.casefold())) for name in names]
@@ -46,11 +47,9 @@ LONG_KNOWN = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def save(connection: Connection, found: Iterable[Breach], *, as_news: bool = False) -> int:
-    """Write breaches that are not there yet; what the catalogue says of one stays. Returns how many are new.
-
-    Without `as_news` each counts as known since its source added it, so that what an answer mentions in passing does
-    not have everybody asked again.
-    """
+    """Insert breaches that are missing; the catalogue's own entries stay. Returns the number of new ones. Without
+    `as_news` each counts as known since its source added it, so that a breach mentioned in an answer does not cause
+    everybody to be asked about again."""
     new = 0
     for breach in sorted(found, key=lambda one: one.name):
         values = {
@@ -66,13 +65,13 @@ def save(connection: Connection, found: Iterable[Breach], *, as_news: bool = Fal
 
 
 def newest_at(connection: Connection) -> datetime | None:
-    """The moment at which the newest breach of HIBP's catalogue became known to us; None while there is none."""
+    """The time at which the newest breach of HIBP's catalogue became known to us; None when there is none."""
     query = sa.select(sa.func.max(breaches.c.known_at)).where(breaches.c.source == BreachSource.HIBP)
     return connection.execute(query).scalar()
 
 
 def is_newer(connection: Connection, breach: Breach) -> bool:
-    """True when HIBP added `breach` after everything that we know of, or we do not know it by name."""
+    """True when HIBP added `breach` after every breach that we know, or its name is new to us."""
     query = sa.select(sa.func.max(breaches.c.added_at)).where(breaches.c.source == BreachSource.HIBP)
     newest = connection.execute(query).scalar()
     added = breach.added_at
@@ -86,8 +85,8 @@ def catalogue_is_due(connection: Connection) -> None:
 
 
 def may_look_up(connection: Connection, source: Source, reference: str, *, now: datetime) -> UUID | None:
-    """The right to ask the source for one of its breaches, as a lease; None when another process asks just now, or it
-    knew none a moment ago."""
+    """A lease for asking the source about one of its breaches; None when another process has it, or the source recently
+    knew none."""
     table = breach_lookups.c
     query = sa.select(table.looked_up_at).where(table.source == source, table.reference == reference, ~table.found)
     last = connection.execute(query).scalar()
@@ -99,7 +98,7 @@ def may_look_up(connection: Connection, source: Source, reference: str, *, now: 
 
 
 def looked_up(connection: Connection, source: Source, reference: str, lease: UUID, *, found: bool | None) -> None:
-    """Note the result of a look-up; None: the source did not say, and may be asked again at once."""
+    """Record the result of a look-up; None: the source gave no answer, and may be asked again at once."""
     leases.release(connection, [lease])
     if found is None:
         return

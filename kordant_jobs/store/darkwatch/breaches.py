@@ -1,4 +1,4 @@
-"""The table of breaches: what the catalogue says, and breaches that only a dump speaks of."""
+"""The table of breaches: those of the catalogue, and those known only from a dump."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kordant_jobs.domain.darkwatch.breaches import Breach, BreachSource
 from kordant_jobs.store.darkwatch.tables import breaches, catalogue_imports
 
 CATALOGUE_TTL = timedelta(hours=1)
-"""A catalogue that was checked this recently is not asked for again by the next scan."""
+"""The time for which a scan does not check the catalogue again."""
 
 UNKNOWN_DATA_CLASSES = ("Email addresses",)
 
@@ -27,7 +27,7 @@ def catalogue_is_fresh(connection: Connection, now: datetime) -> bool:
 
 
 def catalogue_is_known(connection: Connection, content: bytes) -> bool:
-    """True when this very catalogue was imported before; notes that it was checked."""
+    """True when this exact catalogue was imported before; also records the check."""
     digest = hashlib.sha256(content).digest()
     table = catalogue_imports
     done = connection.execute(sa.update(table).where(table.c.content_sha256 == digest).values(checked_at=sa.func.now()))
@@ -35,7 +35,8 @@ def catalogue_is_known(connection: Connection, content: bytes) -> bool:
 
 
 def save_catalogue(connection: Connection, content: bytes, found: Sequence[Breach], *, rejected: int) -> int:
-    """Write the catalogue's breaches, changed ones over old ones, and note the import. Returns how many are new."""
+    """Write the catalogue's breaches, overwriting changed ones, and record the import. Returns the number of new
+    ones."""
     count = sa.select(sa.func.count()).select_from(breaches)
     before = connection.execute(count).scalar_one()
     if found:
@@ -55,7 +56,7 @@ def save_catalogue(connection: Connection, content: bytes, found: Sequence[Breac
 
 
 def catalogued_breach_of_file(connection: Connection, file_name: str) -> str | None:
-    """The catalogued breach whose name a dropped file bears (`Adobe.csv.gz` → Adobe, in any case)."""
+    """The breach in the catalogue with the name of a dropped file (`Adobe.csv.gz` → Adobe, in any case)."""
     stem = file_name.split(".", maxsplit=1)[0].lower()
     digest = hashlib.sha256(stem.encode("utf-8", "surrogateescape")).digest()  # the server need not see the name
     known = sa.func.sha256(sa.func.convert_to(sa.func.lower(breaches.c.name), "UTF8"))
@@ -63,7 +64,7 @@ def catalogued_breach_of_file(connection: Connection, file_name: str) -> str | N
 
 
 def own_breach_of_file(connection: Connection, content_sha256: bytes, known_at: datetime) -> str:
-    """A breach for a dropped file that the catalogue knows nothing of, named by its content."""
+    """A breach for a dropped file that is not in the catalogue, named by its content."""
     own = f"dump-{content_sha256.hex()[:12]}"
     row = insert(breaches).values(
         name=own,

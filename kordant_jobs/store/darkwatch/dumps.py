@@ -1,4 +1,4 @@
-"""The table of breach dumps: from the drop folder, or quarantined with a reason, to the corpus."""
+"""The table of breach dumps, from the drop folder to the corpus, or quarantined with a reason."""
 
 from __future__ import annotations
 
@@ -26,24 +26,22 @@ READ = (DumpStatus.INGESTED, DumpStatus.PARTIAL)
 
 @dataclass(frozen=True, kw_only=True)
 class FileFacts:
-    """The facts that identify a dropped file. `key` is the keyed hash of its name, `label` what people are shown in its
-    place."""
+    """The facts that identify a dropped file. `key` is the keyed hash of its name, `label` is shown to people instead
+    of the name."""
 
     key: bytes
     label: str
     size: int
     mtime_ns: int
     place: str
-    """The name of the drop folder in which it lies."""
+    """The id of its drop folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DumpRow:
-    """A registered dump, as the scan needs it.
-
-    It became known at `known_at`, which an operator may date back; `registered_at` is when we registered it, or were
-    asked to try again. Days (partitions) go by the first, watermarks by the second, so that nothing is passed over.
-    """
+    """A registered dump. It became known at `known_at`, which an operator may set to an earlier time; `registered_at`
+    is when it was registered or retried. Days (partitions) use the first, watermarks the second, so that no dump is
+    skipped."""
 
     id: UUID
     breach_name: str
@@ -69,7 +67,7 @@ class Ingested:
     bad_lines: Mapping[str, int]
     ledger: Mapping[str, Any] = field(default_factory=dict)
     problem: str | None = None
-    """Why it counts as partly read."""
+    """The reason why it counts as partly read."""
 
 
 _ROW = (
@@ -91,7 +89,7 @@ def _row(row: sa.Row[Any]) -> DumpRow:
 
 
 def seen_files(connection: Connection, status: DumpStatus | None = None) -> set[tuple[bytes, int, int]]:
-    """Files that were registered, as they lay there (key, size, mtime): they need not be read to be known again."""
+    """Registered files, by (key, size, mtime): they can be recognised without being read."""
     table = breach_dumps.c
     query = sa.select(table.file_key, table.file_size, table.file_mtime_ns)
     rows = connection.execute(query.where(table.status == status) if status else query)
@@ -107,10 +105,8 @@ def register(
     known_at: datetime,
     told_shape: str | None = None,
 ) -> UUID | None:
-    """Note a new dump. A dump of the same content is not noted again: the answer is None then.
-
-    A quarantined dump of the same file is superseded: this is its repair.
-    """
+    """Register a new dump. None when a dump with the same content is registered. A quarantined dump of the same file is
+    superseded by this one, its repair."""
     table = breach_dumps
     made: UUID | None = connection.execute(
         insert(table)
@@ -175,7 +171,7 @@ def known_before(connection: Connection, until: datetime, statuses: Sequence[Dum
 
 
 def mark_ingested(connection: Connection, dump_id: UUID, what: Ingested) -> None:
-    """The dump is in the corpus, whole or in part."""
+    """Record that the dump is in the corpus, completely or in part."""
     connection.execute(
         sa.update(breach_dumps)
         .where(breach_dumps.c.id == dump_id)
@@ -196,14 +192,15 @@ def mark_ingested(connection: Connection, dump_id: UUID, what: Ingested) -> None
 
 
 def quarantine(connection: Connection, dump_id: UUID, reason: str) -> None:
-    """The dump cannot be read; `reason` is one line for the operator. It counts as unknown until it is dealt with."""
+    """Record that the dump cannot be read; `reason` is one line for the operator. It counts as unknown until it is
+    resolved."""
     connection.execute(
         sa.update(breach_dumps).where(breach_dumps.c.id == dump_id).values(status=DumpStatus.QUARANTINED, reason=reason)
     )
 
 
 def begin(connection: Connection, dump_id: UUID) -> int:
-    """Count that reading begins. Returns how often it has begun since it last ended."""
+    """Count a start of reading. Returns the number of starts since it last ended."""
     table = breach_dumps
     counted = sa.update(table).where(table.c.id == dump_id).values(begun=table.c.begun + 1).returning(table.c.begun)
     begun: int = connection.execute(counted).scalar_one()
@@ -211,7 +208,7 @@ def begin(connection: Connection, dump_id: UUID) -> int:
 
 
 def begun_once(connection: Connection, dump_id: UUID) -> None:
-    """Note that reading got on, and what it found is kept: earlier attempts count no more."""
+    """Record that reading made progress that is saved: earlier attempts count no more."""
     table = breach_dumps
     connection.execute(sa.update(table).where(table.c.id == dump_id, table.c.begun > 1).values(begun=1))
 
@@ -220,8 +217,9 @@ MOVABLE = frozenset((DumpStatus.QUARANTINED, DumpStatus.PARTIAL))
 
 
 def move(connection: Connection, dump_id: UUID, to: DumpStatus, *, told_shape: str | None = None) -> bool:
-    """An operator retries (to registered), dismisses or accepts (to ingested) a dump that is quarantined or partly
-    read. False when it is neither. What a partly read one left in the corpus the caller removes before a retry."""
+    """Apply an operator's decision on a dump that is quarantined or partly read: retry (to registered), dismiss or
+    accept (to ingested). False when it is neither. Before a retry the caller removes what a partly read dump has in the
+    corpus."""
     values: dict[str, Any] = {"status": to, "registered_at": sa.func.now(), "begun": 0}
     if to is DumpStatus.INGESTED:
         del values["registered_at"]
@@ -240,6 +238,6 @@ def _from(to: DumpStatus) -> list[DumpStatus]:
 
 
 def ingesting(db: Engine, dump_id: UUID, *, wait: bool = True) -> AbstractContextManager[bool]:
-    """Hold the one right to ingest this dump; false when another process has it. With `wait` that one's end is waited
-    for. A killed holder's right ends with it."""
+    """Hold the exclusive right to ingest this dump; False when another process has it. With `wait` this waits for the
+    other process. A killed holder loses the right."""
     return session_lock(db, f"kordant_jobs.dump.{dump_id}", wait=wait)

@@ -1,4 +1,4 @@
-"""The evidence of an exposure: all known facts, none of which names a person."""
+"""The evidence of an exposure: all known facts, without personal data."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ from kordant_jobs.domain.darkwatch.exposures import Source
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """The place where it was seen. In our own corpus: the dump, the first line that names it (from 1) and how often it
-    does, by which reader that line was understood ('text': only swept), in which member of an archive (from 1; 0: the
-    file itself), and the site of the login, if a stealer log gives it. At a source outside: its own key for the breach.
-    `data_classes` are those that this place reported."""
+    """A place where it was found.
+
+    In our own corpus: the dump, the first line with the identifier (from 1), the number of such lines, the reader that
+    understood the line ('text': only swept), the member of the archive (from 1; 0: the file itself), and the site of
+    the login, from a stealer log. At an outside source: its own key for the breach. `data_classes` are those reported
+    by this place.
+    """
 
     source: Source
     first_seen_at: datetime
@@ -36,7 +39,7 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """One exposure: the breach with its dates and data classes, how it was judged, and where it was seen."""
+    """One exposure: the breach with its dates and data classes, the judgement on it, and where it was found."""
 
     exposure_id: UUID
     item_id: UUID
@@ -93,7 +96,7 @@ def of_exposures(connection: Connection, exposure_ids: Sequence[UUID]) -> list[E
 
 
 def of_subscription(connection: Connection, subscription_id: UUID) -> list[Evidence]:
-    """The evidence of everything that a subscription's items are exposed in, the newest first."""
+    """The evidence of all exposures of a subscription's items, the newest first."""
     return _read(connection, "WHERE i.subscription_id = ANY(cast(:ids AS uuid[]))", [str(subscription_id)])
 
 

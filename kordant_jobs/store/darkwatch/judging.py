@@ -1,5 +1,5 @@
-"""Writes the consequences of exposures: judgements, 'not me', alerts with their notifications. As sets, in the
-transaction in which `scans.choose` named the subscriptions."""
+"""Writes what follows from exposures: judgements, 'not me', alerts with their notifications. Set-based, in the
+transaction in which `scans.choose` selected the subscriptions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kordant_jobs.store.notifications import outbox
 
 _FLAGS = ("is_sensitive", "is_fabricated", "is_retired", "is_spam_list", "is_malware", "is_stealer_log")
 KIND = ("breach_name", "verified", "held_by_us", "not_me")
-"""The columns that exposures of one kind, which are judged alike, have in common."""
+"""The columns that define a kind of exposures, which are judged alike."""
 
 _NEW_JUDGEMENT = """
 FROM scope
@@ -37,11 +37,9 @@ EXISTS (SELECT 1 FROM kordant.dismissals s WHERE s.subscription_id = i.subscript
 
 
 def unjudged(connection: Connection, *, again: bool = True) -> pl.DataFrame:
-    """The kinds of the chosen subscriptions' exposures that await judgement: a row a kind, however many are of it.
-
-    Columns: those of `KIND`, and the flags of the breach. Withheld ones come `again`, since their item may have been
-    verified since, or the breach.
-    """
+    """The kinds of the chosen subscriptions' exposures that need a judgement, one row for each kind. Columns: those of
+    `KIND`, and the flags of the breach. With `again`, withheld ones are included, since their item or the breach may
+    have been verified since."""
     query = sa.text(
         f"SELECT DISTINCT {_KIND_COLUMNS}, NOT b.is_verified AND b.source <> 'dump', "
         + ", ".join(f"b.{flag}" for flag in _FLAGS)
@@ -52,11 +50,8 @@ def unjudged(connection: Connection, *, again: bool = True) -> pl.DataFrame:
 
 
 def save_judgements(connection: Connection, judged: pl.DataFrame, *, again: bool = True) -> None:
-    """Write judgements (`KIND`, judgement, judgement_reason) on the exposures that `unjudged` spoke of.
-
-    They are locked in the order in which `scans.save_hits` writes, so that two scans that meet do not wait for each
-    other in a circle.
-    """
+    """Write judgements (`KIND`, judgement, judgement_reason) on the exposures of `unjudged`. Rows are locked in the
+    order in which `scans.save_hits` writes, so that concurrent scans cannot deadlock."""
     connection.execute(
         sa.text(
             "CREATE TEMP TABLE judged (breach_name text, verified boolean, held_by_us boolean, not_me boolean, "
@@ -106,8 +101,8 @@ _FROM_A_DEVICE = """(b.is_malware OR b.is_stealer_log OR EXISTS (
 
 
 def unalerted(connection: Connection, *, again: bool = True) -> pl.DataFrame:
-    """The kinds of exposures that are due an alert and have none, or (with `again`) a provisional one only:
-    breach_name, data_classes (list), secret, breached_on, from_a_device, reused."""
+    """The kinds of exposures that need an alert and have none, or (with `again`) only a provisional one: breach_name,
+    data_classes (list), secret, breached_on, from_a_device, reused."""
     query = sa.text(
         "SELECT DISTINCT e.breach_name, array_to_string(b.data_classes, E'\\x1f'), e.secret, b.breached_on::text, "
         f"{_FROM_A_DEVICE}, {_REUSED} {_AWAITING_ALERT if again else _NEW_ALERT}"
@@ -126,12 +121,11 @@ def unalerted(connection: Connection, *, again: bool = True) -> pl.DataFrame:
 
 
 def save_alerts(connection: Connection, severities: pl.DataFrame, *, provisional: bool = False) -> int:
-    """Write an alert, with why it is them, and its notifications, for each exposure that `unalerted` spoke of.
+    """Write an alert, with its reasons and notifications, for each exposure of `unalerted`. Returns the number of new
+    or completed alerts. `severities`: breach_name, secret, reused, from_a_device, severity.
 
-    `severities`: breach_name, secret, reused, from_a_device, severity. Of an identifier and a breach there is one
-    alert, whichever scan finds it and however often the item is added. A `provisional` alert is sent now, without how
-    often it occurs, and written again by the scan that settles it: with what else became known meanwhile. Returns how
-    many are new or settled.
+    There is one alert for an identifier and a breach, whichever scan finds it and however often the item is added. A
+    `provisional` alert is sent now, without the number of occurrences, and is completed by a later scan.
     """
     connection.execute(
         sa.text(
@@ -196,9 +190,8 @@ SELECT id FROM made
 
 
 def not_me(connection: Connection, exposure_id: UUID, *, said_by: str) -> bool:
-    """Record that an exposure is not the subscriber's: it raises no more alerts, also not when it is found again or the
-    identifier is added again, and a pending notification is not sent. False when there is no such exposure.
-    """
+    """Record that an exposure is not the subscriber's: it raises no more alerts, even when it is found again or the
+    identifier is added again, and a pending notification is not sent. False when there is no such exposure."""
     done = connection.execute(
         sa.text("""
         WITH meant AS (

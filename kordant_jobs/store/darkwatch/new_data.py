@@ -1,4 +1,4 @@
-"""Finds the data for real time: breaches and watched identifiers that no scan has covered yet, and the subscriptions
+"""Finds new data for real-time scans: breaches and watched identifiers that no scan has covered, and the subscriptions
 concerned."""
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from kordant_jobs.store.darkwatch.tables import breaches
 from kordant_jobs.store.schedules.tables import scheduler_config
 
 OVERLAP_OF_SCANS = timedelta(hours=1)
-"""The age up to which an identifier still counts as new; older ones wait for their tier's next scan."""
+"""The age up to which an identifier counts as new; older ones wait for their tier's next scan."""
 
 AT_ONCE = 10_000
-"""Subscriptions that one run takes."""
+"""The most subscriptions of one run."""
 
 
 def realtime_tiers(connection: Connection, job: str) -> tuple[Tier, ...]:
-    """The tiers for which the price list gives a job in real time, unless their row is paused."""
+    """The tiers for which the price list enables a job in real time, unless their row is paused."""
     column = scheduler_config.c
     resting = sa.and_(
         column.paused_at.is_not(None),
@@ -36,10 +36,8 @@ def realtime_tiers(connection: Connection, job: str) -> tuple[Tier, ...]:
 
 
 def newest_breach(connection: Connection) -> str | None:
-    """The moment at which the newest breach became known, as text that sorts; None while there is none.
-
-    One that stands for a dump alone is no news of its own: the scan that reads the dump makes it.
-    """
+    """The time at which the newest breach became known, as sortable text; None when there is none. A breach made for a
+    dump does not count: the scan that reads the dump creates it."""
     known = sa.select(sa.func.max(breaches.c.known_at)).where(breaches.c.source != BreachSource.DUMP)
     newest = connection.execute(known).scalar()
     return None if newest is None else newest.isoformat()
@@ -47,14 +45,14 @@ def newest_breach(connection: Connection) -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class UnderWay:
-    """The scans that run, or are due and wait for their turn: of whole tiers, of subscriptions by id."""
+    """The scans that run, or are due and wait: of whole tiers, and of subscriptions by id."""
 
     of_tiers: bool
     of_people: bool
 
 
 def under_way(connection: Connection, job: str, *, requested_by: str) -> UnderWay:
-    """The scans under way that came this way."""
+    """The active scans with this requester."""
     query = sa.text(
         """
         SELECT coalesce(bool_or(payload ->> 'subscription_ids' IS NULL), false) AS of_tiers,
@@ -87,10 +85,8 @@ WHERE NOT EXISTS (SELECT 1 FROM kordant.job_requests r WHERE r.entity_key = u.id
 
 
 def unscanned(connection: Connection, job: str, *, tiers: Sequence[Tier], but_queued: bool) -> list[UUID]:
-    """Active subscriptions that never had a scan, or (of `tiers`) that watch something since it; 10,000 at most.
-
-    With `but_queued` those are left out for which a request of the job waits or runs.
-    """
+    """Active subscriptions that never had a scan, or (of `tiers`) that added an item since it; at most 10,000. With
+    `but_queued` those with a waiting or running request of the job are left out."""
     text = _BUT_QUEUED.format(_UNSCANNED) if but_queued else _UNSCANNED
     values = {"job": job, "tiers": [tier.value for tier in tiers], "look_back": OVERLAP_OF_SCANS, "most": AT_ONCE}
     query = sa.text(f"SELECT id FROM ({text}) found LIMIT :most")  # noqa: S608 - put together from constants

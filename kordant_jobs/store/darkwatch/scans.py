@@ -1,9 +1,7 @@
-"""Reads and writes of a dark-web scan, as sets: the subscriptions it covers, its findings, and the state of each after
-it.
+"""Reads and writes of a dark-web scan, set-based: the subscriptions it covers, its findings, and the resulting state of
+each. `store.judging` writes its alerts.
 
-Alerts of it are `store.judging`.
-
-Every function works in the caller's transaction, after `choose` has named the subscriptions in it.
+Every function works in the caller's transaction, after `choose` selected the subscriptions in it.
 """
 
 from __future__ import annotations
@@ -25,14 +23,15 @@ MOMENT = pl.Datetime("us", "UTC")
 
 @dataclass(frozen=True, kw_only=True)
 class Scope:
-    """The subscriptions that a scan covers: active ones of `tiers` (none named: all), or just those named."""
+    """The subscriptions that a scan covers: active ones of `tiers` (empty: of all tiers), or only those with these
+    ids."""
 
     tiers: tuple[str, ...] = ()
     subscription_ids: tuple[UUID, ...] | None = None
 
 
 def choose(connection: Connection, scope: Scope) -> int:
-    """Put the subscriptions of `scope` into the transaction's own table `scope`. Returns how many there are."""
+    """Load the subscriptions of `scope` into the transaction's temporary table `scope`. Returns their number."""
     table = subscriptions.c
     query = sa.select(table.id.label("subscription_id")).where(table.status == SubscriptionStatus.ACTIVE)
     if scope.tiers:
@@ -50,7 +49,7 @@ def choose(connection: Connection, scope: Scope) -> int:
 
 
 def choose_found(connection: Connection) -> int:
-    """As `choose`, of the active subscriptions whose items are among the hits that this transaction saved."""
+    """Choose, as `choose` does, the active subscriptions with items among the hits saved in this transaction."""
     connection.execute(
         sa.text(
             """
@@ -68,11 +67,9 @@ def choose_found(connection: Connection) -> int:
 def watched_items(
     connection: Connection, *, job: str, since: datetime | None, until: datetime, overlap: timedelta
 ) -> pl.DataFrame:
-    """The chosen subscriptions' items that existed before `until`.
-
-    Columns: item_id (text), blind_index (16 bytes), created_at, since: from when on a pair counts as new, which is
-    `since`, else the subscription's watermark for `job` less `overlap`, else null for 'ever'.
-    """
+    """The chosen subscriptions' items that existed before `until`. Columns: item_id (text), blind_index (16 bytes),
+    created_at, and since, the time from which a pair counts as new: `since`, else the subscription's watermark for
+    `job` less `overlap`, else null for 'ever'."""
     query = sa.text(
         """
         SELECT i.id, i.blind_index, i.created_at,
@@ -93,12 +90,9 @@ def watched_items(
 
 
 def save_hits(connection: Connection, hits: pl.DataFrame) -> int:
-    """Write exposures and their evidence; what is there only ever grows stronger. Returns new exposures.
-
-    `hits`: item_id, breach_name, dump_id, line, occurrences, secret, seen_at (when the pair became known), sites
-    (a list, where a stealer log says it). Rows go in
-    by item, so that two scans that meet never wait for each other in a circle.
-    """
+    """Write exposures and their evidence; existing ones are only strengthened. Returns the number of new exposures.
+    `hits`: item_id, breach_name, dump_id, line, occurrences, secret, seen_at (when the pair became known), sites (a
+    list, from stealer logs). Rows are written in the order of items, so that concurrent scans cannot deadlock."""
     connection.execute(sa.text(_HITS))
     columns = ["item_id", "breach_name", "dump_id", "line", "occurrences", "secret", "seen_at", "sites"]
     rows = hits.with_columns(pl.col("secret").cast(pl.String), pl.col("sites").list.join(" ").fill_null(""))
@@ -150,11 +144,8 @@ ON CONFLICT (exposure_id, dump_id) DO UPDATE
 
 
 def standing(connection: Connection, *, since: datetime | None, until: datetime) -> pl.DataFrame:
-    """The state of each chosen subscription at `until` by our own dumps: subscription_id, exposures (alerted ones),
-    new_exposures.
-
-    New are those that became known from `since` on; without `since`, those that no earlier verdict counted.
-    """
+    """The state of each chosen subscription at `until` in our own dumps: subscription_id, exposures (alerted ones),
+    new_exposures. New are those that became known since `since`; without it, those that no earlier verdict counted."""
     query = sa.text(
         """
         SELECT scope.subscription_id,
@@ -187,11 +178,9 @@ def save_verdicts(
     until: datetime,
     in_part: bool = False,
 ) -> None:
-    """Write a verdict a subscription: subscription_id, verdict, reason, exposures, new_exposures.
-
-    One row a day; of two scans on one day the one that covers more stays. `in_part`: there is more data than this scan
-    read, so it also replaces an earlier verdict.
-    """
+    """Write a verdict for each subscription: subscription_id, verdict, reason, exposures, new_exposures. There is one
+    row a day; of two scans on one day the one that covers more is kept. `in_part`: there is more data than this scan
+    read, so it also replaces an earlier verdict."""
     connection.execute(
         sa.text(
             "CREATE TEMP TABLE verdicts (subscription_id uuid, verdict text, reason text, exposures int, "
@@ -220,11 +209,8 @@ def save_verdicts(
 
 
 def move_watermarks(connection: Connection, *, job: str, since: datetime | None, until: datetime) -> None:
-    """Say that the chosen subscriptions are covered up to `until`.
-
-    A scan from `since` on moves only those that were covered up to there: it leaves no hole behind. Without `since`
-    the scan began at each one's own watermark.
-    """
+    """Record that the chosen subscriptions are covered up to `until`. A scan with `since` moves only those that were
+    covered up to there, so that it leaves no gap. Without `since` the scan began at each one's own watermark."""
     connection.execute(
         sa.text(
             """

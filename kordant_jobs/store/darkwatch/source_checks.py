@@ -1,6 +1,6 @@
-"""Questions to a source: the items to ask about, its answers, and the state of each subscription after them.
+"""Questions to a source: the items to ask about, its answers, and the resulting state of each subscription.
 
-Works in the caller's transaction, after `scans.choose` named the subscriptions in it.
+Works in the caller's transaction, after `scans.choose` selected the subscriptions in it.
 """
 
 from __future__ import annotations
@@ -55,20 +55,21 @@ LIMIT :limit
 
 @dataclass(frozen=True, kw_only=True)
 class Want:
-    """The items that a source is asked about: of these kinds, unanswered, or answered before `stale_before`."""
+    """The items that a source is asked about: of these kinds, without an answer or with one from before
+    `stale_before`."""
 
     source: Source
     kinds: Collection[IdentifierKind]
     stale_before: datetime
 
     def values(self) -> dict[str, Any]:
-        """As bound values."""
+        """The parameters for SQL."""
         kinds = [kind.value for kind in self.kinds]
         return {"source": self.source.value, "kinds": kinds, "stale_before": self.stale_before}
 
 
 def due(connection: Connection, want: Want, keyring: Keyring, *, now: datetime, limit: int) -> list[Question]:
-    """The next questions: what was pushed first, then the longest unasked."""
+    """The next questions: items named by a push first, then those not asked about for the longest time."""
     rows = connection.execute(sa.text(_DUE), {**want.values(), "now": now, "limit": limit}).all()
     keys = keyring.load_keys(connection, list({row.subscriber_id for row in rows}))
     return [
@@ -90,8 +91,8 @@ def due(connection: Connection, want: Want, keyring: Keyring, *, now: datetime, 
 
 
 LEASE = timedelta(minutes=2)
-"""Time for which questions belong to the scan that asks them; then, if there is no answer, it is taken for dead. A
-batch of 50 whose every request times out takes longer, and is asked twice at worst."""
+"""The time for which a scan owns the questions that it asks; without an answer by then it counts as dead. A batch of 50
+requests that all time out takes longer, and is asked twice in the worst case."""
 
 
 _TAKEN = f"""
@@ -103,7 +104,7 @@ SELECT item_id FROM kordant.source_checks WHERE source = :source AND item_id = A
 def unclaimed(
     connection: Connection, source: Source, questions: Sequence[Question], *, loaded_at: datetime, now: datetime
 ) -> list[Question]:
-    """Those of the questions that no scan asked or claimed since they were loaded."""
+    """The questions that no scan has asked or claimed since they were loaded."""
     rows = connection.execute(
         sa.text(_TAKEN),
         {"source": source, "ids": [one.item_id for one in questions], "loaded_at": loaded_at, "now": now},
@@ -113,11 +114,9 @@ def unclaimed(
 
 
 def claim(connection: Connection, source: Source, questions: Sequence[Question], *, now: datetime) -> UUID:
-    """Keep other scans from asking these, under a lease whose id is returned; `save_answers` gives it back. The caller
-    holds the source's row, under which all claims are made.
-
-    Until they are answered, what stands of them is: not asked, or the last answer; due again when the lease ends.
-    """
+    """Claim these questions under a lease, whose id is returned; `save_answers` releases it. The caller holds the
+    source's row, under which all claims are made. Until they are answered, their state stays 'not asked' or the last
+    answer; they are due again when the lease ends."""
     lease = leases.insert(connection, [f"ask {source}"], holder="darkwatch_scan", now=now, ttl_s=LEASE.total_seconds())[
         0
     ]
@@ -142,11 +141,8 @@ def claim(connection: Connection, source: Source, questions: Sequence[Question],
 
 @dataclass(frozen=True, kw_only=True)
 class Left:
-    """The questions that a source still has to be asked: the number of items, when the first may be, and some of their
-    subscriptions.
-
-    `claimed`: some are another scan's, which asks them just now.
-    """
+    """The questions that remain for a source: the number of items, the time of the first, and some of their
+    subscriptions. `claimed`: another scan is asking some of them."""
 
     items: int
     next_at: datetime | None
@@ -155,7 +151,7 @@ class Left:
 
 
 def left(connection: Connection, want: Want, *, most: int = 10_000) -> Left:
-    """Count the questions still to be asked about the chosen subscriptions, now or later."""
+    """Count the remaining questions about the chosen subscriptions, due now or later."""
     open_ever = _OPEN.format(until="'infinity'")
     values = {**want.values(), "most": most}
     row = connection.execute(
@@ -181,8 +177,8 @@ def save_answers(
     lease_id: UUID,
     now: datetime,
 ) -> None:
-    """Note each answer, and for an unknown one after how long it is asked again (None: not before it is stale). Gives
-    back the lease under which they were asked."""
+    """Save each answer, and for an unknown one the time until the next attempt (None: not before it is stale). Releases
+    the lease of the questions."""
     leases.release(connection, [lease_id])
     if not answers:
         return
@@ -213,7 +209,7 @@ def save_answers(
 
 
 def attempts_of(connection: Connection, source: Source, item_ids: Sequence[UUID]) -> Mapping[UUID, int]:
-    """The number of questions about each item that failed in a row."""
+    """The number of consecutive failed questions about each item."""
     table = source_checks.c
     query = sa.select(table.item_id, table.attempts).where(table.source == source, table.item_id.in_(item_ids))
     return {row.item_id: row.attempts for row in connection.execute(query)}
@@ -221,7 +217,7 @@ def attempts_of(connection: Connection, source: Source, item_ids: Sequence[UUID]
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """One finding as it is written: the item, the breach as we call it, and as the source does."""
+    """One finding to write: the item, and the breach under our name and the source's."""
 
     item_id: UUID
     breach_name: str
@@ -230,7 +226,8 @@ class Found:
 
 
 def save_findings(connection: Connection, source: Source, found: Sequence[Found], *, now: datetime) -> int:
-    """Write exposures with the source's evidence; what is there stays, seen again. Returns new exposures."""
+    """Write exposures with the source's evidence; existing ones are marked as seen again. Returns the number of new
+    exposures."""
     if not found:
         return 0
     connection.execute(sa.text(_FINDINGS))
@@ -274,7 +271,7 @@ ON CONFLICT (exposure_id, source, reference) DO UPDATE SET
 
 
 def hints_of(connection: Connection, source: Source, item_ids: Sequence[UUID]) -> dict[UUID, list[str]]:
-    """Pushed hints about these items that were not used yet."""
+    """Unused hints about these items from pushes."""
     table = source_hints.c
     found: dict[UUID, list[str]] = {}
     query = sa.select(table.item_id, table.reference).where(table.source == source, table.item_id.in_(item_ids))
@@ -284,7 +281,7 @@ def hints_of(connection: Connection, source: Source, item_ids: Sequence[UUID]) -
 
 
 def drop_hints(connection: Connection, source: Source, taken_up: Sequence[tuple[UUID, str]]) -> None:
-    """Delete pushed hints that were used."""
+    """Delete used hints."""
     table = source_hints.c
     if taken_up:
         pair = sa.tuple_(table.item_id, table.reference)
@@ -292,7 +289,7 @@ def drop_hints(connection: Connection, source: Source, taken_up: Sequence[tuple[
 
 
 def keep_range_indexes(connection: Connection, indexes: Mapping[UUID, bytes]) -> None:
-    """Note by which keyed hash a range notification finds an item."""
+    """Store the keyed hash by which a range notification finds an item."""
     if indexes:
         table = watchlist_items
         connection.execute(

@@ -1,7 +1,7 @@
-"""The state of each outside source, for all processes: its rate, and a circuit breaker.
+"""The state of each outside source, shared by all processes: its rate limit, and a circuit breaker.
 
-After `OPEN_AFTER` questions in a row without an answer a source is left alone for half a minute, then one question is
-let through; as long as it fails, the pause doubles. A 429 pauses it for as long as it says, without counting.
+After `OPEN_AFTER` consecutive questions without an answer a source is not asked for half a minute, then one question is
+let through; each further failure doubles the pause. A 429 pauses it for as long as it asks, without counting.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from kordant_jobs.store.darkwatch.source_tables import source_states
 OPEN_AFTER = 5
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 30.0, 900.0
 LIMITED_PAUSE_S = 60.0
-"""After a 429 without Retry-After: the window of most limits."""
+"""The pause in seconds after a 429 without Retry-After: the window of most limits."""
 PROBE_S = 30.0
-"""Seconds that others wait for the one question that is let through."""
+"""Seconds that other questions wait for the one that is let through."""
 TERMS_TTL = timedelta(days=1)
 
 NOT_ITS_FAULT = frozenset({UnknownReason.BAD_REQUEST, UnknownReason.FORBIDDEN, UnknownReason.RATE_LIMITED})
-"""Reasons that say something of the question or of our plan, not of the source."""
+"""Reasons that concern the question or our plan, not the source's health."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Admission:
-    """The number of requests that may go out now; when there are none, `wait_s` and why."""
+    """The number of requests that may be sent now; when it is 0, the wait in seconds and the reason."""
 
     granted: int
     wait_s: float = 0.0
@@ -63,7 +63,7 @@ def state_of(connection: Connection, source: Source, *, lock: bool = False) -> S
 
 
 def known(connection: Connection) -> list[SourceState]:
-    """Every source that was asked before, by name."""
+    """The state of every source that was asked before, by name."""
     return [_state(row) for row in connection.execute(sa.select(source_states).order_by(source_states.c.source))]
 
 
@@ -91,7 +91,7 @@ def _write(connection: Connection, source: Source, **values: object) -> None:
 def admit(
     connection: Connection, source: Source, requests: int, *, rates: Sequence[PartyRate], now: datetime
 ) -> Admission:
-    """Take up to `requests` requests of every bucket of the source, unless it is to be left alone."""
+    """Take up to `requests` requests from every bucket of the source, unless its circuit breaker is open."""
     state = state_of(connection, source, lock=True)
     if state.open_until is not None and state.open_until > now:
         wait_s = (state.open_until - now).total_seconds()
@@ -120,13 +120,13 @@ def admit(
 
 
 def overdraw(connection: Connection, source: Source, requests: int, *, rates: Sequence[PartyRate]) -> None:
-    """Take tokens that are not there: the next request waits for them."""
+    """Take tokens beyond those available: the next request waits for them."""
     for place in range(len(rates)):
         leases.spend(connection, f"source:{source}:{place}", requests)
 
 
 def pause_s(failures: int) -> float:
-    """Seconds for which a source is not asked after so many failures in a row.
+    """Seconds for which a source is not asked after this number of consecutive failures.
 
     >>> [pause_s(n) for n in (4, 5, 6, 7, 20)]
     [0.0, 30.0, 60.0, 120.0, 900.0]
@@ -137,7 +137,7 @@ def pause_s(failures: int) -> float:
 
 
 def report(connection: Connection, source: Source, answers: Sequence[Answer], *, now: datetime) -> SourceState:
-    """Note what a batch of answers says of the source itself."""
+    """Update the state of a source from a batch of answers."""
     state = state_of(connection, source, lock=True)
     limited = [answer for answer in answers if answer.reason is UnknownReason.RATE_LIMITED]
     failed = [one.reason for one in answers if one.reason is not None and one.reason not in NOT_ITS_FAULT]
@@ -161,19 +161,19 @@ def report(connection: Connection, source: Source, answers: Sequence[Answer], *,
 
 
 def keep_terms(connection: Connection, source: Source, terms: SourceTerms, *, now: datetime) -> None:
-    """Note what the key's plan allows."""
+    """Store the terms of the key's plan."""
     state_of(connection, source)
     _write(connection, source, terms=asdict(terms), terms_at=now)
 
 
 def close(connection: Connection, source: Source) -> None:
-    """Ask the source again at once, whatever was before."""
+    """Close the circuit breaker, so that the source is asked again at once."""
     state_of(connection, source)
     _write(connection, source, failures=0, open_until=None, last_reason=None)
 
 
 def report_off_once(connection: Connection, source: Source, *, off: bool) -> bool:
-    """True when the source is found off for the first time (so that it is reported)."""
+    """True when the source is off for the first time, so that it must be reported."""
     state_of(connection, source)
     column = source_states.c.told_off_at
     wanted = column.is_(None) if off else column.is_not(None)

@@ -1,1 +1,1 @@
-"""Entities and what their banks say: connections, accounts, transactions, bills, sync results."""
+"""Entities and their bank data: connections, accounts, transactions, bills, sync results."""

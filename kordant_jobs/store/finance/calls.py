@@ -1,8 +1,8 @@
-"""Limits under which providers are called, over all processes: a month's budgets and rates, in Postgres.
+"""The limits on calls to providers, shared by all processes in Postgres: monthly budgets and rates.
 
-A call is reserved before it is made and given back when the server refused it: only calls that succeeded count. Where
-it is not known whether it did (a reset, an answer cut off), it counts; what a killed process had reserved stays so
-until the month ends. Too few calls are made then, never too many.
+A call is reserved before it is made, and released when the server refused it: only successful calls count. A call with
+an unknown result (a reset, a truncated answer) counts. Calls reserved by a process that was killed stay reserved until
+the month ends. So too few calls are made, never too many.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from kordant_jobs.store.people.keyring import Keyring
 
 SUBJECT = "budget-subject"
 TOKENS_AT_ONCE = 10
-"""Of a rate: fetched together, so that not every call asks Postgres."""
+"""Tokens of a rate that are fetched together, so that not every call asks Postgres."""
 WAIT_MOST_S = 45.0
-"""Longest wait of a call for its rate, in seconds, before its connection is put off."""
+"""The longest wait of a call for its rate, in seconds, before its connection is deferred."""
 
 _RESERVE = sa.text("""
 INSERT INTO kordant.provider_budgets AS b (provider, endpoint, subject_index, month_on, reserved, call_limit)
@@ -59,7 +59,7 @@ class ProviderCalls:
         return ConnectionCalls(self, now=now, user_is_present=user_is_present)
 
     async def take_token(self) -> None:
-        """Wait for the provider's rate.
+        """Wait until the provider's rate allows a call.
 
         Raises:
             BankFailed: it takes too long.
@@ -85,11 +85,13 @@ class ProviderCalls:
             return leases.take_tokens(connection, party, TOKENS_AT_ONCE, per_s=per_s, burst=burst, now=now)
 
     def drop_tokens(self) -> None:
-        """Ask Postgres before the next call. In the event loop only, as `take_token`."""
+        """Discard the fetched tokens, so that the next call asks Postgres. Call it in the event loop only, as
+        `take_token`."""
         self._tokens = 0
 
     def slow_down(self, seconds: float) -> None:
-        """The provider said that it is asked too often: no process asks for so long."""
+        """Stop the calls of all processes for these seconds, since the provider answered that its rate limit was
+        exceeded."""
         rate = self._rate
         if rate is None:
             return
@@ -99,7 +101,7 @@ class ProviderCalls:
             leases.spend(connection, party, tokens + int(min(seconds, 300.0) * rate.per_s))
 
     def reserve(self, endpoint: str, subject: str, *, now: datetime, user_is_present: bool) -> int | None:
-        """Reserve one call; what is left of the month's limit then, None where there is no limit.
+        """Reserve one call. Returns the calls left in the month's limit, None where there is no limit.
 
         Raises:
             BankFailed: the limit is reached.
@@ -116,7 +118,7 @@ class ProviderCalls:
         return left
 
     def settle(self, endpoint: str, subject: str, *, now: datetime, counts: bool) -> None:
-        """A reserved call ended, and counts or does not."""
+        """Record whether a reserved call counts."""
         with self._db.begin() as connection:
             connection.execute(_SETTLE, {**self._place(endpoint, subject, now), "used": int(counts)})
 
@@ -126,7 +128,8 @@ class ProviderCalls:
 
 
 class ConnectionCalls:
-    """See `ports.BankCalls`. `remaining` is what the scarcest limit still allows this month, by endpoint."""
+    """See `ports.BankCalls`. `remaining` has, by endpoint, the calls that the scarcest limit still allows this
+    month."""
 
     def __init__(self, calls: ProviderCalls, *, now: datetime, user_is_present: bool) -> None:
         self._calls, self._now, self._user_is_present = calls, now, user_is_present
@@ -159,7 +162,8 @@ class ConnectionCalls:
                 await asyncio.to_thread(calls.settle, endpoint, subject, now=now, counts=counts)
 
     def least_remaining(self) -> int | None:
-        """Reads that the scarcest limit of those that every read needs still allows this month."""
+        """The calls that the scarcest limit still allows this month, among the endpoints that every read needs; None:
+        no limit."""
         needed = [left for name, found in self.remaining.items() if name in _EVERY_READ for left in found]
         return min(needed, default=None)
 

@@ -1,4 +1,5 @@
-"""Rows that a read did not show: noted the first time, closed the second, or at once when the bank said so."""
+"""Rows that are missing from a read: noted the first time, closed the second time, or at once when the bank deleted
+them."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ from kordant_jobs.domain.finance.values import today_in
 from kordant_jobs.store.finance.rows import Outcome, Target
 
 EXPLICIT_AFTER = timedelta(minutes=30)
-"""A deletion that a webhook reported waits for the row that replaces it."""
+"""The time for which a deletion reported by a webhook waits for the row that replaces it."""
 
 _UNSEEN = f"""
 SELECT t.id, t.account_id, t.state, t.missing_since_at, t.alias, t.booked_on,
@@ -58,7 +59,8 @@ def close(
     run_id: UUID | None,
     now: datetime,
 ) -> None:
-    """Rows that the read did not show: noted the first time, closed the second, or at once when the bank said so."""
+    """Handle the rows that are missing from a read: note them the first time, close them the second time, or at once
+    when the bank deleted them."""
     whole = [one for one in targets if one.covers is not None]
     if not whole:
         return

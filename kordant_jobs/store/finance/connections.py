@@ -1,4 +1,5 @@
-"""Connections: made, planned, claimed for a read, and what their state becomes. Nothing here waits for a bank."""
+"""Bank connections: creates them, plans and claims their reads, and changes their state. Nothing here waits for a
+bank."""
 
 from __future__ import annotations
 
@@ -32,12 +33,11 @@ from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys
 ITEM = "bank-item"
 """Kind of the blind index of a connection's id at its provider."""
 LEASE = timedelta(minutes=4)
-"""Longer than the longest read (`service.READ_MOST_S`) with its commit."""
+"""Longer than the longest read (`service.READ_MOST_S`) and its commit together."""
 
 
 def item_index(keyring: Keyring, provider: Provider, item: str) -> bytes:
-    """The blind index by which a provider's id of a connection is looked up. Of a JSON secret it is the consent's
-    id."""
+    """The blind index by which a provider's id of a connection is found. For a JSON secret the id is its `consent`."""
     name = item
     if item.startswith("{"):
         name = str(json.loads(item).get("consent", item))
@@ -54,7 +54,7 @@ def create(
     item: str,
     now: datetime,
 ) -> UUID:
-    """Make a connection, due at once. One that is there and has not ended is given back.
+    """Create a connection, due at once. Returns the existing one if it has not ended.
 
     Raises:
         PermanentError: the entity was forgotten, or the item is another entity's.
@@ -113,7 +113,8 @@ ORDER BY p.turn, p.next_due_at, j.id
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """Connections to read now, in order; how many are not, by reason; and how many can be read at all (`active`)."""
+    """The connections to read now, in order; the numbers of deferred ones by reason; and the number that can be read at
+    all (`active`)."""
 
     due: tuple[UUID, ...]
     deferred: Mapping[str, int]
@@ -128,8 +129,8 @@ def plan(
     named: Sequence[UUID] = (),
     also_due: bool = True,
 ) -> Planned:
-    """Judge every connection in one statement: due, or deferred for a reason. `within` is until the next tick: no more
-    are due than a provider's rate allows in it. `named` ones are due in any case."""
+    """Decide for every connection, in one statement, whether it is due or deferred, and why. `within` is the time until
+    the next tick: no more are due than the provider's rate allows in it. Connections in `named` are due in any case."""
     caps = {name.value: int(rate.per_s * within.total_seconds() / CALLS_A_READ) for name, rate in RATES.items()}
     given = {"now": now, "caps": json.dumps(caps), "ids": [str(one) for one in named], "also_due": also_due}
     due, deferred = list[UUID](), dict[str, int]()
@@ -145,7 +146,7 @@ def plan(
 
 @dataclass(frozen=True, kw_only=True)
 class Claimed:
-    """A connection under a lease, with what a read needs; its secrets opened."""
+    """A connection under a lease, with all that a read needs, its secrets decrypted."""
 
     id: UUID
     entity_id: UUID
@@ -222,11 +223,12 @@ def claim(connection: Connection, keyring: Keyring, connection_id: UUID, *, now:
 
 
 class LeaseLost(Exception):
-    """The connection is read elsewhere by now, or is not active any more: nothing of this read may be written."""
+    """Another process holds the connection's lease, or the connection is not active any more. Nothing of this read may
+    be written."""
 
 
 def hold(connection: Connection, claimed: Claimed) -> None:
-    """Prove, until this transaction ends, that the read may be written.
+    """Ensure, until this transaction ends, that this read holds the lease and may write.
 
     Raises:
         LeaseLost: it may not.
@@ -247,7 +249,7 @@ def put_off(
     reason: str,
     failed: bool,
 ) -> None:
-    """A read that brought nothing: when the connection is due again, and why then. Gives the lease back."""
+    """Set when and why a connection is due again after a read without a result. Releases the lease."""
     connection.execute(
         sa.update(bank_connections)
         .where(bank_connections.c.id == claimed.id, bank_connections.c.leased_by == claimed.lease_id)
@@ -262,7 +264,8 @@ def put_off(
 
 
 def make_due(connection: Connection, connection_ids: Sequence[UUID], *, now: datetime, reason: str) -> int:
-    """Make active connections due at once. Returns how many; one that is being read becomes due again behind it."""
+    """Make active connections due at once. Returns their number. A connection that is being read becomes due again
+    after the read."""
     table = bank_connections.c
     due = sa.update(bank_connections).where(table.id.in_(connection_ids), table.status == ConnectionStatus.ACTIVE)
     return connection.execute(due.values(next_due_at=now, due_reason=reason)).rowcount
@@ -278,8 +281,8 @@ def set_status(
     only_from: ConnectionStatus | None = None,
     consent_end: ConsentEnd = ConsentEnd.CUSTOMER_MANUALLY_REVOKED,
 ) -> bool:
-    """Move a connection, if its state may go there (`only_from`: and is this one). An ended one ends its links, and its
-    open consent for the reason `consent_end`."""
+    """Change a connection's state, if the move is allowed (and, with `only_from`, starts from that state). Ending it
+    also ends its links, and its open consent for the reason `consent_end`."""
     before = [one.value for one, after in CONNECTION_MOVES.items() if status in after and only_from in {None, one}]
     table = bank_connections.c
     ends = status is ConnectionStatus.ENDED
@@ -307,7 +310,7 @@ def set_status(
 def save_consent(
     connection: Connection, keys: SubscriberKeys, claimed: Claimed, consent: SeenConsent, *, now: datetime
 ) -> None:
-    """Keep a consent as it stands. History stays: one that ended is not opened again."""
+    """Save a consent's current state. Ended consents stay as history and are never reopened."""
     table = bank_consents.c
     found = connection.execute(
         sa.select(table.id).where(table.connection_id == claimed.id, table.ended_at.is_(None))
@@ -336,14 +339,14 @@ def save_consent(
 
 
 def end_consent(connection: Connection, connection_id: UUID, reason: ConsentEnd, *, now: datetime) -> None:
-    """The consent of a connection ended."""
+    """End the open consent of a connection."""
     table = bank_consents.c
     open_one = sa.update(bank_consents).where(table.connection_id == connection_id, table.ended_at.is_(None))
     connection.execute(open_one.values(status=ConsentStatus.REJECTED.value, ended_at=now, end_reason=reason.value))
 
 
 def institutions(connection: Connection, connection_ids: Sequence[UUID]) -> dict[UUID, str]:
-    """Of connections, the bank that each is at."""
+    """The provider and bank of each connection, as text."""
     table = bank_connections.c
     listed = sa.select(table.id, table.provider, table.institution)
     query = listed.where(sa.text("bank_connections.id = ANY(cast(:ids AS uuid[]))"))
@@ -353,7 +356,7 @@ def institutions(connection: Connection, connection_ids: Sequence[UUID]) -> dict
 
 @dataclass(frozen=True, kw_only=True)
 class Secret:
-    """The secret by which a connection is deleted at its provider."""
+    """The secret that deletes a connection at its provider."""
 
     id: UUID
     provider: Provider
@@ -371,7 +374,7 @@ ORDER BY c.id
 
 
 def secrets_of(connection: Connection, keyring: Keyring, owner_id: UUID) -> list[Secret]:
-    """The connections that have not ended of a subscriber or an entity, or the one with this id: opened."""
+    """The open connections of a subscriber or an entity, or the one with this id, with their secrets decrypted."""
     rows = connection.execute(_LIVE, {"id": owner_id}).all()
     if not rows:
         return []

@@ -23,7 +23,7 @@ HOLDER = "holder-document"
 
 @dataclass(frozen=True, kw_only=True)
 class Entity:
-    """An entity as people see it; `name` is None once it was forgotten."""
+    """An entity as it is shown to people. `name` is None once the entity was forgotten."""
 
     id: UUID
     kind: EntityKind
@@ -33,7 +33,7 @@ class Entity:
     accounts: int
     transactions: int
     is_stale: bool
-    """Its insights are older than its data."""
+    """True when its insights are older than its data."""
     created_at: datetime
     forgotten_at: datetime | None
 
@@ -41,7 +41,7 @@ class Entity:
 def load_keys(
     connection: Connection, keyring: Keyring, entity_ids: Sequence[UUID], *, for_writing: bool = False
 ) -> SubscriberKeys:
-    """Open the data keys of these entities; a forgotten one is not in the result."""
+    """Decrypt the data keys of these entities. Forgotten entities are missing from the result."""
     return keyring.load_keys(connection, entity_ids, table=entity_keys, for_writing=for_writing)
 
 
@@ -55,7 +55,8 @@ def create(
     subscription_id: UUID | None = None,
     entity_id: UUID | None = None,
 ) -> UUID:
-    """Make an entity with a key of its own. `document` is its CPF or CNPJ, digits only; kept as a keyed hash."""
+    """Create an entity with a key of its own. `document` is its CPF or CNPJ, digits only; only a keyed hash of it is
+    stored."""
     made = entity_id or uuid7()
     row = {
         "id": made,
@@ -86,7 +87,7 @@ ORDER BY e.id LIMIT :limit
 
 
 def find(connection: Connection, keyring: Keyring, *, entity_id: UUID | None = None, limit: int = 100) -> list[Entity]:
-    """Entities, or the one with this id, with what is kept of them."""
+    """Entities, or the one with this id, with counts of their data."""
     rows = connection.execute(_LIST, {"id": entity_id, "limit": limit}).mappings().all()
     keys = load_keys(connection, keyring, [row["id"] for row in rows])
     found = []
@@ -102,8 +103,8 @@ def find(connection: Connection, keyring: Keyring, *, entity_id: UUID | None = N
 
 
 def forget(connection: Connection, entity_id: UUID) -> dict[str, int] | None:
-    """Delete an entity's key and every row of it; by table, how many. What remains is its id and the moment. None when
-    there is no such entity, or it was forgotten before."""
+    """Delete an entity's key and all its rows. Returns the number of deleted rows by table. Only the entity's id and
+    the time remain. None when there is no such entity, or it was forgotten before."""
     table = entities.c
     known = sa.select(table.id).where(table.id == entity_id, table.forgotten_at.is_(None)).with_for_update()
     if connection.execute(known).first() is None:

@@ -1,6 +1,6 @@
-"""Decides which rows that were read are kept as they are, which are kept rows that changed, and which are new.
+"""Decides which rows of a read are stored already, which are stored rows that changed, and which are new.
 
-A row is known by the keyed hash of its provider's id (`alias`); one whose id is not known may be a row that is kept
+A row is identified by the keyed hash of its provider's id (`alias`). A row with an unknown id may still be a stored row
 (`domain.finance.matching`).
 """
 
@@ -37,7 +37,7 @@ ANALYSE_ABOVE = 1_000
 
 
 def stage(connection: Connection, rows: Sequence[Row]) -> None:
-    """Put the keys of what was read beside the ledger, in a table of this transaction: `bank_seen`."""
+    """Load the keys of the rows that were read into `bank_seen`, a temporary table of this transaction."""
     connection.execute(sa.text(_SEEN))
     connection.execute(sa.text("DELETE FROM bank_seen"))
     frame = pl.DataFrame(
@@ -76,7 +76,8 @@ WHERE t.id IS NULL OR t.content_hash <> s.content_hash OR t.extra_hash <> s.extr
 
 
 def resolve(connection: Connection, keyring: Keyring, keys: SubscriberKeys, rows: Sequence[Row]) -> list[Row]:
-    """The rows that are not kept as they are, each with the id of the row that it is, if any is known by its alias."""
+    """The rows that are new or changed, each with the id of the stored row that its alias belongs to, if there is
+    one."""
     fresh, collided = list[Row](), dict[int, Row]()
     for found in connection.execute(sa.text(_FRESH)).all():
         row = rows[found.place]
@@ -101,7 +102,7 @@ def resolve(connection: Connection, keyring: Keyring, keys: SubscriberKeys, rows
 
 
 def _description(keys: SubscriberKeys, found: Any) -> str:
-    """The description of a kept row, opened."""
+    """The decrypted description of a stored row."""
     column, sealed = transactions.c.description_encrypted, found.description_encrypted
     if sealed is None:
         return ""
@@ -125,7 +126,8 @@ WHERE s.place = ANY(cast(:places AS int[])) AND t.content_hash IS DISTINCT FROM 
 
 
 def _resolve_collided(connection: Connection, collided: Mapping[int, Row]) -> list[Row]:
-    """Rows, by place, whose id stands for another row: known under an alias of their own, or new."""
+    """Rows, by place, whose provider's id belongs to another row. They are known under an alias of their own, or
+    new."""
     given = {"places": list(collided), "aliases": [row.alias for row in collided.values()]}
     connection.execute(sa.text(_RENAME), given)
     fresh = []
@@ -157,8 +159,8 @@ JOIN unnest(cast(:accounts AS uuid[]), cast(:lows AS date[]), cast(:highs AS dat
 WHERE t.booked_on BETWEEN w.low_on AND w.high_on AND t.state IN ('scheduled', 'pending', 'posted')
   AND NOT EXISTS (SELECT FROM bank_seen s WHERE s.account_id = t.account_id AND s.alias = t.alias)
 """
-"""Rows that a newcomer may be: not among what was read, although it should be (its day was read whole, it was missing
-before, or its id is none that stays)."""
+"""Stored rows that a new row may be: they are missing from the read although they should be in it (their day was read
+completely, they were missing before, or their ids do not last)."""
 BACK, FORTH = timedelta(days=16), timedelta(days=2)
 PURCHASE_BACK = timedelta(days=62)
 
@@ -166,7 +168,7 @@ PURCHASE_BACK = timedelta(days=62)
 def recognise(
     connection: Connection, keys: SubscriberKeys, newcomers: Sequence[Row], outcomes: Mapping[UUID, Outcome]
 ) -> None:
-    """Give newcomers the ids of the rows that they are, where that can be decided."""
+    """Give new rows the ids of the stored rows that they are, where that can be decided."""
     by_account = defaultdict[UUID, list[Row]](list)
     for row in newcomers:
         by_account[row.target.account_id].append(row)

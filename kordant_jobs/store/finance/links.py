@@ -1,6 +1,6 @@
-"""Links rows of one account: refunds and their purchases, IOF and foreign purchases, rows and their bill.
+"""Links rows of one account: refunds with their purchases, IOF with foreign purchases, rows with their bill.
 
-Set-based, for the accounts of one read; in the transaction that wrote it.
+Set-based, for the accounts of one read, in the transaction that wrote it.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from sqlalchemy import Connection
 REFUND_DAYS = 120
 IOF_DAYS = 2
 IOF_SHARE = (0.002, 0.07)
-"""The share of a purchase that its IOF may be. The rates changed several times and are not verified, so that no single
-one decides; the band is a judgement."""
+"""The share of a purchase that its IOF may be. The rates changed several times and were not verified, so a range
+decides, not one rate; the range is a judgement."""
 
 _REFUNDS = sa.text(f"""
 UPDATE kordant.transactions r SET refund_of = f.id
@@ -73,8 +73,8 @@ UPDATE kordant.card_bills b SET unexplained = s.unexplained, state = s.state, up
 FROM settled s
 WHERE b.id = s.id AND (b.unexplained IS DISTINCT FROM s.unexplained OR b.state <> s.state)
 """)
-"""A bill's total is its rows and finance charges; what is left is named (`unexplained`), null where no row is known. A
-payment behind a closing is of that bill until the next one closes."""
+"""A bill's total is the sum of its rows and finance charges. The difference is stored as `unexplained`, null where no
+row is known. A payment after a closing belongs to that bill until the next closing."""
 
 
 def link(

@@ -1,5 +1,5 @@
-"""Assigns the key that the rows of one merchant share within an entity, decided when rows are written: names that are
-alike get the key of the first one. Kept names are opened from one row each; nothing afterwards needs to decrypt."""
+"""Assigns the key that all rows of one merchant share within an entity, when rows are written. Similar names get the
+key of the first one. Stored names are decrypted from one row for each key; later steps need no decryption."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys
 MERCHANT = "merchant"
 ALIKE = 90
 PREFIX = 5
-"""Letters: a name that begins with another one of at least so many is the same merchant's."""
+"""The least letters of a name for another name that begins with it to be the same merchant's."""
 
 _KEPT = sa.text("""
 WITH RECURSIVE keys AS (
@@ -35,7 +35,7 @@ CROSS JOIN LATERAL (
     SELECT t.id, t.description_encrypted, t.counterparty_encrypted FROM kordant.transactions t
     WHERE t.entity_id = k.entity_id AND t.merchant_key = k.key LIMIT 1) r
 """)
-"""One row of each key, found by stepping through the index from key to key."""
+"""One row of each key, found by an index scan that skips from key to key."""
 _THERE = sa.text("""
 SELECT e.id AS entity_id, e.key AS merchant_key
 FROM unnest(cast(:entities AS uuid[]), cast(:keys AS text[])) AS e(id, key)
@@ -45,15 +45,15 @@ WHERE EXISTS (SELECT FROM kordant.transactions t WHERE t.entity_id = e.id AND t.
 
 @dataclass(frozen=True, kw_only=True)
 class Payee:
-    """A name that is to have a key. `is_person`: it may be a person's, whatever it sounds like."""
+    """A name that needs a key. `is_person`: it may be a person's name, whatever it resembles."""
 
     name: str = field(repr=False)
     is_person: bool = False
 
 
 def own_key(keyring: Keyring, payee: Payee) -> str:
-    """The key of a name by itself: the firm that it begins with, when everybody knows it, in clear; what is left of it,
-    or the whole name, as a keyed hash behind `~`."""
+    """The key of a name by itself. A well-known firm at its start stays in clear; the rest, or the whole name, becomes
+    a keyed hash after `~`."""
     firm, rest = ("", payee.name) if payee.is_person else known_firm(payee.name)
     hashed = "~" + keyring.blind_index(MERCHANT, rest).hex() if rest else ""
     return f"{firm} {hashed}".strip()
@@ -96,7 +96,7 @@ def _firm_of(key: str) -> str:
 
 
 def _alike(name: str, known: Mapping[str, str]) -> str | None:
-    """The known name that is the same merchant's."""
+    """The known name of the same merchant; None: there is none."""
     best = process.extractOne(name, known.keys(), scorer=fuzz.ratio, score_cutoff=ALIKE)
     if best is not None:
         return str(best[0])

@@ -1,4 +1,5 @@
-"""Notices to owners of bank data: each once, through the outbox when a subscription is linked to them."""
+"""Notices to owners of bank data: each is created once. It goes to the outbox when a subscription is linked to the
+entity."""
 
 from __future__ import annotations
 
@@ -52,8 +53,8 @@ def tell(
     severity: Severity,
     facts: Mapping[str, Any],
 ) -> bool:
-    """Tell an entity's owner of something, once a `key`; in the caller's transaction. False: the notice was given
-    before."""
+    """Create a notice to an entity's owner, once for each `key`, in the caller's transaction. False: it exists
+    already."""
     given = {
         "id": uuid7(), "entity": entity_id, "connection": connection_id, "kind": kind.value, "key": key,
         "severity": severity.value, "facts": json.dumps(facts, default=str),
@@ -71,7 +72,7 @@ def tell(
 
 @dataclass(frozen=True, kw_only=True)
 class FinanceNoticeRow(NoticeRow):
-    """A notification about an entity's bank data: what kind, and its facts (codes, days, ids)."""
+    """A notification about an entity's bank data: its kind and facts (codes, days, ids)."""
 
     notice_id: UUID
     kind: str
@@ -89,6 +90,6 @@ ORDER BY o.due_at, o.id
 
 
 def finance_notices(connection: Connection, ids: Sequence[UUID]) -> list[FinanceNoticeRow]:
-    """The content of those of the notifications `ids` that are about bank data."""
+    """The content of the notifications among `ids` that are about bank data."""
     rows = connection.execute(sa.text(_ROWS), {"ids": [str(one) for one in ids]})
     return [FinanceNoticeRow(**row._mapping) for row in rows]

@@ -1,5 +1,5 @@
-"""Reads entities' bank data for people: accounts with balances and what of them is not explained, connections with
-their last results."""
+"""Reads bank data for people: accounts with balances and their unexplained part, connections with their last
+results."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ LEFT JOIN LATERAL (
     FROM kordant.transactions t WHERE t.account_id = a.id AND t.state = 'posted') booked ON true
 WHERE a.entity_id = :entity ORDER BY a.created_at, a.id
 """)
-"""`unexplained`: how far the balance moved between the first and the last one that was said, less what was booked on
-the days between. It is shown as it is, never made up for by a row."""
+"""`unexplained`: the change between the first and the last reported balance, less the rows booked on the days between.
+It is shown as it is and never balanced by an invented row."""
 
 
 def accounts(connection: Connection, keyring: Keyring, entity_id: UUID) -> list[dict[str, Any]]:
-    """The accounts of an entity: kind, the number's last digits, balance, and what of it is not explained."""
+    """The accounts of an entity: kind, the number's last digits, balance, and its unexplained part."""
     keys = load_keys(connection, keyring, [entity_id])
     shown = []
     for row in connection.execute(_ACCOUNTS, {"entity": entity_id}).mappings():
@@ -79,13 +79,13 @@ def connections(
     status: str | None = None,
     limit: int = 100,
 ) -> list[dict[str, Any]]:
-    """Connections, those that are due first."""
+    """Connections, those due first at the top."""
     given = {"entity": entity_id, "id": connection_id, "status": status, "limit": limit}
     return [dict(row) for row in connection.execute(_CONNECTIONS, given).mappings()]
 
 
 def results(connection: Connection, connection_id: UUID, *, limit: int = 20) -> list[dict[str, Any]]:
-    """The results of a connection in its last runs."""
+    """The last results of a connection."""
     query = sa.text("""
     SELECT ended_at, outcome, error_class, error_code, counts, data_as_of, duration_ms FROM kordant.sync_results
     WHERE connection_id = :id ORDER BY ended_at DESC LIMIT :limit
@@ -94,7 +94,7 @@ def results(connection: Connection, connection_id: UUID, *, limit: int = 20) -> 
 
 
 def runs(connection: Connection, *, since: datetime | None = None, limit: int = 20) -> Sequence[dict[str, Any]]:
-    """The last sync runs: {successful, failed, total}, and what was deferred."""
+    """The last sync runs: their counts {successful, failed, total}, and the deferred connections by reason."""
     query = sa.text("""
     SELECT id, started_at, ended_at, successful, failed, successful + failed AS total, active, deferred
     FROM kordant.sync_runs WHERE cast(:since AS timestamptz) IS NULL OR started_at >= :since

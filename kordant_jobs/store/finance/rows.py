@@ -1,4 +1,4 @@
-"""Rows that were read, on their way into the ledger, with the keyed hashes that they are known and compared by."""
+"""Rows that were read, prepared for the ledger, with the keyed hashes that identify and compare them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ ROW, ROW_CONTENT = "bank-row", "bank-row-content"
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """Rows that were read of one account. `covers`: days that were read whole; `deleted`: aliases that the provider
-    said are gone, and when it did; `is_rekey`: the account came over another connection before."""
+    """The rows read of one account. `covers`: the days that were read completely; `deleted`: aliases that the provider
+    deleted, and when; `is_rekey`: the account was read over another connection before."""
 
     account_id: UUID
     entity_id: UUID
@@ -37,7 +37,7 @@ class Target:
 
     @cached_property
     def account_key(self) -> str:
-        """The account's id as text, made once for all its rows."""
+        """The account's id as text, computed once for all its rows."""
         return str(self.account_id)
 
     @cached_property
@@ -48,7 +48,7 @@ class Target:
 
 @dataclass
 class Outcome:
-    """The outcome of one account's rows. `closes_too_many`: the read showed so little that nothing was closed."""
+    """The outcome of one account's rows. `closes_too_many`: so many rows were missing that nothing was closed."""
 
     counts: Counter[str] = field(default_factory=Counter)
     new_ids: list[UUID] = field(default_factory=list)
@@ -58,7 +58,7 @@ class Outcome:
 
 @dataclass(slots=True)
 class Row:
-    """A seen row on its way into the ledger."""
+    """A row on its way into the ledger."""
 
     target: Target
     seen: SeenTransaction
@@ -71,14 +71,15 @@ class Row:
 
 
 def alias_of(keyring: Keyring, provider: Provider, provider_id: str) -> bytes:
-    """The blind index by which a provider's id is looked up."""
+    """The blind index by which a provider's id of a row is found."""
     return keyring.blind_index(ROW, f"{provider}|{provider_id}")
 
 
 def hash_rows(
     keyring: Keyring, targets: Sequence[Target], outcomes: Mapping[UUID, Outcome], *, today: date
 ) -> list[Row]:
-    """The rows with their hashes. Of equal rows under one id the last counts; unlike ones are rows of their own."""
+    """The rows with their hashes. Of equal rows under one id the last counts; rows that cannot be the same one get an
+    alias each."""
     rows = list[Row]()
     for target in targets:
         ordered = sorted(zip(target.rows, _names(target), strict=True), key=lambda one: one[0].booked_on)
@@ -103,7 +104,7 @@ def hash_rows(
 
 
 def _content(seen: SeenTransaction) -> str:
-    """The fields that decide and show a row, as text that is equal when they are."""
+    """The fields that identify and show a row, as one text for comparison."""
     return (
         f"{seen.state}|{seen.booked_on.isoformat()}|{seen.occurred_at}|{seen.amount.normalize()}|{seen.currency}|"
         f"{seen.original_amount}|{seen.original_currency}|{seen.type}|{seen.counterparty_document}|"
@@ -117,7 +118,7 @@ def _late_content(seen: SeenTransaction, bill_id: UUID | None) -> str:
 
 
 def _refined(seen: SeenTransaction, today: date) -> SeenTransaction:
-    """The row with a more exact type; a pending one of a day to come is scheduled (future instalments)."""
+    """The row with a more exact type. A pending row with a future day becomes scheduled (future instalments)."""
     kind = refined(seen.type, seen.description)
     if kind is not seen.type:
         seen = replace(seen, type=kind)
@@ -127,7 +128,8 @@ def _refined(seen: SeenTransaction, today: date) -> SeenTransaction:
 
 
 def _names(target: Target) -> list[str]:
-    """The text that each row's alias is the hash of: the provider's id, or what distinguishes the row on its day."""
+    """The text that each row's alias is the hash of: the provider's id, else the values that distinguish the row on its
+    day."""
     prints = {
         n: (str(one.booked_on), str(one.amount.normalize()), one.currency, plain(one.description))
         for n, one in enumerate(target.rows)
@@ -148,10 +150,10 @@ def _is_disjoint(one: SeenTransaction, other: SeenTransaction) -> bool:
 
 
 def posting_of(seen: SeenTransaction) -> Posting:
-    """The facts that distinguish a seen row from another one under its id."""
+    """The values that distinguish a row from another one with the same id."""
     return Posting(booked_on=seen.booked_on, amount=seen.amount, description=seen.description)
 
 
 def own_alias(keyring: Keyring, row: Row) -> bytes:
-    """The alias of a row whose id stands for another row, too."""
+    """The alias of a row whose provider's id also belongs to another row."""
     return keyring.blind_index(ROW, f"{row.alias.hex()}|{row.seen.booked_on}|{row.seen.amount.normalize()}")

@@ -1,4 +1,4 @@
-"""Sync runs and what became of each connection in them; consents that end soon, and data that went stale."""
+"""Sync runs and the result of each connection in them. Warns of consents that end soon and of stale data."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class SyncResult:
 
 
 def begin(connection: Connection, run_id: UUID, planned: Planned, *, now: datetime) -> None:
-    """Keep what a run is about to do."""
+    """Record the plan of a run."""
     row = {
         "id": run_id,
         "planned": len(planned.due),
@@ -46,7 +46,7 @@ def begin(connection: Connection, run_id: UUID, planned: Planned, *, now: dateti
 
 
 def note(connection: Connection, run_id: UUID, result: SyncResult, *, now: datetime) -> None:
-    """Keep what became of a connection; of a repeated attempt the last counts."""
+    """Record the result of a connection. A repeated attempt replaces the former result."""
     values = {
         "outcome": result.outcome.value,
         "error_class": result.error_class and result.error_class.value,
@@ -61,7 +61,7 @@ def note(connection: Connection, run_id: UUID, result: SyncResult, *, now: datet
 
 
 def last_failed_with(connection: Connection, connection_id: UUID, code: str) -> int:
-    """The number of a connection's last attempts that failed with this code, one after the other."""
+    """The number of a connection's most recent attempts in a row that failed with this code."""
     query = sa.text("""
     SELECT count(*) FROM kordant.sync_results r WHERE r.connection_id = :id AND r.error_code = :code
       AND NOT EXISTS (SELECT FROM kordant.sync_results o WHERE o.connection_id = :id AND o.ended_at > r.ended_at
@@ -72,7 +72,8 @@ def last_failed_with(connection: Connection, connection_id: UUID, code: str) -> 
 
 
 def end(connection: Connection, run_id: UUID, deferred: Mapping[str, int], *, now: datetime) -> tuple[int, int]:
-    """End a run: the connections that were read whole, and those that were not. `deferred` came up while it ran."""
+    """End a run. Returns the numbers of connections that were read completely, and of the others. `deferred` were
+    deferred during the run."""
     counted = sa.text("""
     UPDATE kordant.sync_runs r SET ended_at = :now, successful = f.good, failed = f.bad,
         deferred = r.deferred || (SELECT coalesce(jsonb_object_agg(key, coalesce((r.deferred ->> key)::int, 0)
@@ -89,7 +90,7 @@ def end(connection: Connection, run_id: UUID, deferred: Mapping[str, int], *, no
 
 
 def warn_of_consents(connection: Connection, *, now: datetime) -> int:
-    """Tell owners of consents that end in 30, 7 and 1 days, once each. Returns how many owners were warned."""
+    """Send owners a notice of consents that end in 30, 7 and 1 days, once each. Returns the number of notices."""
     table = bank_consents.c
     soon = (
         sa.select(table.id, table.entity_id, table.connection_id, table.expires_at, table.told_days)
@@ -124,8 +125,8 @@ WHERE NOT EXISTS (SELECT FROM kordant.finance_notices n WHERE n.entity_id = s.en
 
 
 def warn_of_stale(connection: Connection, *, now: datetime) -> int:
-    """Tell owners of connections whose data the provider has not refreshed for too long: once, and again when it was
-    refreshed meanwhile. Returns how many owners were warned."""
+    """Send owners a notice of connections whose data the provider has not refreshed for too long: once, and again after
+    a refresh. Returns the number of notices."""
     found = connection.execute(_STALE, {"before": now - STALE_AFTER}).all()
     return sum(
         notices.tell(

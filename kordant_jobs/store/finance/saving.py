@@ -1,5 +1,5 @@
-"""One read of a connection into the database, whole or not at all: accounts, rows, balances, bills, consent, cursor,
-and the entity's new version."""
+"""Saves one read of a connection, completely or not at all: accounts, rows, balances, bills, consent, cursor, and the
+entity's new version."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ from kordant_jobs.store.people.keyring import Keyring, SubscriberKeys
 
 IDENTITY, LINK, BILL, BAD = "account-identity", "account-link", "card-bill", "bad-row"
 BAD_MOST = 0.05
-"""The share of rows that cannot be understood from which on nothing of a read is kept."""
+"""The share of invalid rows above which nothing of a read is saved."""
 
 
 class TooManyBad(Exception):
-    """So many rows could not be understood that the read is not trusted; the text says how many."""
+    """Too many rows are invalid for the read to be trusted; the text has the counts."""
 
 
 @dataclass
 class Saved:
-    """The changes of a read. `touched` are the transactions that are new or not what they were."""
+    """The changes that a read made. `touched` are the transactions that are new or changed."""
 
     counts: Counter[str] = field(default_factory=Counter)
     created: list[UUID] = field(default_factory=list)
@@ -75,7 +75,7 @@ def save(
     now: datetime,
     due_at: datetime,
 ) -> Saved:
-    """Write a read, in the caller's transaction, and give the lease back.
+    """Save a read, in the caller's transaction, and release the lease.
 
     Raises:
         LeaseLost: the connection is read elsewhere by now, or ended meanwhile.
@@ -135,7 +135,7 @@ def _quarantine(
     read: ConnectionRead,
     saved: Saved,
 ) -> None:
-    """Keep rows that could not be understood, sealed, each once.
+    """Save invalid rows, sealed, each once.
 
     Raises:
         TooManyBad: they are more than a few, or all there is.
@@ -196,7 +196,7 @@ def _link(
     now: datetime,
     saved: Saved,
 ) -> _Link | None:
-    """The link of an account that was read: the one that is there, or a new one to the account that it is. None when
+    """The link of an account that was read: the existing one, or a new one to the account that it identifies. None when
     the account cannot be identified: then nothing of it is imported."""
     index = keyring.blind_index(LINK, f"{claimed.provider}|{read.provider_id}")
     found = connection.execute(_FIND_LINK, {"connection": claimed.id, "index": index}).one_or_none()
@@ -224,7 +224,7 @@ def _link(
 
 
 def _demote(connection: Connection, account_id: UUID) -> None:
-    """Another link takes the place of the primary one."""
+    """Remove the primary mark, for another link to get it."""
     live = account_links.c
     primary = sa.update(account_links).where(live.account_id == account_id, live.ended_at.is_(None), live.is_primary)
     connection.execute(primary.values(is_primary=False))
@@ -305,7 +305,7 @@ def _new_link(
 
 
 def _balances(connection: Connection, account_id: UUID, read: AccountRead, *, now: datetime) -> None:
-    """Write balances. Of two of one moment (two statements of a day) the one that was read later holds."""
+    """Write balances. Of two for one moment (two statements of a day) the one read later counts."""
     rows = [
         {
             "account_id": account_id,
@@ -330,7 +330,7 @@ def _balances(connection: Connection, account_id: UUID, read: AccountRead, *, no
 def _bills(
     connection: Connection, keyring: Keyring, claimed: Claimed, link: _Link, read: AccountRead, *, now: datetime
 ) -> dict[str, UUID]:
-    """Write the bills that were read; by the provider's id, ours of every bill that is named."""
+    """Write the bills that were read. Returns our id of every named bill, by the provider's id."""
     named = {one.provider_id for one in read.bills} | {row.bill for row in read.transactions if row.bill is not None}
     indexes = {name: keyring.blind_index(BILL, f"{claimed.provider}|{name}") for name in named}
     table = card_bills.c
@@ -366,7 +366,7 @@ def _bills(
 
 
 def _bill_values(bill: SeenBill) -> dict[str, Any]:
-    """The bank's values of a bill; its state follows from rows and payments (`links`)."""
+    """The values of a bill that the bank gives; its state is derived from rows and payments (`links`)."""
     return {
         "due_on": bill.due_on,
         "closed_on": bill.closed_on,
@@ -379,7 +379,7 @@ def _bill_values(bill: SeenBill) -> dict[str, Any]:
 
 
 DELETED_COUNTS = timedelta(days=30)
-"""Time for which a webhook's deletion is remembered: as long as its row is kept."""
+"""The time for which a deletion by webhook is remembered: as long as its row is kept."""
 _DELETED = sa.text("""
 SELECT unnest(removed_aliases) AS alias, received_at FROM kordant.webhook_events
 WHERE connection_id IN (SELECT id FROM kordant.bank_connections WHERE entity_id = :entity)
@@ -388,7 +388,7 @@ WHERE connection_id IN (SELECT id FROM kordant.bank_connections WHERE entity_id 
 
 
 def _deleted(connection: Connection, claimed: Claimed, *, now: datetime) -> dict[bytes, datetime]:
-    """Aliases that webhooks said are gone, and when they said so; also over a connection that ended meanwhile."""
+    """The aliases that webhooks reported as deleted, and when; also from a connection that has ended."""
     given = {"entity": claimed.entity_id, "since": now - DELETED_COUNTS}
     return {bytes(row.alias): row.received_at for row in connection.execute(_DELETED, given).all()}
 
@@ -411,7 +411,7 @@ def _target(
 
 
 def bump(connection: Connection, entity_id: UUID, inputs: Sequence[str], *, now: datetime) -> int:
-    """A new version of an entity's data, in which these kinds of input changed. Returns it."""
+    """Start a new version of an entity's data, in which these kinds of input changed. Returns its number."""
     given = {"id": entity_id, "now": now, "inputs": list(inputs)}
     statement = sa.text("""
     INSERT INTO kordant.entity_versions AS v (entity_id, data_version, inputs, changed_at)

@@ -1,4 +1,4 @@
-"""Transfers between accounts of one entity: found when rows are written, undone when a leg is no longer what it was."""
+"""Finds transfers between accounts of one entity when rows are written, and removes those of which a leg changed."""
 
 from __future__ import annotations
 
@@ -68,8 +68,11 @@ WHERE t.id = s.id AND t.transfer_status IS DISTINCT FROM s.status
 
 
 def link(connection: Connection, entity_id: UUID, touched: Sequence[UUID]) -> int:
-    """Find the transfers that rows which are new or changed are a leg of, in the caller's transaction. Returns how many
-    are new. A row whose counterparty is the owner, and whose other leg is not seen, is marked so."""
+    """Find the transfers that the new or changed rows belong to, in the caller's transaction. Returns the number of new
+    transfers.
+
+    A row whose counterparty is the owner, but whose other leg is not visible, is marked as one.
+    """
     ids = {"entity": entity_id, "ids": [str(one) for one in touched]}
     connection.execute(sa.text(_UNDO), ids)
     pairs = [

@@ -1,7 +1,7 @@
-"""Rows of accounts into the ledger: COPY, one look-up, and one statement that writes only what is new or changed.
+"""Writes rows of accounts to the ledger: COPY, one look-up, and one statement that writes only what is new or changed.
 
-Many accounts may be given at once. Who calls holds the lease of each account's connection, in the transaction that
-commits its cursor too.
+Several accounts may be given at once. The caller holds the lease of each account's connection, in the transaction that
+also commits its cursor.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def upsert(
     run_id: UUID | None,
     now: datetime,
 ) -> dict[UUID, Outcome]:
-    """Write what was read of these accounts, in the caller's transaction; by account, what became of it."""
+    """Write the rows read of these accounts, in the caller's transaction. Returns the outcome of each account."""
     outcomes = {target.account_id: Outcome() for target in targets}
     rows = hash_rows(keyring, targets, outcomes, today=today_in(now))
     met = [row for row in rows if not row.target.is_new]

@@ -1,4 +1,5 @@
-"""Webhooks of providers: kept once, and their connection made due. What they say is a hint: the state is read again."""
+"""Saves providers' webhooks, each once, and makes their connection due. A webhook's content is only a hint: the state
+is read again from the provider."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ EVENT = "bank-webhook"
 
 @dataclass(frozen=True, kw_only=True)
 class Webhook:
-    """A provider's webhook: its connection, the rows it deleted, and whether its owner has acted."""
+    """A provider's webhook: its connection, the rows it reports as deleted, and whether the owner has acted."""
 
     event_id: str
     event: str
@@ -41,8 +42,8 @@ ON CONFLICT (provider, event_key) DO NOTHING RETURNING connection_id
 
 
 def take(connection: Connection, keyring: Keyring, provider: Provider, webhook: Webhook, *, now: datetime) -> bool:
-    """Keep a webhook in the caller's transaction, and make its connection due. False: it is no news (it came before, or
-    is of no connection of ours)."""
+    """Save a webhook in the caller's transaction, and make its connection due. False: it came before, or belongs to no
+    connection of ours."""
     given = {
         "id": uuid7(),
         "provider": provider.value,

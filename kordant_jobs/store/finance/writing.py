@@ -1,4 +1,4 @@
-"""Rows that are new or changed into the ledger, sealed: COPY, and one statement with their former versions and ids."""
+"""Writes new or changed rows to the ledger, sealed: COPY, and one statement that also keeps former versions and ids."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _KEPT_WHEN_ABSENT = (
     "mcc", "bill_id", "transfer_index", "counterparty_encrypted", "counterparty_index", "purchase_on", "plan_id",
     "instalment_no", "instalment_of", "merchant_key",
 )  # fmt: skip
-"""Fields that are not wiped when a provider leaves them out later."""
+"""Fields that keep their value when a later read leaves them out."""
 _PLAIN = tuple(
     name
     for name in _COLUMNS
@@ -95,7 +95,7 @@ def write(
     run_id: UUID | None,
     now: datetime,
 ) -> None:
-    """Write the rows that are new (without an id) or changed, and count what became of them."""
+    """Write the rows that are new (without an id) or changed, and count them in `outcomes`."""
     if not fresh:
         return
     named = [(row, _payee(row.seen)) for row in fresh]

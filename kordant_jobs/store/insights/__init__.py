@@ -1,1 +1,1 @@
-"""Insights: the rows they are made from, and the rows they are."""
+"""Stored insights, and the rows that they are made from."""

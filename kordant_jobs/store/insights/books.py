@@ -1,4 +1,4 @@
-"""Rows, balances and bills of some entities, as the rules of insights read them: one consistent look by COPY."""
+"""Reads rows, balances and bills of some entities for the rules of insights: one consistent snapshot by COPY."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ FROM {_ENTITIES} LEFT JOIN kordant.entity_versions v ON v.entity_id = e.id ORDER
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """Books of entities, numbered as in `ids`, and the version of their data that they show."""
+    """Books of entities, numbered as in `ids`, and the version of the data that was read."""
 
     ids: tuple[UUID, ...]
     versions: tuple[int, ...]
@@ -64,8 +64,7 @@ class Loaded:
 
 
 def load(connection: Connection, ids: Sequence[UUID]) -> Loaded:
-    """The books of these entities. The connection must be at REPEATABLE READ, so that rows and versions belong
-    together."""
+    """The books of these entities. The connection must be at REPEATABLE READ, so that rows and versions match."""
     given = {"ids": "{" + ",".join(map(str, ids)) + "}"}
     versions = connection.execute(_VERSIONS, given).all()
     return Loaded(

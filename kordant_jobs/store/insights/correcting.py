@@ -1,4 +1,4 @@
-"""Corrections of forecasts, kept for a week."""
+"""Corrections of forecasts, stored for a week."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from kordant_jobs.store.insights.tables import forecast_corrections
 
 LASTS = timedelta(days=7)
 SAMPLE = 3_000
-"""Entities whose past forecasts are judged: a thousand a class give quantiles to a tenth of their spread."""
+"""The entities whose past forecasts are judged: a thousand in each class give quantiles with an error of a tenth of
+their spread."""
 _SAMPLE = sa.text("""
 SELECT v.entity_id FROM kordant.entity_versions v JOIN kordant.entities e ON e.id = v.entity_id
 WHERE e.forgotten_at IS NULL AND v.data_version > 0 ORDER BY md5(v.entity_id::text) LIMIT :limit
@@ -21,7 +22,7 @@ WHERE e.forgotten_at IS NULL AND v.data_version > 0 ORDER BY md5(v.entity_id::te
 
 
 def load(connection: Connection) -> Corrections:
-    """The corrections that there are."""
+    """The stored corrections."""
     found: dict[tuple[str, int], list[float]] = {}
     for row in connection.execute(sa.select(forecast_corrections).order_by(forecast_corrections.c.quantile)):
         found.setdefault((row._mapping["class"], row.horizon), []).append(row.score)
@@ -29,13 +30,13 @@ def load(connection: Connection) -> Corrections:
 
 
 def are_old(connection: Connection, now: datetime) -> bool:
-    """True when there are none, or some older than a week."""
+    """True when there are none, or some are older than a week."""
     oldest = connection.execute(sa.select(sa.func.min(forecast_corrections.c.computed_at))).scalar()
     return oldest is None or oldest < now - LASTS
 
 
 def sample(connection: Connection) -> list[UUID]:
-    """Entities by whose past forecasts the others' are corrected: always the same ones."""
+    """The entities whose past forecasts correct those of the others: always the same ones."""
     return list(connection.execute(_SAMPLE, {"limit": SAMPLE}).scalars())
 
 

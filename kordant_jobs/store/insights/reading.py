@@ -1,4 +1,4 @@
-"""Insights as people read them, with the name of the payee opened; and what readers decide about them."""
+"""Insights for readers, with the payee's name decrypted; and the readers' decisions on them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys
 
 @dataclass(frozen=True, kw_only=True)
 class Insight:
-    """One insight. `line` is the statement line of its last piece of evidence, opened; `checked_at` says when it was
-    last found to hold, or no more, `said_at` when first."""
+    """One insight. `line` is the decrypted statement line of its last piece of evidence; `checked_at` is when it was
+    last found to hold or to have ended, `said_at` when it was first found."""
 
     id: UUID
     entity_id: UUID
@@ -62,7 +62,7 @@ def find(
     statuses: Sequence[Status] = tuple(Status),
     limit: int = 200,
 ) -> list[Insight]:
-    """Insights of an entity, of all, or the one with this id; those about the newest days first within their kind."""
+    """Insights of an entity, of all, or the one with this id; within each kind those of the newest days first."""
     given = {
         "id": insight_id, "entity": entity_id, "kinds": list(kinds), "statuses": list(statuses), "limit": limit,
     }  # fmt: skip

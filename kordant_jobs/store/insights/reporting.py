@@ -1,4 +1,4 @@
-"""Reads insights for reports: open insights of a subscription's entities, payees' lines still sealed."""
+"""Reads insights for reports: open insights of a subscription's entities, with payees' lines still encrypted."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ ORDER BY i.entity_id, i.kind, i.dedup_key
 
 @dataclass(frozen=True, kw_only=True)
 class MoneyFacts:
-    """By subscription its lines, and what opens the payee of a line."""
+    """The lines by subscription, and the encrypted payees' lines."""
 
     lines: Mapping[UUID, Sequence[Mapping[str, Any]]]
     sealed: Mapping[UUID, Sealed]
     keys: SubscriberKeys
 
     def payee_line(self, line_id: UUID) -> str | None:
-        """The statement line with this id, opened; None where none is kept."""
+        """The decrypted statement line with this id; None where none is stored."""
         found = self.sealed.get(line_id)
         return self.keys.open(found) if found is not None and found.subscriber_id in self.keys else None
 
@@ -46,8 +46,8 @@ class MoneyFacts:
 def facts(
     connection: Connection, keyring: Keyring, subscription_ids: Sequence[UUID], *, start: date, end: date
 ) -> MoneyFacts:
-    """Insights that reports of a period show: sums of months up to its last day, what repeats, forecasts, and what
-    happened within it, `start` ≤ day < `end`."""
+    """The insights for reports of a period: months up to its last day, recurring payments, forecasts, and events within
+    `start` ≤ day < `end`."""
     given = {"ids": list(subscription_ids), "start": start, "end": end}
     rows = [dict(row) for row in connection.execute(_LINES, given).mappings()]
     lines: dict[UUID, list[Mapping[str, Any]]] = {}

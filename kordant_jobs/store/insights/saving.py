@@ -1,4 +1,4 @@
-"""Saves insights of many entities in one transaction: new, changed, resolved, dismissed no more."""
+"""Saves insights of many entities in one transaction: new, changed, resolved, and no longer dismissed ones."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ JOIN unnest(cast(:ids AS uuid[]), cast(:versions AS bigint[])) AS d(id, version)
 WHERE (v.refreshed_version, coalesce(v.refreshed_at, '-infinity')) <= (d.version, :now)
 ORDER BY v.entity_id FOR UPDATE OF v
 """)
-"""Entities that no other refresh has brought beyond these versions, held to the end of the transaction: of two
-refreshes of an entity the later data stands, whichever saves last."""
+"""Entities that no other refresh has brought beyond these versions, locked to the end of the transaction: of two
+refreshes of an entity the one with later data counts, whichever saves last."""
 _STAGE = sa.text("""
 CREATE TEMP TABLE IF NOT EXISTS insights_stage (
     entity_id uuid, kind text, dedup_key text, facts text, evidence text, confidence float, unknown_reason text,
@@ -70,7 +70,7 @@ WHERE v.entity_id = d.id AND d.id = ANY(:claimed)
 
 @dataclass(frozen=True, kw_only=True)
 class Saved:
-    """The counts of what was written, of how many entities. `announced` are new insights of kinds that raise alerts."""
+    """The counts of rows written and of entities. `announced` are new insights of kinds that raise alerts."""
 
     entities: int = 0
     new: int = 0
@@ -82,11 +82,9 @@ class Saved:
 def save(
     connection: Connection, loaded: Loaded, assessed: pl.DataFrame, *, announce_from: date, now: datetime
 ) -> Saved:
-    """Write all insights of the loaded entities, and that they are refreshed up to the version that was read. Entities
-    that were forgotten meanwhile, or refreshed from later data, are left alone.
-
-    Unchanged ones are not written. Safe to repeat: an open insight is one by entity, kind and key.
-    """
+    """Write all insights of the loaded entities, and record the version that they were refreshed to. Entities that were
+    forgotten, or refreshed from later data, are skipped. Unchanged insights are not written. Safe to repeat: there is
+    one open insight for each entity, kind and key."""
     read = {"ids": list(loaded.ids), "versions": list(loaded.versions), "now": now}
     claimed = list(connection.execute(_CLAIM, read).scalars())
     connection.execute(_STAGE)
@@ -131,8 +129,9 @@ def stale(
     ids: Sequence[UUID] | None = None,
     between: tuple[UUID, UUID] | None = None,
 ) -> list[UUID]:
-    """Entities by id, or those of `ids` and `between` two ids (both included), whose data or rules changed since their
-    refresh, or which were not refreshed since the day began: forecasts and overdue payments change by time alone."""
+    """Entities, optionally those of `ids` and `between` two ids (both included), whose data or rules changed since
+    their refresh, or which were not refreshed since the day began: forecasts and overdue payments change with time
+    alone."""
     given = {"began": day_began, "algorithm": ALGORITHM, **_chosen(ids, between)}
     return list(connection.execute(_STALE, given).scalars())
 
@@ -160,5 +159,5 @@ _ALL = sa.text(f"SELECT e.id FROM kordant.entities e WHERE {_CHOSEN} ORDER BY e.
 def all_entities(
     connection: Connection, *, ids: Sequence[UUID] | None = None, between: tuple[UUID, UUID] | None = None
 ) -> list[UUID]:
-    """Entities, chosen as in `stale`, that were not forgotten."""
+    """Entities that were not forgotten, selected as in `stale`."""
     return list(connection.execute(_ALL, _chosen(ids, between)).scalars())

@@ -1,1 +1,1 @@
-"""Alerts, the outbox, addresses, choices and delivery reports. The rules of routing and wording are the job's."""
+"""Alerts, the outbox, addresses, choices and delivery reports. The job has the rules of routing and the texts."""

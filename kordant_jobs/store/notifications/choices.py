@@ -26,17 +26,17 @@ from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.people.tables import subscribers, subscriptions
 
 AddressKey = tuple[Channel, bytes]
-"""A channel and the blind index of an address: what stands for an address where it must not be readable."""
+"""A channel and the blind index of an address: it identifies an address that must not be readable."""
 
 
 def address_key(keyring: Keyring, channel: Channel, address: str) -> AddressKey:
-    """The key of an address: equal for spellings that reach the same one."""
+    """The key of an address; spellings that reach the same mailbox have the same key."""
     canonical = address.strip().lower() if channel is Channel.EMAIL else address.strip()
     return channel, keyring.blind_index(f"to {channel}", canonical)
 
 
 def suppressed(connection: Connection, keys: Collection[AddressKey]) -> dict[AddressKey, str]:
-    """Those of the addresses that get nothing, each with the reason."""
+    """The suppressed ones of these addresses, each with the reason."""
     if not keys:
         return {}
     table = suppressions.c
@@ -50,10 +50,8 @@ def suppressed(connection: Connection, keys: Collection[AddressKey]) -> dict[Add
 
 
 def suppress(connection: Connection, keys: Sequence[AddressKey], *, reason: str, by: str) -> int:
-    """Send nothing to these addresses any more. The first reason stays. Returns how many are new.
-
-    Rows go in by their key, so that two senders that meet never wait for each other in a circle.
-    """
+    """Suppress these addresses: nothing is sent to them any more. The first reason is kept. Returns the number of new
+    ones. Rows are written in the order of their keys, so that concurrent senders cannot deadlock."""
     rows = [
         {"channel": channel, "address_index": index, "reason": reason, "created_by": by}
         for channel, index in sorted(set(keys))
@@ -69,20 +67,20 @@ def _older(days: float) -> sa.ColumnElement[bool]:
 
 
 def count_old_suppressions(connection: Connection, *, days: float) -> int:
-    """The number of addresses that were suppressed before these days."""
+    """The number of addresses suppressed more than this many days ago."""
     count = sa.select(sa.func.count()).select_from(suppressions).where(_older(days))
     return int(connection.execute(count).scalar_one())
 
 
 def prune_suppressions(connection: Connection, *, days: float, limit: int) -> int:
-    """Forget at most so many of them. Returns how many."""
+    """Delete at most `limit` of them. Returns the number deleted."""
     key = (suppressions.c.channel, suppressions.c.address_index)
     some = sa.select(*key).where(_older(days)).limit(limit)
     return connection.execute(sa.delete(suppressions).where(sa.tuple_(*key).in_(some))).rowcount
 
 
 def unsuppress(connection: Connection, key: AddressKey) -> bool:
-    """Let an address have messages again. False when it could have them all along."""
+    """Allow messages to an address again. False when it was not suppressed."""
     channel, index = key
     table = suppressions.c
     gone = connection.execute(sa.delete(suppressions).where(table.channel == channel, table.address_index == index))
@@ -91,7 +89,7 @@ def unsuppress(connection: Connection, key: AddressKey) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Address:
-    """A way to reach a subscriber, still sealed."""
+    """An address of a subscriber, still encrypted."""
 
     id: UUID
     channel: Channel
@@ -103,7 +101,7 @@ class Address:
 def add_address(
     connection: Connection, keyring: Keyring, subscriber_id: UUID, channel: Channel, address: str
 ) -> UUID | None:
-    """Keep an address of a subscriber, sealed. None when it is known already.
+    """Store an address of a subscriber, encrypted. None when it is known already.
 
     Raises:
         BadAddress: no message could ever be sent to it.
@@ -124,7 +122,7 @@ def add_address(
 
 
 def addresses(connection: Connection, subscriber_id: UUID) -> list[Address]:
-    """The addresses that a subscriber has or had, beside their contact."""
+    """The addresses that a subscriber has or had, besides their contact."""
     table = contact_addresses.c
     columns = (table.id, table.channel, table.created_at, table.removed_at, table.removed_reason)
     rows = connection.execute(
@@ -134,7 +132,7 @@ def addresses(connection: Connection, subscriber_id: UUID) -> list[Address]:
 
 
 def remove_addresses(connection: Connection, gone: Collection[tuple[UUID, datetime | None]], reason: str) -> int:
-    """Use these addresses no more; one that was given after the moment beside it stays. Returns how many went."""
+    """Remove these addresses; one that was given after the time beside it stays. Returns the number removed."""
     if not gone:
         return 0
     query = """
@@ -149,7 +147,7 @@ def remove_addresses(connection: Connection, gone: Collection[tuple[UUID, dateti
 def choose(
     connection: Connection, subscriber_id: UUID, *, category: Category, channel: Channel, mode: Mode, by: str
 ) -> None:
-    """Say when a subscriber wants to hear of a category over a channel."""
+    """Set when a subscriber wants messages of a category over a channel."""
     values = {"mode": mode, "changed_by": by, "changed_at": sa.func.now()}
     statement = insert(notification_preferences).values(
         subscriber_id=subscriber_id, category=category, channel=channel, **values
@@ -160,7 +158,7 @@ def choose(
 
 
 def choices(connection: Connection, subscriber_id: UUID) -> dict[tuple[Category, Channel], Mode]:
-    """The choices of a subscriber; `DEFAULT_MODE` holds for what is not in it."""
+    """The choices of a subscriber; for anything missing `DEFAULT_MODE` applies."""
     table = notification_preferences.c
     rows = connection.execute(
         sa.select(table.category, table.channel, table.mode)
@@ -172,7 +170,7 @@ def choices(connection: Connection, subscriber_id: UUID) -> dict[tuple[Category,
 
 @dataclass(frozen=True, kw_only=True)
 class ChosenHours:
-    """The quiet hours and digest times of a subscriber: wall times in the zone of the subscription."""
+    """The quiet hours and digest times of a subscriber, in local time of the subscription's zone."""
 
     quiet_from: time | None = None
     quiet_until: time | None = None
@@ -189,7 +187,7 @@ def hours(connection: Connection, subscriber_id: UUID) -> ChosenHours:
 
 
 def set_hours(connection: Connection, subscriber_id: UUID, chosen: ChosenHours) -> None:
-    """Keep the hours of a subscriber."""
+    """Store the hours of a subscriber."""
     values = {
         "quiet_from": chosen.quiet_from,
         "quiet_until": chosen.quiet_until,
@@ -201,7 +199,7 @@ def set_hours(connection: Connection, subscriber_id: UUID, chosen: ChosenHours) 
 
 
 def is_known(connection: Connection, subscriber_id: UUID) -> bool:
-    """True when there is such a subscriber."""
+    """True when the subscriber exists."""
     found = connection.execute(sa.select(subscribers.c.id).where(subscribers.c.id == subscriber_id))
     return found.scalar() is not None
 

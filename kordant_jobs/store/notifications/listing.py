@@ -1,4 +1,4 @@
-"""Notifications as an operator sees them: found, shown, queued again, given up."""
+"""Notifications for operators: find, show, queue again, give up."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Notification:
-    """One row of the outbox, with whose it is."""
+    """One row of the outbox, with its subscriber."""
 
     id: UUID
     alert_id: UUID | None
@@ -81,10 +81,8 @@ def counts(connection: Connection) -> list[tuple[str, str, int]]:
 
 
 def move(connection: Connection, ids: Sequence[UUID], to: OutboxStatus, *, reason: str | None) -> list[UUID]:
-    """Move those of the notifications that may go there by an operator's word. Returns them.
-
-    Queued again, it starts from the beginning: attempts, interruptions and receipts count from nothing.
-    """
+    """Move notifications to a status that an operator may choose. Returns the ids of those moved. One that is queued
+    again starts over: attempts, interruptions and receipts are reset."""
     table = notification_outbox
     values: dict[str, object] = {"status": to, "reason": reason, "lease_id": None}
     if to is OutboxStatus.QUEUED:
@@ -102,7 +100,7 @@ def move(connection: Connection, ids: Sequence[UUID], to: OutboxStatus, *, reaso
 
 @dataclass(frozen=True, kw_only=True)
 class Suppression:
-    """An address that gets nothing; which one it is can't be read from it."""
+    """A suppressed address; the address itself cannot be read from it."""
 
     channel: str
     address_index: bytes

@@ -1,8 +1,8 @@
-"""The outbox of notifications: which are due, who holds them, and what became of them.
+"""The outbox of notifications: which are due, who has claimed them, and their outcome.
 
-A batch is claimed under a lease of the engine, and a claim counts as an attempt; the number of the attempt is the
-fence: a sender that lost the lease to another attempt can no longer write. What a message says is
-`jobs/notifications_send`'s; what subscribers chose is `notification_choices`'.
+A batch is claimed under a lease of the engine, and a claim counts as an attempt. The number of the attempt is the
+fence: a sender that lost the lease to another attempt can no longer write. `jobs/notifications_send` writes messages;
+`notification_choices` has the subscribers' choices.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from kordant_jobs.domain.notifications.pending import AlertRow, Claim, Mark
 from kordant_jobs.engine import leases
 
 WARY_AFTER = 2
-"""A notification whose sender was cut off so often is claimed by itself from then on: if it is what kills its senders,
-it no longer uses up the attempts of those that were claimed with it."""
+"""The number of interruptions after which a notification is claimed alone: if it kills its senders, it no longer uses
+up the attempts of others claimed with it."""
 
 _FREE = f"(status IN ('queued', 'deferred') OR (status = 'sending' AND NOT {leases.held_sql('lease_id')}))"
 
@@ -46,7 +46,7 @@ WITH due AS (
 """  # noqa: S608 - put together from constants
 
 _FAMILY = "num_nonnulls({table}removal_event_id) + 2 * num_nonnulls({table}finance_notice_id)"
-"""Alerts, news of removal requests and news of bank accounts are messages of their own."""
+"""Alerts, news of removal requests and news of bank accounts go into separate messages."""
 
 _CLAIM_DIGESTS = f"""
 WITH together AS MATERIALIZED (
@@ -87,7 +87,7 @@ NOTICE_COLUMNS = """o.id, o.category, o.channel, o.address_id, o.held_for, o.cre
        o.subscription_id, s.subscriber_id, s.status AS subscription_status, s.locale, s.time_zone,
        h.quiet_from, h.quiet_until, h.digest_at, h.digest_weekday,
        p.forgotten_at, p.name_encrypted, p.contact_encrypted, c.address_encrypted, c.removed_at AS address_removed_at"""
-"""The columns of a `NoticeRow`, but for its severity, from `NOTICE_JOINS`."""
+"""The columns of a `NoticeRow`, except its severity, from `NOTICE_JOINS`."""
 
 NOTICE_JOINS = """JOIN kordant.subscriptions s ON s.id = o.subscription_id
 JOIN kordant.subscribers p ON p.id = s.subscriber_id
@@ -147,11 +147,9 @@ ON CONFLICT DO NOTHING
 
 
 def queue(connection: Connection, alert_ids: Sequence[UUID], category: Category) -> int:
-    """Queue the notifications of these alerts, one for each of their subscriber's addresses, in the caller's
-    transaction: an alert and its notifications are there together or not at all. Returns how many are new.
-
-    E-mail to the subscriber's contact is always queued, so that what was not sent leaves a row that says why.
-    """
+    """Queue the notifications of these alerts, one for each address of their subscriber, in the caller's transaction,
+    so that an alert and its notifications exist together or not at all. Returns the number of new ones. E-mail to the
+    subscriber's contact is always queued, so that there is a row with the reason if it is not sent."""
     if not alert_ids:
         return 0
     order = list(Severity)
@@ -163,14 +161,14 @@ def queue(connection: Connection, alert_ids: Sequence[UUID], category: Category)
 
 
 def now(connection: Connection) -> datetime:
-    """The database's clock, by which everything here is due."""
+    """The database's clock, which decides what is due."""
     moment: datetime = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
     return moment
 
 
 def due(connection: Connection, channels: Collection[Channel]) -> int:
-    """The number of notifications of these channels that are due now, those included whose sender was cut off. A
-    channel that is paused has none."""
+    """The number of notifications of these channels that are due now, including those whose sender was interrupted. A
+    paused channel has none."""
     query = f"""
         SELECT count(*) FROM kordant.notification_outbox WHERE channel = ANY(:channels) AND {_WAITING}
           AND channel NOT IN (SELECT channel FROM kordant.channel_pauses WHERE paused_until > clock_timestamp())
@@ -179,20 +177,17 @@ def due(connection: Connection, channels: Collection[Channel]) -> int:
 
 
 def claim(connection: Connection, *, channel: Channel, limit: int, lease: UUID, begun: bool = True) -> list[Claim]:
-    """Take up to `limit` due notifications under the lease of an id. What another sender holds is passed over, not
-    waited for.
-
-    Those whose senders were cut off twice come last, one by one. Unless they count as `begun` from now on, `begin` must
-    be called before each is sent: a sender that is cut off then leaves a doubt about those alone.
-    """
+    """Claim up to `limit` due notifications under a lease. Those held by another sender are skipped. Those whose
+    senders were interrupted twice come last, one by one. Unless they count as `begun` now, `begin` must be called
+    before each is sent: an interrupted sender then leaves only those doubtful."""
     return _claimed(connection, _CLAIM, channel, limit, lease, begun)
 
 
 def claim_beside(
     connection: Connection, claims: Sequence[Claim], *, channel: Channel, lease: UUID, begun: bool = True
 ) -> list[Claim]:
-    """Take what else is due to the addresses of these claims, so that what belongs in one message is claimed at once.
-    One whose senders were cut off twice stays by itself."""
+    """Claim the other due notifications to the addresses of these claims, so that everything for one message is claimed
+    together. One whose senders were interrupted twice stays alone."""
     if not claims or claims[0].interruptions >= WARY_AFTER:
         return []
     values = {"ids": [str(one.id) for one in claims], "channel": channel, "begun": begun, "lease": lease}
@@ -201,7 +196,8 @@ def claim_beside(
 
 
 def join(connection: Connection, messages: Mapping[UUID, Sequence[UUID]]) -> None:
-    """Let claimed notifications go out together: from now on each message, by its id, is claimed and sent whole."""
+    """Combine claimed notifications into messages: from now on each message, by its id, is claimed and sent as a
+    whole."""
     pairs = [(str(one), str(message)) for message, ids in messages.items() for one in ids]
     if not pairs:
         return
@@ -216,17 +212,15 @@ def join(connection: Connection, messages: Mapping[UUID, Sequence[UUID]]) -> Non
 def claim_digests(
     connection: Connection, *, channel: Channel, limit: int, lease: UUID, begun: bool = True
 ) -> list[Claim]:
-    """Take the notifications of up to `limit` due digests under a lease, each digest whole. A report is one by
-    itself, and news of removal requests are one apart from alerts.
-
-    Which belong together is decided by the first claim, and stays: a digest that is sent again is the same one.
-    """
+    """Claim the notifications of up to `limit` due digests under a lease, each digest as a whole. A report is separate,
+    and news of removal requests are separate from alerts. The first claim decides which belong together: a digest that
+    is sent again is the same."""
     leases.lock_name(connection, f"notification digests {channel}")
     return _claimed(connection, _CLAIM_DIGESTS, channel, limit, lease, begun)
 
 
 def begin(connection: Connection, claims: Sequence[Claim]) -> bool:
-    """Say that one message, which carries these, is being sent. False when they are no longer all ours to send."""
+    """Record that one message with these notifications is being sent. False when we no longer hold all of them."""
     query = """
         UPDATE kordant.notification_outbox o SET begun = true
         FROM unnest(cast(:ids AS uuid[]), cast(:attempts AS int[])) AS m (id, attempt)
@@ -257,7 +251,7 @@ def _claim_of(row: Any) -> Claim:
 
 
 def alert_rows(connection: Connection, ids: Sequence[UUID]) -> list[AlertRow]:
-    """The content of those of the notifications `ids` that are about alerts, the longest due first."""
+    """The content of the notifications among `ids` that are about alerts, the longest due first."""
     rows = connection.execute(sa.text(_ALERT_ROWS), {"ids": [str(one) for one in ids]})
     return [AlertRow(**row._mapping) for row in rows]
 
@@ -265,7 +259,7 @@ def alert_rows(connection: Connection, ids: Sequence[UUID]) -> list[AlertRow]:
 def sent_since(
     connection: Connection, channel: Channel, subscription_ids: Collection[UUID], since: timedelta
 ) -> dict[tuple[UUID, UUID | None], int]:
-    """The number of messages sent within the last `since`, by subscription and address of theirs."""
+    """The number of messages sent within the last `since`, by subscription and address."""
     query = """
         SELECT subscription_id, address_id, count(DISTINCT coalesce(mail_id, id)) AS messages
         FROM kordant.notification_outbox
@@ -279,7 +273,7 @@ def sent_since(
 
 
 def mark(connection: Connection, marks: Sequence[Mark]) -> int:
-    """Write what became of claimed notifications. Returns how many were still ours to write."""
+    """Write the outcomes of claimed notifications. Returns the number that we still held."""
     if not marks:
         return 0
     done = connection.execute(

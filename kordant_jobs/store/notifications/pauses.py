@@ -1,4 +1,4 @@
-"""Channels that are paused, since they cannot work: until when, and why."""
+"""Paused channels, which cannot work at the moment: until when, and why."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kordant_jobs.store.notifications.tables import channel_pauses
 
 @dataclass(frozen=True, kw_only=True)
 class Pause:
-    """A channel's pause. `pauses` counts those in a row; one that is over stays until a message is accepted."""
+    """A channel's pause. `pauses` counts consecutive ones; one that has ended stays until a message is accepted."""
 
     channel: Channel
     pauses: int
@@ -35,7 +35,7 @@ def pauses(connection: Connection) -> dict[Channel, Pause]:
 
 
 def pause(connection: Connection, channel: Channel, reason: str, length: timedelta) -> None:
-    """Claim nothing for a channel for so long."""
+    """Pause a channel for this time: nothing is claimed for it."""
     until = sa.func.clock_timestamp() + sa.cast(f"{length.total_seconds()} seconds", sa.Interval)
     values = {"paused_until": until, "reason": reason}
     statement = insert(channel_pauses).values(channel=channel, pauses=1, **values)
@@ -44,6 +44,6 @@ def pause(connection: Connection, channel: Channel, reason: str, length: timedel
 
 
 def resume(connection: Connection, channel: Channel) -> bool:
-    """End a channel's pause, and forget how many there were. False when there was none."""
+    """End a channel's pause, and reset its count. False when there was none."""
     gone = connection.execute(sa.delete(channel_pauses).where(channel_pauses.c.channel == channel))
     return bool(gone.rowcount)

@@ -1,4 +1,4 @@
-"""Receipts on the rows of the outbox. What they mean is `jobs/notifications_send/receipts`'."""
+"""Receipts in the rows of the outbox. `jobs/notifications_send/receipts` interprets them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from kordant_jobs.engine import leases
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """The state of a notification. `open`: it may have been sent, and no sender works on it: its sender was cut off."""
+    """The state of a notification. `open`: it may have been sent, but its sender was interrupted and none works on it
+    now."""
 
     id: UUID
     status: OutboxStatus
@@ -74,10 +75,8 @@ def record(
     reason: str | None,
     due_in: timedelta | None,
 ) -> None:
-    """Write a receipt, and where the notification stands after it (None: where it stood).
-
-    With `due_in` it is sent again, and the receipts begin again. It comes there as a failed one.
-    """
+    """Write a receipt, and the resulting status (None: unchanged). With `due_in` it is sent again, as after a failure,
+    and receipts start over."""
     before = set(may_come_from(status)) if status else set()
     if due_in is not None:
         before.add(OutboxStatus.SENT)

@@ -1,1 +1,1 @@
-"""Alerts of operators: their rules, their state, notices given, silences."""
+"""Alerts of operators: their rules, their state, notices, silences."""

@@ -1,4 +1,4 @@
-"""Operators' alerts in Postgres: the rules that hold, the state of each alert, notices still to be given."""
+"""Operators' alerts in Postgres: the current rules, the state of each alert, pending notices."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from kordant_jobs.store.operators.tables import alert_rules, alert_silences, ope
 
 OPEN = (AlertState.PENDING, AlertState.FIRING)
 TRIED_FOR = timedelta(days=1)
-"""A target that is down for longer is given up for a notice."""
+"""The time after which a notice to an unreachable target is given up."""
 
 
 def rules(connection: Connection) -> Mapping[str, AlertRule]:
-    """The rules that hold, by name."""
+    """The current rules, by name."""
     table = alert_rules.c
     newest = sa.select(alert_rules).distinct(table.rule).order_by(table.rule, table.version.desc())
     found = dict(BY_NAME)
@@ -47,7 +47,7 @@ def rules(connection: Connection) -> Mapping[str, AlertRule]:
 
 
 def set_rule(connection: Connection, rule: AlertRule, *, by: str) -> int:
-    """Add a version of a rule, which holds from now on. Returns its number."""
+    """Add a version of a rule, which applies from now on. Returns its number."""
     last = connection.execute(sa.select(sa.func.max(alert_rules.c.version)).where(alert_rules.c.rule == rule.name))
     version = (last.scalar() or 0) + 1
     connection.execute(
@@ -74,7 +74,7 @@ class Open:
 
 
 def open_alerts(connection: Connection) -> dict[tuple[str, str], Open]:
-    """By rule and subject; locked, so that no other process moves them meanwhile."""
+    """Open alerts by rule and subject; locked, so that no other process changes them."""
     query = sa.select(operator_alerts).where(operator_alerts.c.state.in_(OPEN)).with_for_update()
     return {
         (row.rule, row.subject): Open(
@@ -101,7 +101,7 @@ def write(
     silenced: bool,
     now: datetime,
 ) -> None:
-    """Write the next state of an alert; each address gets a notice, unless it is silenced."""
+    """Write the next state of an alert. Each address gets a notice, unless the alert is silenced."""
     if move.state is None:
         if known is not None:
             connection.execute(sa.delete(operator_alerts).where(operator_alerts.c.id == known.id))
@@ -124,13 +124,13 @@ def write(
 
 
 def silenced(connection: Connection, *, now: datetime) -> set[tuple[str, str | None]]:
-    """The silences that hold now: rule and subject, None for any."""
+    """The active silences: rule and subject, None for any subject."""
     query = sa.select(alert_silences.c.rule, alert_silences.c.subject).where(alert_silences.c.until > now)
     return {(row.rule, row.subject) for row in connection.execute(query)}
 
 
 def silence(connection: Connection, rule: str, subject: str | None, *, reason: str, until: datetime, by: str) -> UUID:
-    """Silence a rule, or one subject of it, until then. Alerts go on being kept."""
+    """Silence a rule, or one subject of it, until this time. Alerts are still recorded."""
     silence_id: UUID = uuid7()
     values = {"id": silence_id, "rule": rule, "subject": subject, "reason": reason, "until": until, "silenced_by": by}
     connection.execute(sa.insert(alert_silences).values(values))
@@ -138,7 +138,7 @@ def silence(connection: Connection, rule: str, subject: str | None, *, reason: s
 
 
 def acknowledge(connection: Connection, alert_id: UUID, *, by: str) -> bool:
-    """Acknowledge an alert: no more notices until it has ended. False: it has ended, or was said before."""
+    """Acknowledge an alert: no more notices until it ends. False: it has ended, or was acknowledged before."""
     column = operator_alerts.c
     seen = sa.update(operator_alerts).where(
         column.id == alert_id, column.state.in_(OPEN), column.acknowledged_by.is_(None)
@@ -147,7 +147,7 @@ def acknowledge(connection: Connection, alert_id: UUID, *, by: str) -> bool:
 
 
 def listed(connection: Connection, *, all_of_them: bool, limit: int) -> Sequence[Any]:
-    """Rows of alerts, the newest first; those that ended only with `all_of_them`."""
+    """Rows of alerts, the newest first; ended ones only with `all_of_them`."""
     query = sa.select(operator_alerts).order_by(operator_alerts.c.since.desc()).limit(limit)
     return connection.execute(query if all_of_them else query.where(operator_alerts.c.state.in_(OPEN))).all()
 
@@ -165,7 +165,7 @@ def to_tell(connection: Connection) -> Sequence[Any]:
 
 
 def note_try(connection: Connection, notice_id: UUID, *, was_sent: bool) -> None:
-    """Write how a try ended."""
+    """Record the result of an attempt to send a notice."""
     sent_at = {"sent_at": sa.func.clock_timestamp()} if was_sent else {}
     values = {"tries": operator_notices.c.tries + 1, **sent_at}
     connection.execute(sa.update(operator_notices).where(operator_notices.c.id == notice_id).values(values))

@@ -1,4 +1,4 @@
-"""Costs of jobs, by week and tier: rolled up from attempts while these are there, and kept when they have gone."""
+"""Costs of jobs, by week and tier: computed from attempts while these exist, and kept after their deletion."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ FROM used u LEFT JOIN shares s USING (place) LEFT JOIN active a ON a.tier = s.ti
 ON CONFLICT (week_of, job, tier) DO UPDATE SET
     cpu_s = greatest(c.cpu_s, excluded.cpu_s), subscriptions = excluded.subscriptions, rolled_at = now()
 """)
-"""A request that names subscriptions is shared among them, one that names tiers among their active subscriptions, any
-other among all active ones; what serves no subscription has no tier. A week's cost never falls: attempts are deleted
-before their week is over."""
+"""A request with subscriptions is divided among them, one with tiers among their active subscriptions, any other among
+all active ones; work for no subscription has no tier. A week's cost never falls, though attempts may be deleted before
+their week is over."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WeekCost:
-    """CPU time of one job for one tier in the week that begins on `week_of` (UTC). `tier` is empty for what serves no
-    subscription."""
+    """CPU time of one job for one tier in the week that begins on `week_of` (UTC). `tier` is empty for work without
+    subscriptions."""
 
     week_of: date
     job: str
@@ -63,13 +63,13 @@ class WeekCost:
 
     @property
     def per_subscription_s(self) -> float | None:
-        """CPU seconds a subscription of the tier; None where there is none."""
+        """CPU seconds for each subscription of the tier; None where there is none."""
         return self.cpu_s / self.subscriptions if self.subscriptions else None
 
 
 def roll_up(connection: Connection, *, served: Collection[str]) -> bool:
-    """Bring the weeks since the last roll-up, that one included, up to date. `served` are the jobs whose work is for
-    subscriptions. False: that was done within the hour."""
+    """Update the weeks since the last roll-up, including that one. `served` are the jobs that work for subscriptions.
+    False: that was done within the hour."""
     connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtextextended('kordant:costs', 0))"))
     query = "SELECT max(week_of), max(rolled_at) > now() - CAST(:every AS interval), now() FROM kordant.cost_weeks"
     week, is_new, now = connection.execute(sa.text(query), {"every": EVERY}).one()
@@ -82,7 +82,7 @@ def roll_up(connection: Connection, *, served: Collection[str]) -> bool:
 
 
 def weeks(connection: Connection, *, since: date) -> Sequence[WeekCost]:
-    """From that week on, the newest first, the dearest of a week first."""
+    """The costs from that week on: the newest week first, and the most expensive job first in each week."""
     column = cost_weeks.c
     names = ("week_of", "job", "tier", "cpu_s", "subscriptions")
     query = (

@@ -1,4 +1,4 @@
-"""Counters of the API that outlive its processes: calls by route, and what the policy refused."""
+"""Counters of the API that outlive its processes: calls by route, and refusals by the policy."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from sqlalchemy.dialects.postgresql import insert
 from kordant_jobs.store.operators.tables import http_counts, policy_denials
 
 HTTP_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
-"""Upper bounds of the durations of calls; one more bucket has none."""
+"""Upper bounds of the durations of calls; the last bucket has none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HttpCount:
-    """Calls of one route that were answered alike, with a duration in one bucket of `HTTP_S`."""
+    """The number of calls of one route with the same status and a duration in one bucket of `HTTP_S`."""
 
     method: str
     route: str
@@ -28,7 +28,7 @@ class HttpCount:
 
 
 def add_calls(connection: Connection, counts: Iterable[HttpCount]) -> None:
-    """Add what a process counted, in one order, so that two processes never wait for each other in a circle."""
+    """Add the counts of a process. Rows are written in one order, so that concurrent processes cannot deadlock."""
     rows = sorted((vars(one) for one in counts), key=lambda row: tuple(map(str, row.values())))
     if not rows:
         return
@@ -38,7 +38,7 @@ def add_calls(connection: Connection, counts: Iterable[HttpCount]) -> None:
 
 
 def calls(connection: Connection) -> Sequence[HttpCount]:
-    """Since the beginning."""
+    """The counts since the beginning."""
     key = ("method", "route", "status", "bucket")
     query = sa.select(http_counts).order_by(*(http_counts.c[name] for name in key))
     return [HttpCount(**row) for row in connection.execute(query).mappings()]

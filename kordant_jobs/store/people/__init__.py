@@ -1,1 +1,1 @@
-"""Subscribers, their subscriptions, watched identifiers and keys. What was found about them is `darkwatch`."""
+"""Subscribers, their subscriptions, watched identifiers and keys. `darkwatch` has what was found about them."""

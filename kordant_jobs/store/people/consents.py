@@ -1,4 +1,4 @@
-"""Subscribers' consents: purpose, moment, way and term; kept as a record, never changed but by withdrawing."""
+"""Subscribers' consents: purpose, time, manner and term. They are kept as a record; the only change is a withdrawal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kordant_jobs.store.people.tables import consents
 
 
 def give(connection: Connection, subscriber_id: UUID, purpose: Purpose, *, how: str, by: str) -> bool:
-    """Record a consent. False when one for this purpose stands already: it is left as it was given."""
+    """Record a consent. False when there is an active one for this purpose: it stays unchanged."""
     if _standing(connection, subscriber_id, purpose):
         return False
     connection.execute(
@@ -23,7 +23,7 @@ def give(connection: Connection, subscriber_id: UUID, purpose: Purpose, *, how: 
 
 
 def withdraw(connection: Connection, subscriber_id: UUID, purpose: Purpose) -> bool:
-    """Record that a consent was withdrawn. False when none stood."""
+    """Record the withdrawal of a consent. False when there was no active one."""
     column = consents.c
     done = connection.execute(
         sa.update(consents)

@@ -1,13 +1,13 @@
-"""Envelope encryption and the blind index: how personal data is kept so that only this key can read it.
+"""Envelope encryption and blind indexes: personal data is stored so that only this key can read it.
 
-One master key (32 bytes) makes, by HKDF-SHA-256 (RFC 5869), a key that wraps all other keys. Every subscriber has a
-data key of their own, stored wrapped; deleting that row makes their data unreadable for good. Ciphers are AES-256-GCM
+One master key (32 bytes) yields, by HKDF-SHA-256 (RFC 5869), a key that wraps all other keys. Every subscriber has a
+data key of their own, stored wrapped; deleting its row makes their data unreadable for good. The cipher is AES-256-GCM
 (NIST SP 800-38D) with a random 96-bit nonce; table, column and row id are the associated data, so that a ciphertext
-moved to another place does not open.
+moved elsewhere cannot be decrypted.
 
-The *index root*, random and stored wrapped as well, makes the keys of blind indexes, file labels and links: they stay
-when the master key is rotated (`rotation`), since the corpus cannot be blinded again. What a blind index is,
-`domain.identifiers.blinding` says. Where the master key comes from is `master_key`'s.
+The *index root*, random and stored wrapped as well, yields the keys of blind indexes, file labels and links. It stays
+the same when the master key is rotated (`rotation`), since the corpus cannot be blinded again.
+`domain.identifiers.blinding` explains blind indexes; `master_key` loads the master key.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def place_of(column: sa.Column[Any], row_id: UUID) -> bytes:
 
 @dataclass(frozen=True, kw_only=True)
 class Sealed:
-    """One encrypted value with what it is bound to: the owner (subscriber or entity) whose key opens it, its column and
-    its row's id."""
+    """One encrypted value, with what it is bound to: the owner (subscriber or entity) whose key decrypts it, its column
+    and its row's id."""
 
     subscriber_id: UUID
     column: sa.Column[Any]
@@ -75,13 +75,13 @@ class Sealed:
 
 
 def owner_column(table: sa.Table) -> sa.Column[Any]:
-    """The column of a table of keys that says whose they are: its primary key."""
+    """The owner column of a table of keys: its primary key."""
     (column,) = table.primary_key.columns
     return column
 
 
 class SubscriberKeys:
-    """The opened data keys of some owners (subscribers or entities); lives no longer than the work that needs them."""
+    """The decrypted data keys of some owners (subscribers or entities). Keep it only as long as the work needs it."""
 
     def __init__(self, keys: Mapping[UUID, bytes]) -> None:
         self._keys = keys
@@ -112,16 +112,14 @@ class SubscriberKeys:
 
 
 def key_id(master: bytes) -> str:
-    """The public name of a master key: 16 hexadecimal digits."""
+    """The public id of a master key: 16 hexadecimal digits."""
     return hashlib.sha256(_derive(master, "id")).hexdigest()[:16]
 
 
 class Keyring:
-    """The operations of the master key: blind indexes, and subscribers' keys.
-
-    `previous` master keys are only read with, while a rotation is under way. `index_root` is for tests; else `check`
-    gets it from the database, and nothing can be blinded or signed before.
-    """
+    """The operations of the master key: blind indexes, and subscribers' keys. `previous` master keys only decrypt,
+    during a rotation. `index_root` is for tests; otherwise `check` reads it from the database, and nothing can be
+    blinded or signed before."""
 
     def __init__(self, master: bytes, *, previous: Sequence[bytes] = (), index_root: bytes | None = None) -> None:
         for key in (master, *previous):
@@ -148,51 +146,51 @@ class Keyring:
 
     @cached_property
     def report_link_key(self) -> bytes:
-        """Signs links to reports (see `domain.reports.retention`)."""
+        """The key that signs links to reports (see `domain.reports.retention`)."""
         return self._index_key("report-link")
 
     @cached_property
     def receipt_key(self) -> Ed25519PrivateKey:
-        """Signs receipts (see `domain.reports.receipts`). It stays when the master key is rotated."""
+        """The key that signs receipts (see `domain.reports.receipts`). It stays when the master key is rotated."""
         return Ed25519PrivateKey.from_private_bytes(self._index_key("receipt"))
 
     @cached_property
     def subscriber_token_key(self) -> Ed25519PrivateKey:
-        """Signs tokens of subscribers (see `domain.access.subscriber_tokens`)."""
+        """The key that signs tokens of subscribers (see `domain.access.subscriber_tokens`)."""
         return Ed25519PrivateKey.from_private_bytes(self._index_key("subscriber-token"))
 
     def __repr__(self) -> str:
         return f"Keyring({self.master_key_id})"
 
     def blind_index(self, kind: str, canonical: str) -> bytes:
-        """The 16 bytes that stand for a normalised identifier of `kind`."""
+        """The blind index (16 bytes) of a normalised identifier of `kind`."""
         return self.blind_indexes(kind, (canonical,))[0]
 
     def blind_indexes(self, kind: str, canonicals: Iterable[str]) -> list[bytes]:
-        """As `blind_index`, for many: about a million a second a core."""
+        """The blind indexes of many identifiers: about a million per second and core."""
         return self.blinding.indexes(kind, canonicals)
 
     def range_index(self, sha1: str) -> bytes:
-        """The 16 bytes that stand for an e-mail address that is given by its SHA-1 (range notifications)."""
+        """The blind index (16 bytes) of an e-mail address given by its SHA-1 (range notifications)."""
         return self.blind_index("email-sha1", sha1.upper())
 
     def file_key(self, name: str) -> bytes:
-        """The key that stands for a file's name, which may be personal, where files are distinguished by it."""
+        """The keyed hash of a file's name, which may be personal; it distinguishes files."""
         return hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=16, key=self._labelling).digest()
 
     def sign(self, purpose: str, content: bytes) -> bytes:
-        """16 bytes that prove that `content` is ours and is for `purpose`; compare them with `hmac.compare_digest`."""
+        """A signature of 16 bytes over `content`, for one `purpose`; compare it with `hmac.compare_digest`."""
         key = self._signing.get(purpose)
         if key is None:
             key = self._signing[purpose] = self._index_key(f"sign/{purpose}")
         return hashlib.blake2b(content, digest_size=16, key=key).digest()
 
     def seal_secret(self, purpose: str, plaintext: str) -> bytes:
-        """Encrypt a secret of ours that is no subscriber's (a token at another party), for one purpose."""
+        """Encrypt a secret of our own (a token at another service, for example), for one purpose."""
         return _seal(self._index_key(f"secret/{purpose}"), plaintext.encode(), purpose.encode())
 
     def open_secret(self, purpose: str, sealed: bytes) -> str:
-        """Decrypt what `seal_secret` encrypted for this purpose.
+        """Decrypt a secret that `seal_secret` encrypted for this purpose.
 
         Raises:
             KeyringError: it was made with another key, or for another purpose.
@@ -204,11 +202,11 @@ class Keyring:
         return self._index_key("public-records")
 
     def seal_record(self, column: sa.Column[Any], row_id: UUID, plaintext: str) -> bytes:
-        """Encrypt what a public register says, which is no subscriber's, for one column of the row `row_id`."""
+        """Encrypt data of a public register, which belongs to no subscriber, for one column of the row `row_id`."""
         return _seal(self._records_key, plaintext.encode(), place_of(column, row_id))
 
     def open_record(self, column: sa.Column[Any], row_id: UUID, sealed: bytes) -> str:
-        """Decrypt what `seal_record` made.
+        """Decrypt data that `seal_record` encrypted.
 
         Raises:
             KeyringError: it was made with another key or for another place.
@@ -218,7 +216,7 @@ class Keyring:
     def create_keys(
         self, connection: Connection, owner_ids: Sequence[UUID], *, table: sa.Table = subscriber_keys
     ) -> SubscriberKeys:
-        """Make and store a data key for each owner; one that has a key already keeps it."""
+        """Create and store a data key for each owner; an owner with a key keeps it."""
         if owner_ids:
             owner = owner_column(table).name
             rows = [{owner: one, **self.wrapped(one, secrets.token_bytes(KEY_BYTES))} for one in owner_ids]
@@ -226,7 +224,7 @@ class Keyring:
         return self.load_keys(connection, owner_ids, table=table)
 
     def wrapped(self, owner_id: UUID, data_key: bytes) -> dict[str, Any]:
-        """The columns of a table of keys that hold this data key of `owner_id`."""
+        """The columns of a table of keys with this data key of `owner_id`, wrapped."""
         sealed = _seal(self._wrapping[self.master_key_id], data_key, owner_id.bytes)
         return {"wrapped_key": sealed, "master_key_id": self.master_key_id}
 
@@ -238,11 +236,9 @@ class Keyring:
         table: sa.Table = subscriber_keys,
         for_writing: bool = False,
     ) -> SubscriberKeys:
-        """Open the data keys of these owners: subscribers, or those whose keys `table` holds. An owner whose key was
-        deleted is not in the result.
-
-        `for_writing`: no other transaction changes these keys before this one ends, so that what is sealed with them
-        opens afterwards.
+        """Decrypt the data keys of these owners: subscribers, or those whose keys are in `table`. An owner whose key
+        was deleted is missing from the result. `for_writing`: no other transaction can change these keys before this
+        one ends, so that values encrypted with them can be decrypted afterwards.
 
         Raises:
             KeyringError: a key was wrapped with another master key.
@@ -265,8 +261,8 @@ class Keyring:
         return _open(key, sealed, bound_to)
 
     def check(self, connection: Connection) -> None:
-        """Prove that this master key is the one the database was written with, and adopt the database's index root; a
-        new database adopts this key.
+        """Verify that the database was written with this master key, and load its index root; a new database adopts
+        this key.
 
         Raises:
             KeyringError: it is another one. Nothing was written.
@@ -282,11 +278,11 @@ class Keyring:
         self._index_root = self._unwrap(row.master_key_id, row.wrapped_root, _ROOT)
 
     def opens(self, master_key_id: str) -> bool:
-        """True when this is the key with that id, or holds it beside a new one during a rotation."""
+        """True when this is the key with that id, or has it as a previous one during a rotation."""
         return master_key_id in self._wrapping
 
     def adopt(self, connection: Connection) -> None:
-        """Take the database's index root, writing nothing.
+        """Load the database's index root without writing anything.
 
         Raises:
             KeyringError: the key is another one, or the database has none yet.
@@ -297,6 +293,6 @@ class Keyring:
         self._index_root = self._unwrap(row.master_key_id, row.wrapped_root, _ROOT)
 
     def wrapped_root(self, root: bytes | None = None) -> dict[str, Any]:
-        """The row of `keyring_check` that holds the index root (this keyring's own) under the current master key."""
+        """The row of `keyring_check` with the index root (this keyring's own) wrapped by the current master key."""
         sealed = _seal(self._wrapping[self.master_key_id], root or self._index_root or b"", _ROOT)
         return {"id": 1, "master_key_id": self.master_key_id, "wrapped_root": sealed}

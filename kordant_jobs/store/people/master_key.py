@@ -1,7 +1,7 @@
-"""Loads the master key from a setting, a file for its owner alone, or a command (a KMS client, for example).
+"""Loads the master key from a setting, a file readable by its owner only, or a command (a KMS client, for example).
 
-Each gives one key of 32 bytes in base64; while a rotation is under way several, separated by blanks or lines: the first
-is the one that is written with, the others are only read with.
+Each gives one key of 32 bytes in base64; during a rotation several, separated by blanks or line breaks: the first one
+encrypts, the others only decrypt.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ COMMAND_TIMEOUT_S = 30
 
 
 def parse_master_keys(text: str, *, origin: str) -> tuple[bytes, ...]:
-    """One or more keys of 32 bytes from base64; `origin` names where the text came from, for the error.
+    """One or more keys of 32 bytes from base64; `origin` names the source of the text, for the error.
 
     Raises:
         KeyringError: a word of it is not base64 of 32 bytes, or there is none. The text is never repeated.
@@ -44,12 +44,12 @@ def _parsed(word: str) -> bytes:
 
 
 def keyring_of(keys: Sequence[bytes]) -> Keyring:
-    """The keyring that writes with the first key and reads with all."""
+    """The keyring that encrypts with the first key and decrypts with all."""
     return Keyring(keys[0], previous=keys[1:])
 
 
 def keys_of_command(command: str) -> tuple[bytes, ...]:
-    """The keys that a command prints, as `aws kms decrypt …` or `vault kv get …` can. No shell reads it.
+    """The keys that a command prints, for example `aws kms decrypt …` or `vault kv get …`. It runs without a shell.
 
     Raises:
         KeyringError: it failed, or printed no key. What it printed is never repeated.
@@ -87,7 +87,7 @@ def read_key_file(path: Path) -> tuple[bytes, ...]:
 
 
 def make_key_file(path: Path) -> tuple[bytes, ...]:
-    """Make a new master key in `path`, mode 0600; an existing file is kept and read."""
+    """Create a new master key in `path`, mode 0600; an existing file is kept and read."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -101,7 +101,7 @@ def make_key_file(path: Path) -> tuple[bytes, ...]:
 
 
 def write_key_file(path: Path, keys: Sequence[bytes]) -> None:
-    """Put these keys into the file, in one step: a reader sees the old ones or the new ones, also after a crash."""
+    """Write these keys to the file atomically: a reader sees the old ones or the new ones, also after a crash."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w", encoding="ascii") as file:

@@ -1,8 +1,9 @@
-"""Old bytes of deleted keys out of Postgres' own files: out of the tables at once, out of the log as soon as may be.
+"""Removes the old bytes of deleted keys from Postgres' own files: from the tables at once, from the log as soon as
+possible.
 
-A deleted or changed row stays in its table's file until that is written again, and in the write-ahead log until its
-segments go. The key table is small (a hundred bytes a subscriber), so it is rewritten whole. Backups and replicas
-keep what they have: how long, their owner decides.
+A deleted or changed row stays in its table's file until that is rewritten, and in the write-ahead log until its
+segments are removed. The key table is small (a hundred bytes a subscriber), so it is rewritten completely. Backups and
+replicas keep their content; their owner decides for how long.
 """
 
 from __future__ import annotations
@@ -15,21 +16,21 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 TABLES = ("subscriber_keys", "entity_keys", "keyring_check")
-"""The tables of wrapped keys. Ciphertexts without their key say nothing."""
+"""The tables of wrapped keys. Ciphertexts without their key reveal nothing."""
 ROUNDS = 2
-"""The log's segments before the checkpoint before the last one are what a server deletes."""
+"""A server deletes the log's segments older than the checkpoint before the last one, so two checkpoints are needed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scrubbed:
-    """The counts of what was scrubbed. `log`: the server's log was cut as well, which only its administrators may."""
+    """The result of scrubbing. `log`: the server's log was truncated as well, which only its administrators may do."""
 
     tables: bool
     log: bool
 
     @property
     def words(self) -> str:
-        """For people."""
+        """The result as a sentence."""
         if self.tables and self.log:
             return "gone from the database's files and its log"
         if self.tables:
@@ -41,7 +42,7 @@ class Scrubbed:
 
 
 def scrub(db: Engine) -> Scrubbed:
-    """Rewrite the tables of keys, and cut the log where that is allowed. Writers of these tables wait for it."""
+    """Rewrite the tables of keys, and truncate the log where that is allowed. Writers of these tables wait for it."""
     tables = log = False
     with db.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         with suppress(DBAPIError):

@@ -30,7 +30,7 @@ class NewItem:
 
 @dataclass(frozen=True, kw_only=True)
 class NewSubscriber:
-    """A subscriber with one subscription and its watchlist, all in clear: this value goes nowhere but into `add`."""
+    """A subscriber with one subscription and its watchlist, unencrypted: pass this value only to `add`."""
 
     id: UUID
     subscription_id: UUID
@@ -99,8 +99,8 @@ def _frame(rows: Sequence[tuple[object, ...]], columns: Sequence[str]) -> pl.Dat
 
 @dataclass(frozen=True, kw_only=True)
 class Erased:
-    """The result of `forget`: what it deleted, and what is to be deleted elsewhere: ids of messages, keys of
-    documents."""
+    """The result of `forget`: the counts of what it deleted, and what must be deleted elsewhere: ids of messages, keys
+    of documents."""
 
     identifiers: int
     exposures: int
@@ -134,11 +134,11 @@ _OWNED = """
 SELECT c.table_name FROM information_schema.columns c JOIN information_schema.tables t USING (table_schema, table_name)
 WHERE c.table_schema = 'kordant' AND c.column_name = 'subscriber_id' AND t.table_type = 'BASE TABLE' ORDER BY 1
 """
-"""Every table that says whose its rows are, whichever area it is of."""
+"""Every table with an owner column, of any area."""
 
 
 def correct(connection: Connection, keyring: Keyring, subscriber_id: UUID, said: Mapping[str, str]) -> None:
-    """Write another name or contact, as `said` has them; what it was before is gone."""
+    """Write a new name or contact, as given in `said`; the former value is overwritten."""
     keys = keyring.load_keys(connection, [subscriber_id], for_writing=True)
     columns = {"name": subscribers.c.name_encrypted, "contact": subscribers.c.contact_encrypted}
     sealed = {
@@ -148,11 +148,9 @@ def correct(connection: Connection, keyring: Keyring, subscriber_id: UUID, said:
 
 
 def forget(connection: Connection, subscriber_id: UUID) -> Erased | None:
-    """Delete all rows of a subscriber: keys, identifiers, addresses, exposures, alerts, messages, reports.
-
-    Only their id and the moment remain, so that a second call, or an event that comes late, finds no personal data.
-    None when there is no such subscriber, or they were forgotten before.
-    """
+    """Delete all rows of a subscriber: keys, identifiers, addresses, exposures, alerts, messages, reports. Only their
+    id and the time remain, so that a second call, or a late event, finds no personal data. None when there is no such
+    subscriber, or they were forgotten before."""
     table = subscribers.c
     known = sa.select(table.id).where(table.id == subscriber_id, table.forgotten_at.is_(None)).with_for_update()
     if connection.execute(known).first() is None:
@@ -182,7 +180,7 @@ HAVING bool_and(s.status = 'cancelled') AND max(s.ended_at) < :before ORDER BY b
 
 
 def ended_before(connection: Connection, before: datetime) -> list[UUID]:
-    """Subscribers all of whose subscriptions had ended by then."""
+    """Subscribers whose subscriptions had all ended by then."""
     return list(connection.execute(sa.text(_ENDED), {"before": before}).scalars())
 
 

@@ -1,4 +1,4 @@
-"""One subscription at a time: what it is, and its moves between tiers and statuses."""
+"""Single subscriptions, and their moves between tiers and statuses."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MASKS_MAX = 200
 
 @dataclass(frozen=True, kw_only=True)
 class Subscription:
-    """A subscription, without anything personal."""
+    """A subscription, without personal data."""
 
     id: UUID
     subscriber_id: UUID
@@ -48,7 +48,7 @@ def find(
     after: UUID | None = None,
     limit: int,
 ) -> list[Subscription]:
-    """Subscriptions by falling id; `after` is the id at which the last page ended."""
+    """Subscriptions by descending id; `after` is the id at which the last page ended."""
     query = sa.select(subscriptions).order_by(subscriptions.c.id.desc()).limit(limit)
     wanted = {subscriptions.c.tier: tier, subscriptions.c.status: status}
     query = query.where(*(column == value for column, value in wanted.items() if value is not None))
@@ -58,7 +58,7 @@ def find(
 
 
 def watched_kinds(connection: Connection, subscription_id: UUID) -> dict[str, int]:
-    """The number of identifiers of each kind that a subscription has watched now."""
+    """The number of identifiers of each kind that a subscription watches now."""
     items = watchlist_items.c
     query = (
         sa.select(items.kind, sa.func.count())
@@ -82,7 +82,7 @@ class LastVerdict:
 
 
 def last_verdicts(connection: Connection, subscription_id: UUID) -> list[LastVerdict]:
-    """Of each source that has answered, its newest verdict."""
+    """The newest verdict of each source that has answered."""
     query = sa.text(
         "SELECT DISTINCT ON (source) source, checked_on, verdict, reason, exposures, covered_until "
         "FROM kordant.source_verdicts WHERE subscription_id = :id ORDER BY source, checked_on DESC"
@@ -91,7 +91,7 @@ def last_verdicts(connection: Connection, subscription_id: UUID) -> list[LastVer
 
 
 def masks(connection: Connection, keyring: Keyring, one: Subscription) -> list[tuple[str, str]]:
-    """The watched identifiers by kind, masked as the subscriber sees them; none of one that was forgotten.
+    """The watched identifiers by kind, masked as the subscriber sees them; empty for a forgotten subscriber.
 
     Raises:
         KeyringError: they do not open with this master key.
@@ -147,7 +147,7 @@ def _known(connection: Connection, subscription_id: UUID) -> Subscription:
 
 
 def set_tier(connection: Connection, subscription_id: UUID, tier: Tier) -> Subscription:
-    """Give a subscription another tier; what it was before.
+    """Change a subscription's tier. Returns the subscription before the change.
 
     Raises:
         PermanentError: there is no such subscription.
@@ -158,7 +158,8 @@ def set_tier(connection: Connection, subscription_id: UUID, tier: Tier) -> Subsc
 
 
 def move(connection: Connection, subscription_id: UUID, to: SubscriptionStatus) -> Subscription:
-    """Move a subscription to another status; what it was before. One that is there already stays as it is.
+    """Move a subscription to another status. Returns the subscription before the move. One with that status already
+    stays unchanged.
 
     Raises:
         PermanentError: there is no such subscription, or no such move.

@@ -1,1 +1,1 @@
-"""Watched parcels, what counties recorded, and what was found."""
+"""Watched parcels, counties' records, and findings."""

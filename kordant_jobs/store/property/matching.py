@@ -1,6 +1,6 @@
-"""The join of watched parcels and owners with what counties recorded, and what is written of it.
+"""Joins watched parcels and owners with counties' records, and writes the results.
 
-Every function works in the caller's transaction; those that name `scope` after `darkwatch.scans.choose`.
+Every function works in the caller's transaction; those that use `scope`, after `darkwatch.scans.choose`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from kordant_jobs.domain.property.findings import Finding, UnknownReason, Verdic
 from kordant_jobs.store.notifications import outbox
 
 OVERLAP = timedelta(hours=1)
-"""The time before the last scan that a scan covers again: a document is stamped before the transaction that keeps it
-ends."""
+"""The time before the last scan that a scan covers again: a document's timestamp is earlier than the commit of its
+transaction."""
 
 
 _DUE = """
@@ -56,11 +56,12 @@ WHERE w.removed_at IS NULL AND w.county = :county AND w.created_at >= (SELECT mi
   AND w.created_at >= mine.since AND w.created_at < coalesce(cast(:until AS timestamptz), 'infinity')
 ) found ORDER BY parcel_index NULLS LAST, id
 """
-"""From what is new to the watches, never the other way round: a day's documents are few, the watches are many."""
+"""It goes from new records to the watches, never the other way round: a day has few documents, but there are many
+watches."""
 
 
 def counties_watched(connection: Connection) -> dict[str, int]:
-    """The counties in which the chosen subscriptions watch something, with how many watches."""
+    """The counties in which the chosen subscriptions watch something, with the number of watches."""
     rows = connection.execute(
         sa.text("""
         SELECT w.county, count(*) AS watches FROM scope JOIN kordant.watched_properties w USING (subscription_id)
@@ -73,9 +74,9 @@ def counties_watched(connection: Connection) -> dict[str, int]:
 def due(
     connection: Connection, county: str, *, since: datetime | None = None, until: datetime | None = None
 ) -> list[UUID]:
-    """The chosen subscriptions' watches in a county of which something is new or changed, or that are new themselves:
-    one join, in the order of their parcels' blind indexes. `since` stands in for each subscription's watermark; what
-    became known from `until` on is left out."""
+    """The chosen subscriptions' watches in a county with something new or changed, or that are new themselves: one
+    join, in the order of their parcels' blind indexes. `since` replaces each subscription's watermark; what became
+    known from `until` on is left out."""
     connection.execute(sa.text("SET LOCAL work_mem = '64MB'"))  # hashes of all subscriptions fit into it
     values = {"county": county, "overlap": f"{OVERLAP.total_seconds()} seconds", "since": since, "until": until}
     rows = connection.execute(sa.text(_DUE), values)
@@ -101,8 +102,8 @@ def histories(connection: Connection, watch_ids: Sequence[UUID]) -> dict[UUID, l
 
 
 def named(connection: Connection, watch_ids: Sequence[UUID]) -> dict[UUID, list[Any]]:
-    """Instruments that may name the owners of these watches, by watch. Left out are parcels that the subscription
-    watches anyway, and those of which the subscriber said 'not me'."""
+    """Instruments that may name the owners of these watches, by watch. Parcels that the subscription watches itself,
+    and those marked 'not me', are left out."""
     rows = connection.execute(
         sa.text(f"""
         SELECT DISTINCT w.id AS watch_id, {_INSTRUMENT}
@@ -131,7 +132,7 @@ def _by_watch(rows: Any) -> dict[UUID, list[Any]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A finding to keep: of which watch and instrument, and whether it became known after the watch began."""
+    """A finding to save: its watch and instrument, and whether it became known after the watch began."""
 
     watch_id: UUID
     instrument_id: UUID
@@ -163,8 +164,8 @@ RETURNING xmax = 0 AS is_new
 
 
 def save_findings(connection: Connection, rows: Sequence[Row]) -> int:
-    """Write findings; one that is there is brought up to date and stays one. A document that was corrected into
-    something critical is news, however old it is. Returns how many are new."""
+    """Write findings; an existing one is updated. A document that was corrected into something critical is news,
+    however old it is. Returns the number of new findings."""
     if not rows:
         return 0
     values = {
@@ -184,7 +185,7 @@ def save_findings(connection: Connection, rows: Sequence[Row]) -> int:
 
 def save_alerts(connection: Connection) -> int:
     """Write an alert, with its notifications, for each finding of the chosen subscriptions that raises one, is news and
-    has none, or has become critical since its alert. Returns how many."""
+    has none, or has become critical since its alert. Returns the number of alerts."""
     made = connection.execute(
         sa.text("""
         INSERT INTO kordant.alerts (id, subscription_id, finding_id, severity, why)
@@ -214,10 +215,12 @@ def save_verdicts(
     with_roll: Collection[str] = (),
     compare_again: Sequence[str] = (),
 ) -> dict[Verdict, int]:
-    """Write a verdict a chosen subscription and county, and how far the scan came. `verdicts`: by county why nothing
-    can be said (None: it can), and the newest record. `with_roll`: counties whose owner roll must list each watched
-    parcel, or nothing can be said to who watches it. `compare_again`: counties whose watches were not all compared, so
-    that those who watch them keep their watermark. Returns how many there are of each."""
+    """Write a verdict for each chosen subscription and county, and the watermarks. Returns the number of each verdict.
+
+    `verdicts`: by county the reason why it is unknown (None: it is not), and the newest record. `with_roll`: counties
+    whose owner roll must list each watched parcel, or its watchers' verdict is unknown. `compare_again`: counties whose
+    watches were not all compared, so that their watchers keep their watermark.
+    """
     count = dict.fromkeys(Verdict, 0)
     for county, (reason, as_of) in verdicts.items():
         rows = connection.execute(
@@ -267,8 +270,8 @@ def save_verdicts(
 
 
 def not_me(connection: Connection, finding_id: UUID, *, said_by: str) -> bool:
-    """Record that a finding is not about the subscriber: it raises no more alerts, and an owner watch none on that
-    parcel ever again. False when there is no such finding."""
+    """Record that a finding is not about the subscriber: it raises no more alerts, and an owner watch never raises any
+    on that parcel again. False when there is no such finding."""
     query = """
         UPDATE kordant.property_findings SET dismissed_at = coalesce(dismissed_at, now()), dismissed_by = :by
         WHERE id = :id
@@ -277,8 +280,8 @@ def not_me(connection: Connection, finding_id: UUID, *, said_by: str) -> bool:
 
 
 def realtime_counties(connection: Connection, tiers: Sequence[str]) -> dict[str, str | None]:
-    """The counties in which active subscriptions of the real-time `tiers` watch something, with what each last said of
-    its state (None: it was not read yet)."""
+    """The counties in which active subscriptions of the real-time `tiers` watch something, with the state that each
+    last reported (None: it was not read yet)."""
     rows = connection.execute(
         sa.text("""
         SELECT DISTINCT w.county, c.freshness FROM kordant.watched_properties w
@@ -292,8 +295,8 @@ def realtime_counties(connection: Connection, tiers: Sequence[str]) -> dict[str,
 
 
 def unscanned(connection: Connection, tiers: Sequence[str]) -> list[UUID]:
-    """Active subscriptions that watch a parcel or name that no scan covered yet, the real-time `tiers` whenever they
-    add one, others for their first."""
+    """Active subscriptions with a parcel or name that no scan has covered: for the real-time `tiers` any new one, for
+    others only before their first scan."""
     rows = connection.execute(
         sa.text("""
         SELECT DISTINCT s.id FROM kordant.subscriptions s JOIN kordant.watched_properties w ON w.subscription_id = s.id

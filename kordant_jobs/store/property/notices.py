@@ -1,4 +1,4 @@
-"""Notifications of findings: what they are made from, still sealed. How they are claimed and marked is the outbox's."""
+"""The content of notifications of findings, still encrypted. The outbox claims and marks them."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ _TAKERS = frozenset({Role.GRANTEE, Role.LENDER, Role.CLAIMANT, Role.ATTORNEY, Ro
 
 
 def notices(connection: Connection, ids: Sequence[UUID]) -> list[PropertyRow]:
-    """The content of those of the notifications `ids` that are about findings, the longest due first."""
+    """The content of the notifications among `ids` that are about findings, the longest due first."""
     rows = connection.execute(sa.text(_ROWS), {"ids": [str(one) for one in ids]})
     return [PropertyRow(**row._mapping) for row in rows]
 
 
 def parties(keyring: Keyring, instrument_id: UUID, sealed: bytes | None) -> tuple[list[str], list[str]]:
-    """The names of an instrument: those who give, and those who take.
+    """The names in an instrument: the givers, and the takers.
 
     Raises:
         KeyringError: it was sealed with another key.

@@ -1,4 +1,4 @@
-"""Keeps what counties recorded: documents by the recorder's key, parcels by blind index, names sealed."""
+"""Stores counties' records: documents by the recorder's key, parcels by blind index, names encrypted."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.property.tables import property_instruments
 
 PARCEL, NAME_KEY = "parcel", "parcel-name"
-"""Kinds of blind indexes: of county and parcel number, and of county and what a name is looked up by."""
+"""Kinds of blind indexes: of county and parcel number, and of county and a name's look-up key."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CountyState:
-    """The state of a county: what was read of it, and why the last read failed."""
+    """The state of a county: its last read, and why it failed."""
 
     county: str
     watermarks: Mapping[str, str]
@@ -52,7 +52,7 @@ class CountyState:
 
 @dataclass(frozen=True, kw_only=True)
 class Saved:
-    """The number of documents that were new, that had changed, and of the new ones those with another one's key."""
+    """The numbers of documents that were new, that had changed, and of new ones that share another one's key."""
 
     new: int = 0
     changed: int = 0
@@ -63,7 +63,7 @@ class Saved:
 
 
 def states(connection: Connection) -> dict[str, CountyState]:
-    """The state of every county that was ever asked."""
+    """The state of every county that was ever read."""
     names = ", ".join(CountyState.__dataclass_fields__)
     rows = connection.execute(sa.text(f"SELECT {names} FROM kordant.county_states"))  # noqa: S608 - our own fields
     return {row.county: CountyState(**row._mapping) for row in rows}
@@ -84,7 +84,7 @@ def save_state(
     recorder_url: str | None = None,
     has_liens: bool | None = None,
 ) -> None:
-    """Write what became of asking a county. A failure (`reason`) leaves what was read before as it is."""
+    """Write the result of reading a county. A failure (`reason`) keeps the results of earlier reads."""
     connection.execute(
         sa.text("""
         INSERT INTO kordant.county_states AS s (county, watermarks, freshness, table_version, data_as_of, rows,
@@ -121,7 +121,7 @@ def save_state(
 
 
 def save_roll_reason(connection: Connection, county: str, reason: str | None) -> None:
-    """Write why a county's owner roll could not be read; None: it could."""
+    """Write the reason why a county's owner roll could not be read; None: it was read."""
     connection.execute(
         sa.text("""
         INSERT INTO kordant.county_states (county, roll_reason) VALUES (:county, :reason)
@@ -132,7 +132,7 @@ def save_roll_reason(connection: Connection, county: str, reason: str | None) ->
 
 
 def roll_changed_at(connection: Connection, county: str, freshness: str) -> datetime:
-    """Since when a county's owner roll says this of itself."""
+    """The time since which a county's owner roll has this freshness."""
     moment: datetime = connection.execute(
         sa.text("""
         INSERT INTO kordant.county_states AS s (county, roll_freshness, roll_changed_at)
@@ -150,7 +150,7 @@ def roll_changed_at(connection: Connection, county: str, freshness: str) -> date
 def save_progress(
     connection: Connection, county: str, watermarks: Mapping[str, str], *, table_version: str, as_of: date | None
 ) -> None:
-    """Write how far the first read of a county came: it is not read yet, and goes on from there."""
+    """Write the position of an unfinished first read of a county, from which it continues."""
     connection.execute(
         sa.text("""
         INSERT INTO kordant.county_states AS s (county, watermarks, table_version, data_as_of)
@@ -168,7 +168,7 @@ def parcel_indexes(keyring: Keyring, county: str, parcels: Sequence[str]) -> lis
 
 
 def name_indexes(keyring: Keyring, county: str, names: Sequence[str], order: Order) -> list[bytes]:
-    """The blind indexes of what names are looked up by; where the surname may be last, of both readings."""
+    """The blind indexes of names' look-up keys; where the surname may be last, those of both readings."""
     read = [parse(name, order) for name in names]
     both = [flipped(name) for name in read] if order is not Order.SURNAME_FIRST else []
     keys = sorted({key for name in (*read, *both) for key in keys_of(name)})
@@ -184,8 +184,8 @@ def save_documents(
     order: Order,
     is_first_load: bool,
 ) -> Saved:
-    """Keep documents with their canonical parcel numbers. One that is there and says the same is left alone; a changed
-    one is written again, with when."""
+    """Save documents with their canonical parcel numbers. An unchanged one is skipped; a changed one is overwritten,
+    with the time."""
     documents, apart = _keep_apart(connection, keyring, county, documents)
     hashes = {one.key: keyring.sign("county-record", _content(one, parcels)) for one, parcels in documents}
     known = ids_of(connection, county, hashes)
@@ -220,10 +220,9 @@ _Documents = Sequence[tuple[Instrument, Sequence[str]]]
 
 
 def _keep_apart(connection: Connection, keyring: Keyring, county: str, documents: _Documents) -> tuple[_Documents, int]:
-    """The documents, those with a key of their own whose recorder's key another document has, and how many these are.
-
-    A kept one is another document if two of three differ: its type, its day of recording, all of its parcels. A
-    correction changes one of them."""
+    """The documents, with new keys for those whose recorder's key belongs to another document, and their number. A
+    stored document is another one if two of three differ: its type, its day of recording, all of its parcels. A
+    correction changes only one of them."""
     query = """
         SELECT i.key, i.code, i.recorded_on, array_agg(l.parcel_index) FILTER (WHERE l.parcel_index IS NOT NULL) AS lots
         FROM kordant.property_instruments i LEFT JOIN kordant.property_lots l ON l.instrument_id = i.id
@@ -255,14 +254,14 @@ def _keep_apart(connection: Connection, keyring: Keyring, county: str, documents
 
 
 def _content(one: Instrument, parcels: Sequence[str]) -> bytes:
-    """All that a source says of a document, as bytes that are equal when it says the same."""
+    """The content of a document as bytes for comparison."""
     parts = [(party.role, party.name) for party in one.parties]
     said = [one.event, one.form, one.code, one.recorded_on, one.executed_on, one.amount, one.percent, one.number]
     return json.dumps([*map(str, said), parts, one.refers_to, sorted(parcels)]).encode()
 
 
 def ids_of(connection: Connection, county: str, keys: Iterable[str]) -> dict[str, tuple[UUID, bytes]]:
-    """Those of these documents that are kept: the id and content hash of each."""
+    """The stored ones of these documents: the id and content hash of each."""
     query = "SELECT key, id, content_hash FROM kordant.property_instruments WHERE county = :county AND key = ANY(:keys)"
     rows = connection.execute(sa.text(query), {"county": county, "keys": list(keys)})
     return {row.key: (row.id, bytes(row.content_hash)) for row in rows}
@@ -315,12 +314,12 @@ def _array(values: Sequence[str]) -> str:
 
 
 def sealed_text(one: Instrument) -> str:
-    """The parties as they are sealed."""
+    """The parties as text for encryption."""
     return json.dumps([[party.role.value, party.name] for party in one.parties], ensure_ascii=False)
 
 
 def opened(keyring: Keyring, row: Any) -> Instrument:
-    """The instrument of a row of the table, its names opened."""
+    """The instrument of a row, with its names decrypted."""
     text = keyring.open_record(property_instruments.c.parties_encrypted, row.id, bytes(row.parties_encrypted))
     return Instrument(
         key=row.key,

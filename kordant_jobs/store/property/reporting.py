@@ -1,4 +1,4 @@
-"""Watched parcels as reports and the evidence show them: verdicts, events, and charges that are still open."""
+"""Watched parcels for reports and the evidence: verdicts, events, and open charges."""
 
 from __future__ import annotations
 
@@ -51,13 +51,11 @@ ORDER BY i.recorded_on DESC NULLS LAST, i.key
 
 @dataclass(frozen=True, kw_only=True)
 class PropertyFacts:
-    """The facts for reports on watched parcels: by subscription a row a watch, and by watch its sealed parcel number.
-
-    A watch has watch_id, county (what it is called), has_parcel, verdict (None: not checked in the period), reason,
-    data_as_of, has_liens (False: the county publishes none), events and open_charges, each of them with event,
-    severity, amount, recorded_on and number, events also with reasons and instrument_id. `parties`: by instrument its
-    sealed names.
-    """
+    """The facts for reports on watched parcels: by subscription one row for each watch, and by watch its encrypted
+    parcel number. A watch has watch_id, county (its name), has_parcel, verdict (None: not checked in the period),
+    reason, data_as_of, has_liens (False: the county publishes none), events and open_charges. These have event,
+    severity, amount, recorded_on and number; events also reasons and instrument_id. `parties`: the encrypted names by
+    instrument."""
 
     watches: dict[UUID, list[dict[str, Any]]]
     sealed: dict[UUID, bytes] = field(repr=False)
@@ -70,7 +68,8 @@ def open_charges(connection: Connection, watch_ids: Sequence[UUID]) -> dict[UUID
 
 
 def facts(connection: Connection, subscription_ids: Sequence[UUID], *, start: date, end: date) -> PropertyFacts:
-    """Read what these subscriptions watch, what became known in `start` ≤ day < `end`, and what is open now."""
+    """Read the watches of these subscriptions, the events that became known in `start` ≤ day < `end`, and the charges
+    open now."""
     values = {"ids": list(map(str, subscription_ids)), "start": start, "end": end}
     rows = connection.execute(sa.text(_WATCHES), values).all()
     found = PropertyFacts(watches={}, sealed={})

@@ -1,7 +1,7 @@
-"""Keeps the entries of owner rolls for watched parcels: keyed hashes, and the names of owners who wait for a document,
-sealed.
+"""Stores the owner roll's entries of watched parcels: keyed hashes, and the encrypted names of new owners that wait for
+a document.
 
-Every function works in the caller's transaction; those that name `scope` after `darkwatch.scans.choose`.
+Every function works in the caller's transaction; those that use `scope`, after `darkwatch.scans.choose`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from kordant_jobs.store.property.tables import property_rolls
 
 @dataclass(frozen=True, kw_only=True)
 class RollRow:
-    """The entry to be kept of one watch. `waiting_owners`: the names that wait, to be sealed."""
+    """The entry to save for one watch. `waiting_owners`: the names of waiting owners, to be encrypted."""
 
     watch_id: UUID
     subscriber_id: UUID
@@ -35,7 +35,7 @@ class RollRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Waiting:
-    """Other owners on the roll, opened."""
+    """New owners on the roll that wait for a document, decrypted."""
 
     watch_id: UUID
     state: RollState
@@ -44,7 +44,7 @@ class Waiting:
 
 
 def due(connection: Connection, county: str, *, read_before: datetime) -> list[UUID]:
-    """The chosen subscriptions' watched parcels of a county that its roll was not asked for since `read_before`."""
+    """The chosen subscriptions' watched parcels in a county whose roll entry was not read since `read_before`."""
     rows = connection.execute(
         sa.text("""
         SELECT w.id FROM scope JOIN kordant.watched_properties w USING (subscription_id)
@@ -58,7 +58,7 @@ def due(connection: Connection, county: str, *, read_before: datetime) -> list[U
 
 
 def states(connection: Connection, watch_ids: Sequence[UUID]) -> dict[UUID, RollState]:
-    """The kept state of those of these watches that were ever on the roll, locked until the transaction ends."""
+    """The stored state of those of these watches that were ever on the roll, locked until the transaction ends."""
     table = property_rolls.c
     query = sa.select(property_rolls).where(table.id.in_(list(watch_ids))).order_by(table.id).with_for_update()
     found = ((row, _state(row)) for row in connection.execute(query))
@@ -66,7 +66,7 @@ def states(connection: Connection, watch_ids: Sequence[UUID]) -> dict[UUID, Roll
 
 
 def save(connection: Connection, keyring: Keyring, rows: Sequence[RollRow]) -> None:
-    """Keep what the roll said. The names of owners who wait, and the address, stay where it says none now."""
+    """Save entries of the roll. The names of waiting owners, and the address, stay where the roll is blank now."""
     if not rows:
         return
     keys = keyring.load_keys(connection, list({one.subscriber_id for one in rows}), for_writing=True)
@@ -102,14 +102,14 @@ def save(connection: Connection, keyring: Keyring, rows: Sequence[RollRow]) -> N
 
 def shown(connection: Connection, watch_id: UUID) -> dict[str, Any] | None:
     """The facts of a watch's entry that may be shown: when it was read, whether it is on the roll, and since when other
-    owners wait for a document; None where it was not asked for."""
+    owners wait for a document; None where it was not read."""
     query = "SELECT read_at, is_listed, waiting_since FROM kordant.property_rolls WHERE id = :id"
     row = connection.execute(sa.text(query), {"id": watch_id}).first()
     return dict(row._mapping) if row else None
 
 
 def waiting(connection: Connection, keyring: Keyring, county: str) -> list[Waiting]:
-    """The chosen subscriptions' parcels of a county of which other owners wait for a document."""
+    """The chosen subscriptions' parcels in a county with other owners that wait for a document."""
     rows = connection.execute(
         sa.text("""
         SELECT r.* FROM scope JOIN kordant.watched_properties w USING (subscription_id)
@@ -132,7 +132,7 @@ def waiting(connection: Connection, keyring: Keyring, county: str) -> list[Waiti
 
 
 def link_addresses(connection: Connection, county: str) -> None:
-    """Put documents that name only an address onto the chosen subscriptions' parcels that have it. They count as
+    """Link documents that name only an address to the chosen subscriptions' parcels with that address. They count as
     changed, so that they are compared, whenever the parcel's address became known."""
     connection.execute(
         sa.text("""
@@ -153,7 +153,7 @@ def link_addresses(connection: Connection, county: str) -> None:
 
 
 def settle(connection: Connection, watch_ids: Sequence[UUID]) -> None:
-    """Those who waited are the owners now; their names are not kept."""
+    """Accept the waiting owners as the owners; their names are deleted."""
     table = property_rolls.c
     connection.execute(
         sa.update(property_rolls)

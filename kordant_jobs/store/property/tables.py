@@ -1,6 +1,6 @@
 """Tables of watched parcels and owners, recorded instruments, and findings.
 
-Records of counties belong to no subscriber: party names are sealed with a key of the house, bound to their row.
+Records of counties belong to no subscriber: party names are encrypted with a key for records, bound to their row.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Watched parcels and owners: added, removed, listed, opened."""
+"""Watched parcels and owners: add, remove, list, decrypt."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from kordant_jobs.store.property.tables import watched_properties
 
 @dataclass(frozen=True, kw_only=True)
 class NewWatch:
-    """A watch to add, in clear: this value is passed only to `add`. Without a parcel an owner is watched."""
+    """A watch to add, unencrypted: pass this value only to `add`. Without a parcel it is an owner watch."""
 
     county: str
     parcel: str | None = field(default=None, repr=False)
@@ -31,7 +31,7 @@ class NewWatch:
 
 @dataclass(frozen=True, kw_only=True)
 class Watch:
-    """A watched parcel or owner, opened."""
+    """A watched parcel or owner, decrypted."""
 
     id: UUID
     subscription_id: UUID
@@ -44,9 +44,8 @@ class Watch:
 
 
 def add(connection: Connection, keyring: Keyring, subscription_id: UUID, wanted: Sequence[NewWatch]) -> list[UUID]:
-    """Watch these for a subscription. One that is watched already adopts the owners that are given now; one that was
-    removed is watched again under its old id, with its earlier alerts and each 'not me'. Returns the ids of those that
-    were not watched.
+    """Add watches to a subscription. Returns the ids of new ones. One that is watched already gets the owners given
+    now; one that was removed is watched again under its old id, with its earlier alerts and each 'not me'.
 
     Raises:
         SettingsError: there is no such subscription.
@@ -103,18 +102,18 @@ def add(connection: Connection, keyring: Keyring, subscription_id: UUID, wanted:
 
 
 def _meant(county: str, parcel: str | None, owners: Sequence[str]) -> tuple[str, str]:
-    """The identity of a watch of a subscription: the parcel, or the names however they are written."""
+    """The identity of a watch within a subscription: the parcel, or the names in any spelling."""
     return county, parcel or " ".join(sorted(plain(name) for name in owners))
 
 
 def _ever(connection: Connection, keyring: Keyring, subscription_id: UUID) -> list[Watch]:
-    """All that a subscription watches or watched, what it watches now last."""
+    """All present and former watches of a subscription, present ones last."""
     found = load(connection, keyring, subscription_id=subscription_id, with_removed=True)
     return sorted(found, key=lambda one: one.removed_at is None)
 
 
 def remove(connection: Connection, watch_id: UUID) -> bool:
-    """Watch it no more. False when it was not watched."""
+    """Remove a watch. False when it was not watched."""
     query = "UPDATE kordant.watched_properties SET removed_at = now() WHERE id = :id AND removed_at IS NULL"
     return bool(connection.execute(sa.text(query), {"id": watch_id}).rowcount)
 
@@ -127,7 +126,7 @@ def load(
     subscription_id: UUID | None = None,
     with_removed: bool = False,
 ) -> list[Watch]:
-    """The watches with these ids, or of a subscription, opened. Those of a forgotten subscriber are not there."""
+    """The watches with these ids, or of a subscription, decrypted. Those of a forgotten subscriber are missing."""
     query = sa.select(watched_properties)
     if not with_removed:
         query = query.where(watched_properties.c.removed_at.is_(None))

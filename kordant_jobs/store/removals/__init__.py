@@ -1,1 +1,1 @@
-"""The catalogue of data brokers, removal requests and everything that happened to them."""
+"""The catalogue of data brokers, removal requests and their history."""

@@ -1,4 +1,4 @@
-"""The catalogue of brokers: lists come in, rows are merged into brokers, every change is a version."""
+"""The catalogue of brokers: lists are imported, rows are merged into brokers, every change is a version."""
 
 from __future__ import annotations
 
@@ -40,10 +40,9 @@ class Imported:
 
 
 def import_rows(connection: Connection, source: ListSource, rows: Sequence[BrokerRow], *, now: datetime) -> Imported:
-    """Take the rows of one list in place of those that it had before. A row that is no longer in the list is kept with
-    the moment, and counts no more. Imported again, the same list changes nothing; one without rows (none could be
-    used, or they are in a file of another kind) takes nothing away. Requests follow a broker that is merged into
-    another."""
+    """Replace a list's rows with these. A row that is no longer in the list is kept with the time, and counts no more.
+    The same list changes nothing; a list without rows (none were usable, or the file is of another kind) removes
+    nothing. Requests follow a broker that is merged into another."""
     if not rows:
         return Imported(rows=0, new_rows=0, changed_rows=0, gone_rows=0, changes=())
     connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('kordant_jobs.brokers'))"))
@@ -95,7 +94,7 @@ def _move_rows(connection: Connection, broker_of: Mapping[tuple[ListSource, str]
 
 
 def _moved_brokers(connection: Connection, broker_of: Mapping[tuple[ListSource, str], UUID]) -> dict[UUID, UUID]:
-    """The brokers that have the rows of retired ones now, by the broker that had them."""
+    """The brokers that now have the rows of retired ones, by the retired broker."""
     query = sa.select(broker_rows.c.source, broker_rows.c.row_key, broker_rows.c.broker_id)
     retired = query.join(brokers, brokers.c.id == broker_rows.c.broker_id).where(brokers.c.retired_at.is_not(None))
     found = {row.broker_id: broker_of.get((ListSource(row.source), row.row_key)) for row in connection.execute(retired)}
@@ -122,7 +121,8 @@ UPDATE kordant.removal_messages m SET broker_id = f.broker_id FROM followed f WH
 
 
 def _move_requests(connection: Connection, moved: Mapping[UUID, UUID], now: datetime) -> None:
-    """Requests to brokers that were merged into others follow them; where the person has one there, it is enough."""
+    """Move requests to the brokers that theirs were merged into; a person who has a request there keeps just that
+    one."""
     if not moved:
         return
     pairs = {"old": [str(one) for one in moved], "new": [str(one) for one in moved.values()], "now": now}
@@ -155,7 +155,7 @@ def _current(connection: Connection, *, without: ListSource) -> list[BrokerRow]:
 
 @dataclass(frozen=True, kw_only=True)
 class Merged:
-    """Brokers by key, which broker each row belongs to, and who handles whom."""
+    """Brokers by key, the broker of each row, and which broker handles which."""
 
     brokers: Mapping[str, Broker]
     of_row: Mapping[tuple[ListSource, str], str]
@@ -163,7 +163,7 @@ class Merged:
 
 
 def _merge(rows: Iterable[BrokerRow]) -> Merged:
-    """Put rows together by domain. A row without one belongs to the broker of its name, where there is just one."""
+    """Group rows by domain. A row without one belongs to the only broker of its name, if there is just one."""
     found = list(rows)
     by_name: dict[str, set[str]] = {}
     for row in found:
@@ -183,8 +183,8 @@ def _merge(rows: Iterable[BrokerRow]) -> Merged:
 
 
 def _handlers(merged: Mapping[str, Broker], by_name: Mapping[str, set[str]]) -> dict[str, str]:
-    """The broker that handles the requests of each other one: by its parent, else by the page that both give. Chains
-    are followed to their end; a circle ends at the key that comes first."""
+    """The broker that handles each other broker's requests: its parent, else the owner of the page that both give.
+    Chains are followed to their end; a cycle ends at the key that sorts first."""
     owners = {domain: key for key, broker in sorted(merged.items(), reverse=True) for domain in broker.domains}
     direct = nouns.same_page(merged)
     for key, broker in merged.items():
@@ -248,7 +248,7 @@ def _save(connection: Connection, merged: Merged, now: datetime) -> list[Change]
 
 
 def _save_domains(connection: Connection, changed: Sequence[tuple[UUID, Broker]]) -> None:
-    """Each domain belongs to one broker: the one that is merged by it, else the first that mentions it."""
+    """Assign each domain to one broker: the one that is merged by it, else the first that mentions it."""
     table = broker_domains.c
     connection.execute(sa.delete(broker_domains).where(table.broker_id.in_([one for one, _ in changed])))
     rows = {domain: broker_id for broker_id, one in reversed(changed) for domain in one.domains}
@@ -259,8 +259,8 @@ def _save_domains(connection: Connection, changed: Sequence[tuple[UUID, Broker]]
 
 
 def without_parent(connection: Connection, source: ListSource) -> list[tuple[str, str]]:
-    """Brokers that this list says another one handles, where the catalogue does not have that one, or several of its
-    name: each with the name. They are asked themselves."""
+    """Brokers that this list assigns to another broker which is not in the catalogue, or is there several times: each
+    with that name. They get requests themselves."""
     table, parent = broker_rows.c, broker_rows.c.row["handled_by"].astext
     query = (
         sa.select(brokers.c.key, parent.label("parent"))
@@ -299,7 +299,7 @@ def find(connection: Connection, text: str) -> Any | None:
 
 
 def domains_of(connection: Connection, broker_ids: Collection[UUID]) -> dict[UUID, frozenset[str]]:
-    """The domains of brokers and of those whose requests they handle: where their confirmation links may lead."""
+    """The domains of brokers and of those whose requests they handle: confirmation links may lead only there."""
     query = (
         sa.select(brokers.c.id, brokers.c.handled_by, broker_domains.c.domain)
         .join(brokers, brokers.c.id == broker_domains.c.broker_id)
@@ -313,24 +313,24 @@ def domains_of(connection: Connection, broker_ids: Collection[UUID]) -> dict[UUI
 
 
 def note_fault(connection: Connection, broker_id: UUID, contact: str, fault: str, *, now: datetime) -> None:
-    """A contact of a broker does not work: no request goes there until a new version of the catalogue or an operator
-    says otherwise."""
+    """Record that a broker's contact does not work: no request uses it until a new version of the catalogue or an
+    operator changes that."""
     values = {"broker_id": broker_id, "contact": contact, "fault": fault, "since": now}
     connection.execute(insert(broker_contact_faults).values(**values).on_conflict_do_nothing())
 
 
 def clear_faults(connection: Connection, broker_id: UUID) -> int:
-    """An operator saw that a broker's contacts work. Returns how many faults that ended."""
+    """Remove the faults of a broker's contacts, after an operator checked them. Returns their number."""
     statement = sa.delete(broker_contact_faults).where(broker_contact_faults.c.broker_id == broker_id)
     return int(connection.execute(statement).rowcount)
 
 
 def by_id(connection: Connection, broker_id: UUID) -> Any:
-    """One broker, which exists."""
+    """One broker, which must exist."""
     return connection.execute(sa.select(brokers).where(brokers.c.id == broker_id)).one()
 
 
 def faults(connection: Connection, broker_id: UUID) -> list[Any]:
-    """The contacts of a broker that do not work, with why and since when."""
+    """The faulty contacts of a broker, with reason and time."""
     query = sa.select(broker_contact_faults).where(broker_contact_faults.c.broker_id == broker_id)
     return list(connection.execute(query))

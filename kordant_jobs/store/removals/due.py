@@ -1,4 +1,4 @@
-"""Reads the requests that are due, and the facts that their decision depends on."""
+"""Reads due requests, and the facts that decide about them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kordant_jobs.store.removals.moves import Way
 from kordant_jobs.store.removals.tables import broker_contact_faults, brokers, removal_messages, removal_requests
 
 ALONE = (RemovalChannel.DRP, RemovalChannel.FORM_POST, RemovalChannel.EMAIL)
-"""Channels that need no person."""
+"""Channels that work without a person."""
 
 SCHEMA = {
     "id": pl.String(),
@@ -40,7 +40,7 @@ SCHEMA = {
 
 
 def brokers_with_work(connection: Connection, now: datetime) -> list[tuple[UUID, int]]:
-    """Brokers that have due requests or waiting messages, with how many, the busiest first."""
+    """Brokers with due requests or waiting messages, with their number, the busiest first."""
     query = """
         SELECT broker_id, sum(n) AS n FROM (
             SELECT broker_id, count(*) AS n FROM kordant.removal_requests WHERE next_at <= :now GROUP BY 1
@@ -56,8 +56,8 @@ def brokers_with_work(connection: Connection, now: datetime) -> list[tuple[UUID,
 
 
 def ways(connection: Connection, broker_ids: Sequence[UUID], *, agent: bool) -> dict[UUID, dict[RemovalChannel, str]]:
-    """The contacts of brokers on each of their channels, but for those known not to work. `agent`: whether we can speak
-    the Data Rights Protocol."""
+    """The contacts of brokers on each channel, except those known not to work. `agent`: whether we can use the Data
+    Rights Protocol."""
     faults: dict[UUID, set[str]] = {}
     table = broker_contact_faults.c
     for row in connection.execute(sa.select(table.broker_id, table.contact).where(table.broker_id.in_(broker_ids))):
@@ -86,7 +86,7 @@ def ways(connection: Connection, broker_ids: Sequence[UUID], *, agent: bool) -> 
 
 
 def best(works: Mapping[RemovalChannel, str]) -> Way | None:
-    """The channel that needs no person, the preferred one."""
+    """The preferred channel among those that work without a person."""
     return next(((channel, works[channel]) for channel in ALONE if channel in works), None)
 
 
@@ -98,7 +98,7 @@ def load(
     *,
     only: UUID | None = None,
 ) -> pl.DataFrame:
-    """The due requests to these brokers, with the columns that the rules ask for; `only` one of them."""
+    """The due requests to these brokers, with the columns that the rules need; `only` one of them."""
     table = removal_requests.c
     last = (
         sa.select(sa.func.max(removal_messages.c.begun_at))
@@ -136,7 +136,7 @@ def _needs_person(works: Mapping[RemovalChannel, str]) -> bool:
 
 
 def searchable(connection: Connection, broker_ids: Sequence[UUID]) -> set[UUID]:
-    """Brokers whose site, or a site of one that they handle, we can search."""
+    """Brokers whose site we can search, or a site of a broker that they handle."""
     table = brokers.c
     owner = sa.func.coalesce(table.handled_by, table.id)
     query = sa.select(owner).where(owner.in_(broker_ids), table.has_search).distinct()
@@ -144,9 +144,9 @@ def searchable(connection: Connection, broker_ids: Sequence[UUID]) -> set[UUID]:
 
 
 def day_start(now: datetime) -> datetime:
-    """The start of the day (UTC) that caps count by."""
+    """The start of the day (UTC), for daily caps."""
     return now.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 LEASE = timedelta(minutes=10)
-"""Longest time for a batch of messages; then another process may have it."""
+"""The longest time for a batch of messages; then another process may claim it."""

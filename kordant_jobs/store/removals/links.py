@@ -1,4 +1,4 @@
-"""The links that a subscriber gets about one request: the page to open, and the signed one that says 'done'."""
+"""The links for a subscriber about one request: the page to open, and the signed link that reports 'done'."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ DONE = "removal form done"
 
 
 def token_of(keyring: Keyring, purpose: str, request_id: UUID) -> str:
-    """The token that makes an address about one request unguessable; each purpose has its own."""
+    """The token that makes a request's address unguessable; each purpose has its own."""
     return keyring.sign(purpose, request_id.bytes).hex()
 
 
 def done_link(keyring: Keyring, public_url: str, request_id: UUID) -> str:
-    """The signed address at which the subscriber says that they did what the broker wanted."""
+    """The signed address at which the subscriber reports that they did what the broker wanted."""
     return f"{public_url.rstrip('/')}/removals/{request_id}/done/{token_of(keyring, DONE, request_id)}"
 
 
 def keep_verification(connection: Connection, keyring: Keyring, request: Any, page: str | None) -> None:
-    """Keep where the subscriber proves who they are, sealed with their key, or that there is no such page any more.
+    """Store the page on which the subscriber proves their identity, encrypted with their key; None: there is no such
+    page any more.
 
     Raises:
         KeyringError: the subscriber was forgotten.
@@ -55,8 +56,8 @@ def page_for(
     facts: Mapping[str, Any],
     details: Mapping[str, str],
 ) -> str:
-    """The page for the subscriber of a request: where they prove who they are, else the broker's form, filled in
-    where its recipe says how; empty where none is known. `sealed` is the first, `facts` are the broker's."""
+    """The page for the subscriber of a request: the one to prove their identity, else the broker's form, prefilled
+    where its recipe allows; empty where none is known. `sealed` is the former, `facts` are the broker's."""
     if state == RemovalState.NEEDS_IDENTITY and sealed is not None:
         column = removal_requests.c.verification_encrypted
         return keys.open(Sealed(subscriber_id=subscriber_id, column=column, row_id=request_id, sealed=bytes(sealed)))
@@ -66,7 +67,7 @@ def page_for(
 
 
 def page_of(connection: Connection, keyring: Keyring, request: Any, facts: Mapping[str, Any]) -> str:
-    """As `page_for`, for a row of a request."""
+    """The page for a row of a request, as `page_for`."""
     keys = keyring.load_keys(connection, [request.subscriber_id])
     person = profiles.load(connection, keys, [request.subscriber_id]).get(request.subscriber_id)
     return page_for(

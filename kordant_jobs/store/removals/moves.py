@@ -1,6 +1,6 @@
-"""The one way by which requests move: an event for each, messages to brokers and notices to subscribers with it.
+"""The only way in which requests move: with an event for each, messages to brokers and notices to subscribers.
 
-All in the caller's transaction and in sets. A request that another process moved meanwhile is left as it is.
+All in the caller's transaction and set-based. A request that another process moved is skipped.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ MOVE_COLUMNS: dict[str, Any] = {
     "outside_id": pl.String(),
     "channel": pl.String(),
 }
-"""A move as it is written. `to_state` null: the request stays. `evidence` is JSON of codes, ids and days."""
+"""The columns of a move. `to_state` null: the request stays. `evidence` is JSON of codes, ids and days."""
 
 _TYPES = {
     "id": "uuid", "next_at": "timestamptz", "sent_on": "date", "confirm_by_on": "date", "answer_by_on": "date",
@@ -53,11 +53,11 @@ _TEMPORARY = f"""
 CREATE TEMP TABLE IF NOT EXISTS moving_given ({_TYPED}) ON COMMIT DELETE ROWS;
 DELETE FROM moving_given
 """  # noqa: S608 - put together from constants
-"""It stays with the connection: making a table in every transaction would bloat Postgres's catalogue."""
+"""The temporary table stays with the connection: creating one in every transaction would bloat Postgres's catalogue."""
 
 FEW = 100
-"""Up to so many moves go as one parameter of one statement; more by COPY, with figures for Postgres's planner, which
-would take them for a small table and loop over it."""
+"""The most moves passed as one parameter of one statement. More go by COPY, with statistics for Postgres's planner,
+which would otherwise assume a small table and loop over it."""
 
 _WRITE = """
 WITH ways AS MATERIALIZED (
@@ -110,7 +110,7 @@ UPDATE kordant.removal_requests r SET
 FROM moving m LEFT JOIN ways w ON w.broker_id = m.broker_id
 WHERE m.id = r.id
 """
-"""One statement: Postgres's triggers see the events that it wrote when it ends."""
+"""One statement: Postgres's triggers see its events when it ends."""
 
 
 def apply(
@@ -121,9 +121,9 @@ def apply(
     actor: str,
     ways: Mapping[UUID, tuple[Way | None, str | None]] | None = None,
 ) -> int:
-    """Write moves: columns of `MOVE_COLUMNS`, those that are missing are null. `ways` says where a request to a broker
-    goes, and to which e-mail address a reminder: where there is none, none goes out and none is counted. Returns how
-    many were written; what is not in `from_state` any more is left out.
+    """Write moves: a frame with columns of `MOVE_COLUMNS`, missing ones are null. Returns the number written; requests
+    that are no longer in `from_state` are skipped. `ways` has a broker's contact, and the e-mail address for a
+    reminder: without it none is sent and none is counted.
 
     Raises:
         IntegrityError: a move is none of the table's; the database's trigger says so.
@@ -149,6 +149,6 @@ def apply(
 
 
 def frame_of(rows: list[dict[str, Any]]) -> pl.DataFrame:
-    """Moves as `apply` takes them, from dictionaries with some of its columns."""
+    """Moves as a frame for `apply`, from dictionaries with some of its columns."""
     full = [{name: row.get(name) for name in MOVE_COLUMNS} for row in rows]
     return pl.DataFrame(full, schema=MOVE_COLUMNS)

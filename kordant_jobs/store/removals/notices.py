@@ -1,4 +1,4 @@
-"""Notifications about removal requests: queued with the event that they tell of, read when they are sent."""
+"""Notifications about removal requests: queued with their event, read when they are sent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from kordant_jobs.store.removals import links, profiles
 
 @dataclass(frozen=True, kw_only=True)
 class RemovalNoticeRow(NoticeRow):
-    """A notification that a request needs the subscriber, or that a broker is done with it."""
+    """A notification that the subscriber must act on a request, or that a broker has finished it."""
 
     request_id: UUID
     broker_name: str
@@ -29,13 +29,13 @@ class RemovalNoticeRow(NoticeRow):
     reason: str
     verification_encrypted: bytes | None = field(repr=False)
     facts: Mapping[str, Any]
-    """Of the broker: `opt_out_url`, and `recipe` with its `prefill`."""
+    """The broker's `opt_out_url`, and its `recipe` with `prefill`."""
     profile_id: UUID | None
     details_encrypted: bytes | None = field(repr=False)
     answer_by_on: date | None
 
     def page(self, keys: SubscriberKeys, name: str, contact: str) -> str:
-        """The page for the subscriber, in clear (see `links.page_for`)."""
+        """The page for the subscriber, decrypted (see `links.page_for`)."""
         details = {"name": name, "email": contact}
         if self.profile_id is not None and self.details_encrypted is not None:
             details |= profiles.details_of(keys, self.subscriber_id, self.profile_id, self.details_encrypted)
@@ -71,6 +71,6 @@ ORDER BY o.due_at, o.id
 
 
 def removal_notices(connection: Connection, ids: Sequence[UUID]) -> list[RemovalNoticeRow]:
-    """The content of those of the notifications `ids` that are about removal requests."""
+    """The content of the notifications among `ids` that are about removal requests."""
     rows = connection.execute(sa.text(_ROWS), {"ids": [str(one) for one in ids]})
     return [RemovalNoticeRow(**row._mapping) for row in rows]

@@ -1,8 +1,8 @@
 """Messages to brokers: claimed under each broker's daily cap, over all processes, and marked.
 
-The row of a broker is locked while its messages are claimed, and its cap counts the messages that were begun on that
-day (UTC): no two processes exceed it together. A message whose sender was cut off is claimed again once its lease ran
-out; it counted already.
+A broker's row is locked while its messages are claimed, and its cap counts the messages begun on that day (UTC), so
+that processes never exceed it together. A message whose sender was interrupted is claimed again after its lease; it is
+not counted again.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ RETURNING m.id, m.request_id, r.subscriber_id, m.broker_id, m.kind, m.channel, m
 
 @dataclass(frozen=True, kw_only=True)
 class Outgoing:
-    """A message that is ours to send until its lease ends, with what its text depends on. Ids and codes only."""
+    """A message that is ours to send until its lease ends, with the facts that its text needs. Ids and codes only."""
 
     id: UUID
     request_id: UUID
@@ -91,13 +91,13 @@ class Outgoing:
 
     @property
     def may_be_a_copy(self) -> bool:
-        """True when an earlier attempt was cut off and may have sent it."""
+        """True when an earlier attempt was interrupted and may have sent it."""
         return self.tries > 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Withdrawn:
-    """A message that is no longer to go out; `state` is where its request stands."""
+    """A message that must not be sent any more; `state` is that of its request."""
 
     request_id: UUID
     kind: str
@@ -105,13 +105,13 @@ class Withdrawn:
 
 
 def withdraw(connection: Connection, broker_ids: Sequence[UUID], *, now: datetime) -> list[Withdrawn]:
-    """Take back queued messages whose request moved on, or whose contact turned out not to work."""
+    """Withdraw queued messages whose request moved on, or whose contact does not work."""
     rows = connection.execute(sa.text(_WITHDRAW), {"brokers": [str(one) for one in broker_ids], "now": now})
     return [Withdrawn(request_id=row.request_id, kind=row.kind, state=row.state) for row in rows]
 
 
 def claim(connection: Connection, broker_ids: Sequence[UUID], *, limit: int, now: datetime) -> list[Outgoing]:
-    """Take up to `limit` messages to these brokers, none beyond a broker's cap of the day."""
+    """Claim up to `limit` messages to these brokers, within each broker's daily cap."""
     named = {"brokers": [str(one) for one in broker_ids]}
     connection.execute(sa.text(_LOCK), named)
     [lease] = leases.insert(connection, ["removal messages"], holder=HOLDER, now=now, ttl_s=LEASE.total_seconds())
@@ -124,7 +124,7 @@ def claim(connection: Connection, broker_ids: Sequence[UUID], *, limit: int, now
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """The outcome of one message; `due_at` says when a queued one is tried again."""
+    """The outcome of one message; `due_at` is the time of the next attempt of a queued one."""
 
     id: UUID
     status: MessageStatus
@@ -146,7 +146,7 @@ RETURNING m.id
 
 
 def mark(connection: Connection, ended: Sequence[Ended], *, now: datetime) -> set[UUID]:
-    """Write what became of claimed messages; the ids of those that were still ours."""
+    """Write the outcomes of claimed messages. Returns the ids of those that we still held."""
     if not ended:
         return set()
     values = {
@@ -159,7 +159,8 @@ def mark(connection: Connection, ended: Sequence[Ended], *, now: datetime) -> se
 def disclose(
     connection: Connection, disclosed: Mapping[UUID, tuple[Outgoing, Sequence[str], str]], *, now: datetime
 ) -> None:
-    """Write down, before messages go out, which fields they disclose to whom and on which ground; once a message."""
+    """Record, before messages are sent, which fields they disclose to whom and on which ground; once for each
+    message."""
     rows = [
         {
             "message_id": message_id, "request_id": one.request_id,

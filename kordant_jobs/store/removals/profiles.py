@@ -1,4 +1,4 @@
-"""Subscribers' details for removal requests, sealed: by field, and the signed permission."""
+"""Subscribers' details for removal requests, encrypted: by field, and the signed permission."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from kordant_jobs.store.people.tables import subscribers
 from kordant_jobs.store.removals.tables import removal_profiles
 
 FIELDS = ("name", "email", "phone", "street", "city", "state", "postal_code", "country", "birth_year", "birth_date")
-"""The fields that a profile may hold; anything else is refused."""
+"""The fields that a profile may have; others are refused."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """One subscriber in clear, for as long as letters are written: `details` by field, and the permission's PDF."""
+    """One subscriber's details, decrypted while messages are written: `details` by field, and the permission's PDF."""
 
     subscriber_id: UUID
     country: str
@@ -33,7 +33,7 @@ class Profile:
 
 
 def write(connection: Connection, keyring: Keyring, profile: Profile, *, now: datetime) -> None:
-    """Write a subscriber's profile in place of the one before; its permission counts from now.
+    """Replace a subscriber's profile; its permission counts from now.
 
     Raises:
         KeyringError: the subscriber was forgotten.
@@ -56,8 +56,8 @@ def write(connection: Connection, keyring: Keyring, profile: Profile, *, now: da
 
 
 def load(connection: Connection, keys: SubscriberKeys, subscriber_ids: Sequence[UUID]) -> dict[UUID, Profile]:
-    """The profiles of these subscribers, with name and contact where the profile has none of its own. Subscribers
-    without a key or profile are not in the result."""
+    """The profiles of these subscribers, with name and contact where the profile has none. Subscribers without a key or
+    profile are missing from the result."""
     query = (
         sa.select(removal_profiles, subscribers.c.name_encrypted, subscribers.c.contact_encrypted)
         .join(subscribers, subscribers.c.id == removal_profiles.c.subscriber_id)
@@ -88,7 +88,7 @@ def load(connection: Connection, keys: SubscriberKeys, subscriber_ids: Sequence[
 
 
 def details_of(keys: SubscriberKeys, subscriber_id: UUID, row_id: UUID, sealed: bytes) -> dict[str, str]:
-    """The details of a profile's row, in clear."""
+    """The details of a profile's row, decrypted."""
     column = removal_profiles.c.details_encrypted
     found: dict[str, str] = json.loads(
         keys.open(Sealed(subscriber_id=subscriber_id, column=column, row_id=row_id, sealed=bytes(sealed)))

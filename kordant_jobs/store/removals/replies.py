@@ -1,4 +1,4 @@
-"""Replies of brokers: which request they belong to, and what was read from them, sealed like an identifier."""
+"""Brokers' replies: the request that they belong to, and their content, encrypted like an identifier."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REFERENCE = "removal-case"
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """The content of a mail about the request that it belongs to; `place` names the mail in the answer."""
+    """The facts that identify a mail's request; `place` identifies the mail in the result."""
 
     place: int
     tokens: Sequence[str] = ()
@@ -38,7 +38,7 @@ class Question:
 
 @dataclass(frozen=True, kw_only=True)
 class Match:
-    """The request that a mail belongs to, and how that was seen."""
+    """The request that a mail belongs to, and how it was found."""
 
     request_id: UUID
     subscriber_id: UUID
@@ -46,8 +46,8 @@ class Match:
 
 
 def match(connection: Connection, keyring: Keyring, asked: Sequence[Question]) -> dict[int, Match]:
-    """Find the request of each mail by its address, else by the message of ours that is answered, else by the broker's
-    case number (which counts only from the domain that gave it). By place; those of no request are left out."""
+    """Find the request of each mail, by place: by its address, else by our message that it answers, else by the
+    broker's case number (valid only from the domain that gave it). Mails without a request are left out."""
     table = removal_requests.c
     columns = (table.id, table.subscriber_id)
     indexes: dict[int, Sequence[Any]] = {
@@ -95,7 +95,7 @@ def _indexes(keyring: Keyring, numbers: Sequence[str], domain: str) -> list[byte
 
 @dataclass(frozen=True, kw_only=True)
 class NewReply:
-    """A reply as it is kept. `link` is one that waits to be followed."""
+    """A reply to store. `link` is a confirmation link to be followed."""
 
     id: UUID = field(default_factory=uuid7)
     request_id: UUID
@@ -113,7 +113,7 @@ class NewReply:
 
 
 def write(connection: Connection, keyring: Keyring, keys: SubscriberKeys, fresh: Sequence[NewReply]) -> set[UUID]:
-    """Keep replies, sealed with their subscribers' keys; the ids of those that were not kept before."""
+    """Store replies, encrypted with their subscribers' keys. Returns the ids of new ones."""
     if not fresh:
         return set()
 
@@ -155,7 +155,7 @@ def write(connection: Connection, keyring: Keyring, keys: SubscriberKeys, fresh:
 
 
 def waiting_links(connection: Connection, keyring: Keyring, broker_ids: Sequence[UUID]) -> list[tuple[Any, str]]:
-    """Replies to requests at these brokers whose confirmation link waits, with the link in clear."""
+    """Replies to requests at these brokers with a confirmation link to follow, and the decrypted link."""
     query = (
         sa.select(
             removal_replies.c.id,
@@ -190,7 +190,7 @@ FROM (SELECT request_id, count(*) AS links FROM taken GROUP BY 1) t WHERE r.id =
 
 
 def take_links(connection: Connection, reply_ids: Sequence[UUID]) -> None:
-    """Links are about to be followed: never again, and their requests count them."""
+    """Record that links are about to be followed: they are never followed again, and their requests count them."""
     if reply_ids:
         connection.execute(sa.text(_TAKE_LINKS), {"ids": [str(one) for one in reply_ids]})
 
@@ -203,7 +203,7 @@ def for_a_person(connection: Connection, limit: int = 100) -> list[Any]:
 
 
 def opened(connection: Connection, keyring: Keyring, reply_id: UUID) -> tuple[Any, str, str] | None:
-    """A reply with its deciding sentence and its text in clear; None when there is none."""
+    """A reply with its deciding sentence and its text, decrypted; None when there is none."""
     row = connection.execute(sa.select(removal_replies).where(removal_replies.c.id == reply_id)).one_or_none()
     if row is None:
         return None
@@ -222,6 +222,6 @@ def opened(connection: Connection, keyring: Keyring, reply_id: UUID) -> tuple[An
 
 
 def settle(connection: Connection, reply_id: UUID, reply_class: str) -> None:
-    """A person read the reply and says what it is."""
+    """Record the class that a person gave to the reply."""
     update = sa.update(removal_replies).where(removal_replies.c.id == reply_id)
     connection.execute(update.values({"class": reply_class, "rule": "a person", "needs_person": False}))

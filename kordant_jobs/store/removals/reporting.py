@@ -1,4 +1,4 @@
-"""Removal requests as reports show them."""
+"""Removal requests for reports."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ORDER BY b.name, r.id
 
 
 def lines(connection: Connection, subscription_ids: Sequence[UUID]) -> dict[UUID, list[dict[str, Any]]]:
-    """The requests of each subscription that has any, as they stand now."""
+    """The requests of each subscription that has any, in their current state."""
     found: dict[UUID, list[dict[str, Any]]] = {}
     for row in connection.execute(sa.text(_LINES), {"ids": [str(one) for one in subscription_ids]}):
         facts = dict(row._mapping)

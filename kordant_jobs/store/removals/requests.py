@@ -1,4 +1,4 @@
-"""Removal requests: made, found and shown. How they move is `moves`."""
+"""Removal requests: create, find and show. `moves` moves them."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from kordant_jobs.store.removals.tables import (
 )
 
 TOKEN_BYTES = 10
-"""80 random bits name the address of a request: the addresses of replies cannot be guessed."""
+"""Random bytes in the address of a request: 80 bits, so that reply addresses cannot be guessed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Created:
-    """Requests that were made; `covered` brokers have one already, or are handled by one that has."""
+    """Requests that were created. `covered` brokers have one already, or are handled by one that has."""
 
     made: tuple[UUID, ...]
     covered: int
@@ -50,8 +50,8 @@ def create(
     now: datetime,
     ask: Ask = Ask.DELETION,
 ) -> Created:
-    """Make a request to each of these brokers, as a draft that the next run takes up. Brokers that another one handles
-    are one request to that one; a person has one request a broker, however often they ask.
+    """Create a request to each of these brokers, as a draft for the next run. Brokers that another one handles get one
+    request to that one; a person has one request for each broker, however often they ask.
 
     Raises:
         PermanentError: there is no such subscription, or its subscriber has no profile yet.
@@ -125,7 +125,7 @@ def move(
     now: datetime,
     **more: Any,
 ) -> bool:
-    """Move one request. False when it was moved meanwhile."""
+    """Move one request. False when another process moved it."""
     row = get(connection, request_id)
     one = {"id": str(request_id), "from_state": row.state, "to_state": to.value, "reason": reason, **more}
     return moves.apply(connection, moves.frame_of([one]), now=now, actor=actor) == 1
@@ -158,7 +158,7 @@ def listed(
 
 @dataclass(frozen=True, kw_only=True)
 class Story:
-    """One request with everything that happened to it, the oldest first."""
+    """One request with its history, the oldest event first."""
 
     request: Any
     broker: Any
@@ -190,7 +190,7 @@ def story(connection: Connection, request_id: UUID) -> Story:
 
 
 def disclosures(connection: Connection, subscription_id: UUID) -> list[Any]:
-    """The disclosures: what, to whom, when and on which ground, the newest first."""
+    """The disclosures: what was disclosed, to whom, when and on which ground, the newest first."""
     table = removal_disclosures
     query = (
         sa.select(table, brokers.c.name.label("broker"))
@@ -203,7 +203,8 @@ def disclosures(connection: Connection, subscription_id: UUID) -> list[Any]:
 
 
 def write_checks(connection: Connection, rows: Sequence[dict[str, Any]], *, now: datetime) -> None:
-    """Write what our own checks said: `request_id`, `verdict`, `reason`, `source` each; a request once."""
+    """Write the results of our own checks: `request_id`, `verdict`, `reason`, `source`; at most one for each
+    request."""
     if not rows:
         return
     connection.execute(sa.insert(removal_checks), [{"id": uuid7(), "checked_at": now, **row} for row in rows])

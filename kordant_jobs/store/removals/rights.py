@@ -1,4 +1,4 @@
-"""Businesses of the Data Rights Protocol, our tokens there, and requests that they gave an id."""
+"""Businesses of the Data Rights Protocol, our tokens there, and the ids that they give to requests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 def write_businesses(connection: Connection, documents: Sequence[Mapping[str, Any]], *, now: datetime) -> int:
-    """Take businesses of a directory; one that is known keeps its token. Returns how many there are."""
+    """Store the businesses of a directory; a known one keeps its token. Returns their number."""
     rows = [{"id": one["id"], "document": dict(one), "updated_at": now} for one in documents]
     if rows:
         statement = insert(drp_businesses)
@@ -36,14 +36,15 @@ def businesses(connection: Connection, business_ids: Sequence[str]) -> dict[str,
 
 
 class Tokens:
-    """Our tokens at businesses, each read once. All processes share them, since a new token ends the one before."""
+    """Our tokens at businesses, each read once. All processes share them, since a new token invalidates the one
+    before."""
 
     def __init__(self, db: Engine, keyring: Keyring, agent: RightsAgent) -> None:
         self._db, self._keyring, self._agent = db, keyring, agent
         self._known: dict[str, str] = {}
 
     def call(self, document: Mapping[str, Any], call: Callable[[RightsAgent, str], T]) -> T:
-        """Call with our token at a business; a token that is missing or not accepted any more is asked for, once.
+        """Call with our token at a business. A missing or rejected token is requested once.
 
         Raises:
             RightsError, SourceUnavailable: as the call does.
@@ -66,7 +67,7 @@ class Tokens:
         return self._known.setdefault(business_id, self._keyring.open_secret(PURPOSE, bytes(sealed)))
 
     def _fresh(self, document: Mapping[str, Any], *, instead_of: str | None) -> str:
-        """A token that another process got meanwhile, else a new one."""
+        """A token that another process has got, else a new one."""
         self._known.pop(document["id"], None)
         stored = self._stored(document["id"])
         if stored is not None and stored != instead_of:
@@ -80,13 +81,13 @@ class Tokens:
 
 
 def remember(connection: Connection, request_id: UUID, outside_id: str) -> None:
-    """Keep what a business calls a request, before anything else is written: a killed sender does not lose it."""
+    """Store a business's id of a request before anything else is written, so that a killed sender does not lose it."""
     update = sa.update(removal_requests).where(removal_requests.c.id == request_id)
     connection.execute(update.values(outside_id=outside_id))
 
 
 def revocable(connection: Connection, broker_ids: Sequence[UUID], now: datetime) -> list[Any]:
-    """Cancelled requests that the business was not notified of yet."""
+    """Cancelled requests of which the business was not notified yet."""
     table = removal_requests.c
     query = sa.select(removal_requests).where(
         table.broker_id.in_(broker_ids),
@@ -99,14 +100,14 @@ def revocable(connection: Connection, broker_ids: Sequence[UUID], now: datetime)
 
 
 def revoked(connection: Connection, request_id: UUID, *, again_at: datetime | None) -> None:
-    """Record that the business was notified, or when it is to be notified again."""
+    """Record that the business was notified, or when to notify it again."""
     update = sa.update(removal_requests).where(removal_requests.c.id == request_id)
     values = {"next_at": again_at} if again_at else {"next_at": None, "outside_id": None}
     connection.execute(update.values(**values))
 
 
 def polled(connection: Connection, broker_ids: Sequence[UUID], now: datetime) -> list[Any]:
-    """Requests at these brokers whose status is to be asked for: due, and not at their end."""
+    """Requests at these brokers whose status must be fetched: due, and not in a final state."""
     table = removal_requests.c
     query = sa.select(removal_requests).where(
         table.broker_id.in_(broker_ids),

@@ -1,6 +1,7 @@
-"""Tables of brokers and removal requests. `broker_rows` is what lists say, `brokers` what follows from it.
+"""Tables of brokers and removal requests. `broker_rows` has the rows of lists, `brokers` the result of merging them.
 
-What hangs on a request goes with it and has no other foreign key: 100,000 decisions in a statement would pay for each.
+Rows that belong to a request are deleted with it and have no other foreign key: 100,000 decisions in a statement would
+pay for each.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Notifications that a report is ready: queued with the report's row, read when they are sent. How they are claimed
-and marked is the outbox's."""
+"""Notifications that a report is ready: queued with the report's row, read when they are sent. The outbox claims and
+marks them."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from kordant_jobs.store.removals.notices import RemovalNoticeRow, removal_notice
 from kordant_jobs.store.voice import notices as voice_notices
 
 SEVERITY = Severity.LOW
-"""A report is no alarm: it waits for quiet hours to end, and comes by no channel that interrupts."""
+"""A report is not urgent: it waits for the end of quiet hours, and uses no channel that interrupts."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportNoticeRow(NoticeRow):
-    """A notification that a report is ready, with the counts that its text tells."""
+    """A notification that a report is ready, with the counts in its text."""
 
     report_id: UUID
     kind: str
@@ -73,8 +73,8 @@ ORDER BY o.due_at, o.id
 
 
 def queue(connection: Connection, report_ids: Sequence[UUID], *, tiers: Sequence[Tier]) -> int:
-    """Queue the notifications of these reports in the caller's transaction, one for each address of subscribers whose
-    tier is one of `tiers`. Returns how many are new: a report that is made again queues no second notification."""
+    """Queue the notifications of these reports in the caller's transaction, one for each address of subscribers with
+    one of `tiers`. Returns the number of new ones: a report that is made again queues no second notification."""
     if not report_ids:
         return 0
     order = list(Severity)
@@ -89,12 +89,12 @@ def queue(connection: Connection, report_ids: Sequence[UUID], *, tiers: Sequence
 
 
 Notice = AlertRow | PropertyRow | VoiceRow | ReportNoticeRow | RemovalNoticeRow | FinanceNoticeRow
-"""A notification with what its text is made from, whatever it is about."""
+"""A notification of any kind, with the facts for its text."""
 
 
 def notices(connection: Connection, ids: Sequence[UUID]) -> list[Notice]:
-    """The content of the notifications `ids`: alerts, reports, news of removal requests and of bank accounts, each the
-    longest due first."""
+    """The content of the notifications `ids`: alerts, reports, news of removal requests and of bank accounts, in each
+    group the longest due first."""
     found: list[Notice] = [*outbox.alert_rows(connection, ids)]
     if len(found) < len(set(ids)):
         found += property_notices.notices(connection, ids)

@@ -1,4 +1,4 @@
-"""Receipts: signed when a report is made, kept in a chain a subscription, never changed."""
+"""Receipts: signed when a report is made, stored as a chain for each subscription, never changed."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from kordant_jobs.store.reports.tables import scan_receipts
 
 @dataclass(frozen=True, kw_only=True)
 class Unsigned:
-    """The content of a receipt before it is signed. `figures_sha256` stands for it: for the same figures there is one
-    receipt."""
+    """The content of a receipt before signing. `figures_sha256` identifies it: the same figures have one receipt."""
 
     subscription_id: UUID
     kind: str
@@ -40,8 +39,8 @@ SELECT pg_advisory_xact_lock(key) FROM (
 
 
 def issue(connection: Connection, wanted: Sequence[Unsigned], key: Ed25519PrivateKey) -> dict[UUID, str]:
-    """The signed receipts by subscription, at most one for each: those that were issued before, and new ones, each
-    naming the subscription's last. Two at once wait for each other."""
+    """The signed receipts, at most one for each subscription: existing ones, and new ones, each naming the
+    subscription's last. Concurrent calls wait for each other."""
     ids = sorted({one.subscription_id for one in wanted})
     connection.execute(_LOCK, {"ids": [str(own) for own in ids]}).all()
     now = int(connection.execute(sa.text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())
@@ -93,6 +92,6 @@ def issue(connection: Connection, wanted: Sequence[Unsigned], key: Ed25519Privat
 
 
 def of_subscription(connection: Connection, subscription_id: UUID) -> Sequence[str]:
-    """Its receipts, the first first."""
+    """A subscription's receipts, the oldest first."""
     query = sa.select(scan_receipts.c.receipt).where(scan_receipts.c.subscription_id == subscription_id)
     return list(connection.execute(query.order_by(scan_receipts.c.number)).scalars())

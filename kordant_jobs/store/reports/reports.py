@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ReportRow:
-    """A finished report. `figures` holds counts and ids only."""
+    """A finished report. `figures` has only counts and ids."""
 
     subscription_id: UUID
     kind: str
@@ -41,14 +41,14 @@ class ReportRow:
 
 @dataclass(frozen=True, kw_only=True)
 class ReportFacts:
-    """Frames with a row a fact, all with `subscription_id` (UUID).
+    """Frames with a row for each fact, all with `subscription_id` (UUID).
 
-    `people`: subscriber_id, locale, time_zone, started_at, name_encrypted, and how many of their items were items_added
-    and items_removed in the period. `items`: id, kind, identifier_encrypted. `verdicts`: those of the period and of the
-    one before, the newest last: source, checked_at, checked_on, verdict, reason. `exposures`: those alerted and still
-    open that were known before the period's end, with what the breach held. `closed`: those alerted that were closed in
-    the period, with the reason (`CloseReason`). `seen`: first_seen_at of every exposure that was alerted, open or
-    closed since.
+    `people`: subscriber_id, locale, time_zone, started_at, name_encrypted, and the numbers of their items added and
+    removed in the period (items_added, items_removed). `items`: id, kind, identifier_encrypted. `verdicts`: those of
+    the period and of the one before, the newest last: source, checked_at, checked_on, verdict, reason. `exposures`:
+    those alerted and still open that were known before the period's end, with the content of the breach. `closed`:
+    alerted ones that were closed in the period, with the reason (`CloseReason`). `seen`: first_seen_at of every
+    exposure that was alerted, open or closed since.
     """
 
     people: pd.DataFrame
@@ -75,7 +75,7 @@ def chosen(
     only_affected: bool,
     end: date,
 ) -> list[UUID]:
-    """The active subscriptions meant, in a fixed order; with `only_affected` those that have something exposed."""
+    """The selected active subscriptions, in a fixed order; with `only_affected` those with an open exposure."""
     table = subscriptions.c
     query = sa.select(table.id).where(table.status == SubscriptionStatus.ACTIVE)
     if tiers:
@@ -151,8 +151,8 @@ WHERE i.subscription_id = ANY(cast(:ids AS uuid[])) AND e.first_seen_at < t.ends
            ELSE i.removed_at >= t.starts_at AND i.removed_at < t.ends_at END
 ORDER BY b.title, e.id
 """
-"""A judgement that changed has no moment of its own: such an exposure was withdrawn when the last report still listed
-it."""
+"""A changed judgement has no time of its own: such an exposure counts as withdrawn in this period when the last report
+still listed it."""
 
 _SEEN = """
 SELECT i.subscription_id, e.first_seen_at
@@ -161,17 +161,15 @@ JOIN kordant.watchlist_items i ON i.id = e.item_id
 WHERE i.subscription_id = ANY(cast(:ids AS uuid[])) AND e.judgement = 'alert' AND i.removed_at IS NULL
   AND e.first_seen_at < cast(:end AS date)::timestamp AT TIME ZONE 'UTC'
 """
-"""Exposures closed since count, so that closing makes no earlier period look better; those that were not theirs do
+"""Closed exposures count, so that closing one makes no earlier period look better; those marked as not theirs do
 not."""
 
 
 def facts(
     connection: Connection, ids: Sequence[UUID], *, kind: str, before: date, start: date, end: date
 ) -> ReportFacts:
-    """Read the facts of the reports of these subscriptions: six queries, however many they are.
-
-    `before` is the first day of the period before.
-    """
+    """Read the facts of the reports of these subscriptions: six queries, whatever their number. `before` is the first
+    day of the period before."""
     values = {"ids": [str(one) for one in ids], "kind": kind, "before": before, "start": start, "end": end}
 
     import pandas as pd  # half a second that only a run which makes reports should pay
@@ -192,7 +190,7 @@ def facts(
 
 @dataclass(frozen=True, kw_only=True)
 class ReportPlace:
-    """The place of a report's file, and the facts that identify its reader."""
+    """The place of a report's file, and the ids of its subscription and subscriber."""
 
     storage_key: str
     locale: str
@@ -200,7 +198,7 @@ class ReportPlace:
 
 
 def place_of(connection: Connection, report_id: UUID) -> ReportPlace | None:
-    """The place of a report's file, None when there is none such (any more), or its subscriber was forgotten."""
+    """The place of a report's file, None when there is no such report any more, or its subscriber was forgotten."""
     query = (
         sa.select(reports.c.storage_key, subscriptions.c.locale, reports.c.period_start_on)
         .join(subscriptions, subscriptions.c.id == reports.c.subscription_id)
@@ -214,7 +212,7 @@ def place_of(connection: Connection, report_id: UUID) -> ReportPlace | None:
 def known_figures(
     connection: Connection, ids: Sequence[UUID], *, kind: str, start: date, end: date
 ) -> dict[UUID, bytes]:
-    """The hash of the figures of the report that each subscription has for this period."""
+    """The hash of the figures of each subscription's existing report for this period."""
     table = reports.c
     query = sa.select(table.subscription_id, table.figures_sha256).where(
         table.subscription_id.in_(ids),
@@ -226,8 +224,7 @@ def known_figures(
 
 
 def save(connection: Connection, rows: Sequence[ReportRow]) -> list[UUID]:
-    """Write reports; one that a subscription already had for the period is replaced, and keeps its id. Returns the
-    ids."""
+    """Write reports; an existing one for the period is replaced and keeps its id. Returns the ids."""
     if not rows:
         return []
     values = [

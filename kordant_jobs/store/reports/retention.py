@@ -1,4 +1,4 @@
-"""Deletes reports whose time is over, and contents that no report names any more."""
+"""Deletes reports whose term is over, and contents that no report refers to any more."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from kordant_jobs.store.reports.tables import report_leftovers, reports
 from kordant_jobs.store.retention.holds import held_sql
 
 GRACE = timedelta(hours=1)
-"""A content is left for so long after its row went or it was spared: by then a run that makes the same report again
-has written its row."""
+"""The time for which a content is kept after its row was deleted or `spare` was called: by then a run that makes the
+same report again has written its row."""
 
 LEFTOVERS_MAX = 10_000
-"""Contents deleted by one call, so that it ends in minutes on a slow store; the next call goes on."""
+"""The most contents deleted by one call, so that it ends in minutes on a slow store; the next call continues."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RetentionSummary:
-    """The counts of what was deleted; `kept` contents could not be, and will be tried again."""
+    """The counts of what was deleted; `kept` contents could not be deleted, and will be tried again."""
 
     reports: int
     contents: int
@@ -38,11 +38,9 @@ class RetentionSummary:
 
 
 def expire(db: Engine, storage: ReportStorage, *, now: datetime) -> RetentionSummary:
-    """Delete reports that are older than their tier keeps them, those of subscribers who were forgotten, and contents
-    that no row names. Safe to repeat and to cut off: a trigger notes every content that loses its row.
-
-    A store that does not answer costs nothing: its contents are counted as `kept` and tried by the next call.
-    """
+    """Delete reports older than their tier's term, those of forgotten subscribers, and contents without a row. Safe to
+    repeat and to interrupt: a trigger records every content that loses its row. If the store does not answer, its
+    contents are counted as `kept` and tried by the next call."""
     with db.begin() as connection:
         deleted = sum(connection.execute(sa.delete(reports).where(over)).rowcount for over in _over(now))
     with db.connect() as connection:
@@ -79,14 +77,15 @@ def count_over(db: Engine, *, now: datetime) -> int:
 
 
 def unnamed(db: Engine, keys: Collection[str]) -> list[str]:
-    """Those of these contents that no report names."""
+    """The contents among these that no report refers to."""
     with db.connect() as connection:
         named = sa.select(reports.c.storage_key).where(reports.c.storage_key.in_(keys))
         return sorted(set(keys) - set(connection.execute(named).scalars()))
 
 
 def note_left_over(db: Engine, keys: Collection[str], *, now: datetime) -> None:
-    """Note contents as left over, so that `expire` or `delete_documents` takes those that no report names by then."""
+    """Record contents as left over, so that `expire` or `delete_documents` deletes those that no report refers to by
+    then."""
     if keys:
         rows = [{"storage_key": key, "since_at": now} for key in keys]
         with db.begin() as connection:
@@ -94,8 +93,8 @@ def note_left_over(db: Engine, keys: Collection[str], *, now: datetime) -> None:
 
 
 def delete_documents(db: Engine, storage: ReportStorage, keys: Collection[str]) -> int:
-    """Delete these contents now, but for those that a report still names. Returns how many could not be: `expire` tries
-    again."""
+    """Delete these contents now, except those that a report refers to. Returns the number that could not be deleted:
+    `expire` tries again."""
     kept = 0
     for key in keys:
         try:
@@ -106,8 +105,8 @@ def delete_documents(db: Engine, storage: ReportStorage, keys: Collection[str]) 
 
 
 def _delete(db: Engine, key: str, storage: ReportStorage, *, before: datetime) -> bool:
-    """Delete one content, unless another row is about to name it again. Its lock is the session's, so that no
-    transaction is open while the store is asked."""
+    """Delete one content, unless another row is about to refer to it again. It uses a session lock, so that no
+    transaction is open while the store is called."""
     leftover = sa.select(report_leftovers.c.storage_key).where(
         report_leftovers.c.storage_key == key,
         report_leftovers.c.since_at < before,
@@ -126,8 +125,8 @@ def _delete(db: Engine, key: str, storage: ReportStorage, *, before: datetime) -
 
 
 def spare(db: Engine, key: str) -> None:
-    """Keep the content of `key` for `GRACE` from now on; for a process that is about to store it and to name it in a
-    row. Waits while it is being deleted: what is put afterwards stays."""
+    """Keep the content of `key` for `GRACE` from now on, for a process that is about to store it and refer to it. Waits
+    while it is being deleted: content stored afterwards stays."""
     with db.begin() as connection:
         connection.execute(_lock("pg_advisory_xact_lock", key))
         connection.execute(
@@ -142,7 +141,7 @@ def _lock(function: str, key: str) -> sa.TextClause:
 
 
 def _over(now: datetime) -> list[sa.ColumnElement[bool]]:
-    """The conditions of reports whose time is over: of each tier, and of the forgotten at once. Those on legal hold
+    """The conditions of reports whose term is over: by tier, and at once for forgotten subscribers. Those on legal hold
     stay."""
     held = held_sql(
         "reports", "reports", owner="kordant.subscriptions.subscriber_id", clock="kordant.reports.created_at"

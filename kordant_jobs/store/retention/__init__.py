@@ -1,1 +1,1 @@
-"""Retention: its policies, legal holds, plans and reports, and how old rows are found and deleted."""
+"""Retention: its policies, legal holds, plans and reports, and the deletion of old rows."""

@@ -1,8 +1,8 @@
-"""Counts rows whose time is over, and deletes them by ranges of the heap: a short transaction each, nothing waited for.
+"""Counts rows whose term is over, and deletes them by ranges of the heap: in short transactions that wait for no lock.
 
-A range of pages is read once and its old rows deleted where they lie, which is several times faster than picking some
-thousand rows by id again and again (`bench cleanup` has both). What another session holds is left, and so is what an
-update moves behind the place that was reached: the next run meets it.
+A range of pages is read once and its old rows are deleted in place, which is several times faster than selecting some
+thousand rows by id repeatedly (`bench cleanup` has both). Rows locked by another session are skipped, and so are rows
+that an update moves behind the current position: the next run deletes them.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from kordant_jobs.store.retention.holds import held_sql
 from kordant_jobs.store.retention.kinds import TableKind
 
 AIM_S = 0.2
-"""The target duration of a batch in seconds; the next one is made longer or shorter by it."""
+"""The target duration of a batch in seconds; the size of the next batch is adjusted to it."""
 FIRST_PAGES, PAGES_MAX = 64, 1024
 FIRST_ROWS, ROWS_MAX = 1_000, 20_000
-"""Of a drained table, rows a batch."""
+"""The rows of a batch of a drained table: at first, and at most."""
 PARENTS = 200
-"""Rows whose drained tables are emptied together."""
+"""The parent rows whose drained tables are emptied together."""
 VACUUM_ABOVE = 0.1
-"""The share of a table that was deleted from which on its space is made free at once."""
+"""The share of deleted rows in a table above which it is vacuumed at once."""
 
 _COUNT = """
 SELECT count(*) FILTER (WHERE over AND NOT held), count(*) FILTER (WHERE over AND held), count(*),
@@ -74,8 +74,8 @@ ORDER BY 1
 
 @dataclass(frozen=True, kw_only=True)
 class Old:
-    """Rows of one kind: those whose time is over, those of them on hold (not in `rows`), and all. `along`: rows of
-    other tables that go with those."""
+    """The numbers of rows of one kind: those whose term is over, those among them on hold (not in `rows`), and all.
+    `along`: rows of other tables that are deleted with them."""
 
     rows: int
     along: int = 0
@@ -88,7 +88,7 @@ class Old:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """The rows that one transaction deleted, with the rows of drained tables (`along`), and how long its locks were
+    """The rows that one transaction deleted, with those of drained tables (`along`), and how long its locks were
     held."""
 
     rows: int
@@ -97,15 +97,15 @@ class Batch:
 
 
 Note = Callable[[Connection, int, int], None]
-"""Called in each batch's own transaction with the rows that it deleted, and those of drained tables."""
+"""Called in each batch's own transaction with the numbers of rows that it deleted, and of rows of drained tables."""
 
 
 def _keep_no_record(connection: Connection, rows: int, along: int) -> None:
-    """For who keeps no record."""
+    """Does nothing; for callers that keep no record."""
 
 
 def statement_of(kind: TableKind) -> str:
-    """The deletion as SQL; what a plan's digest is made of."""
+    """The deletion as SQL; a plan's digest is made from it."""
     children = "".join(
         _CHILD.format(number=number, table=f"{SCHEMA}.{table}", column=column)
         for number, (table, column) in enumerate(kind.children)
@@ -114,13 +114,13 @@ def statement_of(kind: TableKind) -> str:
 
 
 def _of(kind: TableKind) -> dict[str, str]:
-    """The values that fill the statements above for the kind."""
+    """The values of the kind for the statements above."""
     held = held_sql(kind.kind, kind.table, owner=kind.owner, clock=kind.clock)
     return {"table": f"{SCHEMA}.{kind.table}", "clock": kind.clock, "where": kind.where, "held": held}
 
 
 def count(connection: Connection, kind: TableKind, cutoff: datetime) -> Old:
-    """Count the rows that a deletion would take, and those that it would leave."""
+    """Count the rows that a deletion would delete, and those that it would keep."""
     row = connection.execute(sa.text(_COUNT.format(**_of(kind))), {"cutoff": cutoff}).one()
     along = 0
     for table, column in (*kind.children, *kind.drained) if row[0] else ():
@@ -130,7 +130,7 @@ def count(connection: Connection, kind: TableKind, cutoff: datetime) -> Old:
 
 
 def unindexed_references(connection: Connection, table: str) -> list[str]:
-    """Foreign keys onto a table without an index: a deletion would read their whole table for every row."""
+    """Foreign keys to a table that lack an index: a deletion would read the whole referencing table for every row."""
     return list(connection.execute(_UNINDEXED, {"table": f"{SCHEMA}.{table}"}).scalars())
 
 
@@ -142,7 +142,7 @@ def delete(
     note: Note = _keep_no_record,
     clock: Callable[[], float] = time.monotonic,
 ) -> Generator[Batch]:
-    """Delete what is older than `cutoff`, a batch at a time. Safe to break off and to repeat."""
+    """Delete rows older than `cutoff`, a batch at a time. Safe to interrupt and to repeat."""
     yield from _drain(db, kind, cutoff, note=note, clock=clock)
     text = sa.text(statement_of(kind))
     with db.connect() as connection:
@@ -164,7 +164,7 @@ def delete(
 def _drain(
     db: Engine, kind: TableKind, cutoff: datetime, *, note: Note, clock: Callable[[], float]
 ) -> Generator[Batch]:
-    """Empty the drained tables of what belongs to old rows: a cascade of all of it would take too long."""
+    """Empty the drained tables of rows that belong to old rows: a cascade of all of them would take too long."""
     if not kind.drained:
         return
     with db.connect() as connection:
@@ -190,7 +190,7 @@ def _drain(
 
 @contextmanager
 def _short(db: Engine) -> Iterator[Connection]:
-    """A transaction that waits for no lock and is broken off when it takes long."""
+    """A transaction that waits for no lock and is aborted when it takes long."""
     with db.begin() as connection:
         connection.execute(sa.text("SET LOCAL lock_timeout = '1s'; SET LOCAL statement_timeout = '10s'"))
         yield connection
@@ -202,6 +202,6 @@ def _next(step: int, took: float, most: int) -> int:
 
 
 def make_free(db: Engine, kind: TableKind) -> None:
-    """Let the table use the space of deleted rows again. Work of other transactions on it goes first."""
+    """Vacuum the table, so that the space of deleted rows is used again. Other transactions on it have precedence."""
     with db.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(sa.text(f"VACUUM (SKIP_LOCKED, ANALYZE) {SCHEMA}.{kind.table}"))

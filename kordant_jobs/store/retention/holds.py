@@ -25,8 +25,8 @@ _HELD = """EXISTS (SELECT FROM kordant.legal_holds h WHERE h.released_at IS NULL
 
 
 def held_sql(kind: str, table: str, *, owner: str, clock: str) -> str:
-    """The condition that a row of this kind, in this table, is on hold; `owner` and `clock` are SQL expressions of the
-    row. What a deletion takes along by its foreign keys holds it, too, whatever the age of those rows."""
+    """The SQL condition that a row of this kind, in this table, is on hold; `owner` and `clock` are SQL expressions of
+    the row. A hold on rows that its foreign keys would delete with it holds the row too, whatever their age."""
     along = TAKEN_ALONG.get(table, ())
     kinds = ", ".join(f"'{one}'" for one in along)
     whatever = f"h.kind IN ({kinds}) OR h.kind IS NULL" if along else "false"
@@ -34,7 +34,7 @@ def held_sql(kind: str, table: str, *, owner: str, clock: str) -> str:
 
 
 def place(connection: Connection, hold: Hold) -> None:
-    """Put a hold; whatever is deleted from the next transaction on heeds it."""
+    """Place a hold; deletions from the next transaction on respect it."""
     named = {"owner_id": hold.owner_id, "kind": hold.kind, "since": hold.since, "before": hold.before}
     connection.execute(
         sa.insert(legal_holds).values(
@@ -44,22 +44,20 @@ def place(connection: Connection, hold: Hold) -> None:
 
 
 def release(connection: Connection, hold_id: UUID, *, by: str) -> bool:
-    """End a hold. False when it ended before."""
+    """Release a hold. False when it had ended before."""
     ended = sa.update(legal_holds).where(legal_holds.c.id == hold_id, legal_holds.c.released_at.is_(None))
     return connection.execute(ended.values(released_by=by, released_at=sa.func.now())).rowcount > 0
 
 
 def listed(connection: Connection, *, all_of_them: bool) -> Sequence[Any]:
-    """Rows of holds, the newest first; those that ended only with `all_of_them`."""
+    """Rows of holds, the newest first; ended ones only with `all_of_them`."""
     query = sa.select(legal_holds).order_by(legal_holds.c.placed_at.desc())
     return connection.execute(query if all_of_them else query.where(_STANDS)).all()
 
 
 def owners_held(connection: Connection, owner_ids: Collection[UUID]) -> set[UUID]:
-    """Those of these subscribers or entities of whom something is on hold: none of them may be forgotten.
-
-    A hold that names no owner holds all owners, unless it is of a kind whose rows have none.
-    """
+    """The subscribers or entities among these with something on hold: none of them may be forgotten. A hold without an
+    owner applies to all owners, unless its kind has none."""
     of_people = sa.or_(legal_holds.c.kind.is_(None), legal_holds.c.kind.in_(OWNED))
     named = sa.select(legal_holds.c.owner_id).where(_STANDS, of_people)
     found = set(connection.execute(named).scalars())

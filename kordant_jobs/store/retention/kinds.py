@@ -1,7 +1,7 @@
-"""The place of each kind of data: its table, the clock its term counts from, and the owner of a row.
+"""The place of each kind of data: its table, the column from which its term counts, and the owner of a row.
 
-A kind of the policies whose rows lie in one table is an entry of `TABLES`; a table that belongs to no kind says in
-`STAYS` why its rows stay. A test holds every table to one of the two.
+A kind whose rows are in one table is an entry of `TABLES`; for a table that belongs to no kind, `STAYS` gives the
+reason why its rows stay. A test checks that every table is in one of the two.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LAST_LINK = (
 
 
 def _day(column: str) -> str:
-    """The beginning of a calendar day, in the zone that bank days are of."""
+    """The beginning of a calendar day, in the time zone of bank days."""
     return f"(t.{column}::timestamp AT TIME ZONE 'America/Sao_Paulo')"
 
 
@@ -29,10 +29,10 @@ _OF_REQUEST = "(SELECT r.subscriber_id FROM kordant.removal_requests r WHERE r.i
 
 @dataclass(frozen=True, kw_only=True)
 class TableKind:
-    """One kind in one table, which SQL calls `t`. `clock` and `owner` are expressions of a row; `where` bounds the
-    kind to a part of the table. `children` are the tables that point here with the column that does: their rows go
-    first, in the same statement. `drained` are such tables with many rows a parent: they are emptied of an old parent's
-    rows in batches of their own before it goes."""
+    """One kind in one table, which SQL calls `t`. `clock` and `owner` are expressions of a row; `where` limits the kind
+    to a part of the table. `children` are the tables that refer to it, each with its column: their rows are deleted
+    first, in the same statement. `drained` are such tables with many rows for each parent: these are deleted in batches
+    of their own before the parent."""
 
     kind: str
     table: str
@@ -139,8 +139,8 @@ TAKEN_ALONG: Mapping[str, tuple[str, ...]] = {
     "reports": ("notifications",),
     "sync_runs": ("sync_results",),
 }  # fmt: skip
-"""By table, the kinds of which rows go when its rows do: by foreign keys that cascade, however far. A test derives
-this from the tables."""
+"""By table, the kinds whose rows are deleted with its rows, through cascading foreign keys over any number of steps. A
+test derives this from the tables."""
 
 
 OWNED = frozenset({kind for kind, one in TABLES.items() if one.owner != NO_OWNER} | {"reports", "ended_subscribers"})
@@ -200,4 +200,4 @@ STAYS: Mapping[str, str] = {
     "operator_notices": "go with their alert (operator_alerts)",
     "workflow_steps": "go with their execution (workflow_executions)",
 }  # fmt: skip
-"""Why the rows of the other tables stay."""
+"""The reason why the rows of each other table stay."""

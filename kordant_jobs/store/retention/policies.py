@@ -1,4 +1,4 @@
-"""The retention policy that holds for a kind: the newest version in the table, else the one that is shipped."""
+"""The current retention policy of each kind: the newest version in the table, else the shipped one."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from kordant_jobs.store.retention.tables import retention_policies
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """A policy as it holds, with its version (0: as shipped) and who set it."""
+    """A current policy, with its version (0: as shipped) and its author."""
 
     policy: Policy
     version: int = 0
     set_by: str = "as shipped"
     valid_from: datetime | None = None
     is_shorter: bool = False
-    """True when an operator made it shorter, which another one approved."""
+    """True when an operator shortened the term, which needs another one's approval."""
 
 
 def load(connection: Connection) -> Mapping[str, Standing]:
-    """By kind, the policy that holds."""
+    """The current policy of each kind."""
     table = retention_policies.c
     newest = sa.select(retention_policies).distinct(table.kind).order_by(table.kind, table.version.desc())
     found = {kind: Standing(policy=policy) for kind, policy in BY_KIND.items()}
@@ -49,7 +49,7 @@ def load(connection: Connection) -> Mapping[str, Standing]:
 
 
 def set_term(connection: Connection, policy: Policy, *, by: str, approved_by: str | None) -> int:
-    """Add a version of a kind's policy, which holds from now on. Returns its number."""
+    """Add a version of a kind's policy, which applies from now on. Returns its number."""
     version = load(connection)[policy.kind].version + 1
     connection.execute(
         sa.insert(retention_policies).values(

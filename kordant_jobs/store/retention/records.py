@@ -18,7 +18,7 @@ from kordant_jobs.store.retention.tables import cleanup_plans, cleanup_reports
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The rows that a clean-up would delete, by kind, as of `clock`."""
+    """The numbers of rows that a clean-up would delete, by kind, as of `clock`."""
 
     id: UUID
     clock: datetime
@@ -29,20 +29,20 @@ class Plan:
 def write_plan(
     connection: Connection, *, clock: datetime, digest: bytes, figures: Mapping[str, Mapping[str, Any]]
 ) -> Plan:
-    """Keep a plan."""
+    """Store a plan."""
     plan = Plan(id=uuid7(), clock=clock, digest=digest, figures=figures)
     connection.execute(sa.insert(cleanup_plans).values(id=plan.id, clock=clock, digest=digest, figures=figures))
     return plan
 
 
 def read_plan(connection: Connection, plan_id: UUID) -> Plan | None:
-    """A plan that was kept."""
+    """A stored plan."""
     row = connection.execute(sa.select(cleanup_plans).where(cleanup_plans.c.id == plan_id)).one_or_none()
     return None if row is None else Plan(id=row.id, clock=row.clock, digest=bytes(row.digest), figures=row.figures)
 
 
 def begin(connection: Connection, plan: Plan, *, dry_run: bool) -> UUID:
-    """Open the report of a clean-up that carries out `plan`."""
+    """Open the report of a clean-up that executes `plan`."""
     report_id: UUID = uuid7()
     connection.execute(
         sa.insert(cleanup_reports).values(
@@ -53,7 +53,7 @@ def begin(connection: Connection, plan: Plan, *, dry_run: bool) -> UUID:
 
 
 def note(connection: Connection, report_id: UUID, kind: str, figures: Mapping[str, Any]) -> None:
-    """Write what became of one kind."""
+    """Write the result of one kind."""
     column = cleanup_reports.c
     added = column.figures.op("||")(sa.cast({kind: dict(figures)}, column.figures.type))
     connection.execute(sa.update(cleanup_reports).where(column.id == report_id).values(figures=added))
@@ -70,19 +70,19 @@ WHERE r.id = :id
 
 
 def add(connection: Connection, report_id: UUID, kind: str, *, rows: int, along: int) -> None:
-    """Count a batch that the caller's transaction deleted: what a killed clean-up has deleted stays on record."""
+    """Count a batch that the caller's transaction deleted, so that the deletions of a killed clean-up are recorded."""
     connection.execute(_ADD, {"id": report_id, "kind": kind, "rows": rows, "along": along})
 
 
 def gone(connection: Connection, report_id: UUID, kind: str) -> tuple[int, int]:
-    """Rows of a kind that a report says were deleted so far, and those that went along."""
+    """The numbers of rows of a kind that a report has as deleted so far, and of rows deleted with them."""
     column = cleanup_reports.c
     figures = connection.execute(sa.select(column.figures[kind]).where(column.id == report_id)).scalar() or {}
     return figures.get("deleted") or 0, figures.get("gone_along") or 0
 
 
 def deleted_by_plan(connection: Connection, plan_id: UUID) -> Counter[str]:
-    """By kind, the rows that clean-ups of this plan deleted before: one that was killed goes on."""
+    """The rows by kind that earlier clean-ups of this plan deleted; a clean-up that was killed continues."""
     column, found = cleanup_reports.c, Counter[str]()
     for figures in connection.execute(sa.select(column.figures).where(column.plan_id == plan_id)).scalars():
         found.update({kind: one.get("deleted") or 0 for kind, one in figures.items()})
@@ -90,7 +90,7 @@ def deleted_by_plan(connection: Connection, plan_id: UUID) -> Counter[str]:
 
 
 def close(connection: Connection, report_id: UUID) -> Mapping[str, Mapping[str, Any]]:
-    """End a report; what became of every kind."""
+    """Close a report. Returns the result of every kind."""
     ended = sa.update(cleanup_reports).where(cleanup_reports.c.id == report_id).values(ended_at=sa.func.now())
     figures: Mapping[str, Mapping[str, Any]] = connection.execute(
         ended.returning(cleanup_reports.c.figures)
@@ -105,5 +105,5 @@ def reports(connection: Connection, *, limit: int) -> Sequence[Any]:
 
 
 def last_clock(connection: Connection) -> datetime | None:
-    """The clock of the newest clean-up."""
+    """The time of the newest clean-up."""
     return connection.execute(sa.select(sa.func.max(cleanup_reports.c.clock))).scalar()

@@ -1,1 +1,1 @@
-"""The price list as it is edited, and which subscriptions are due when. Queued requests are the engine's."""
+"""The price list in its edited form, and the due times of subscriptions. The engine has the queued requests."""

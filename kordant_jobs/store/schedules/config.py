@@ -1,4 +1,4 @@
-"""The price list in Postgres: read, changed, its history. Triggers keep every change and notify of it (NOTIFY)."""
+"""The price list in Postgres: its rows, their changes, their history. Triggers store every change and NOTIFY of it."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from kordant_jobs.errors import PermanentError
 from kordant_jobs.store.schedules.tables import scheduler_config, scheduler_history
 
 CHANNEL = "kordant_schedules"
-"""The channel that is notified when a change commits."""
+"""The channel that is notified when a change is committed."""
 
 CATALOGUE = "catalogue"
-"""The name of the author of a row that was not changed since it was seeded."""
+"""The author of a row that was not changed since it was seeded."""
 
 Key = tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """One version of a row: what it was from then on (None: deleted), and who made it so."""
+    """One version of a row: its values from then on (None: deleted), and its author."""
 
     key: Key
     version: int
@@ -38,7 +38,7 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """The rows that are well-formed, in the order of their names, and what is wrong with the others."""
+    """The valid rows, sorted by name, and the faults of the others."""
 
     rows: tuple[StoredRow, ...]
     problems: tuple[str, ...] = ()
@@ -67,7 +67,7 @@ def _stored(values: Any) -> StoredRow:
 
 
 def load(connection: Connection) -> Loaded:
-    """Every row. A row that was made invalid directly by SQL is reported, and stops no other."""
+    """Load every row. A row that was made invalid directly by SQL is reported, and stops no other."""
     rows: list[StoredRow] = []
     problems: list[str] = []
     for values in connection.execute(sa.select(scheduler_config)).mappings():
@@ -79,7 +79,7 @@ def load(connection: Connection) -> Loaded:
 
 
 def get(connection: Connection, key: Key, *, lock: bool = False) -> StoredRow | None:
-    """One row, None when there is none; with `lock` no other transaction changes it until this one ends.
+    """One row, None when there is none; with `lock` no other transaction can change it until this one ends.
 
     Raises:
         PermanentError: it was made invalid directly by SQL.
@@ -90,7 +90,7 @@ def get(connection: Connection, key: Key, *, lock: bool = False) -> StoredRow | 
 
 
 def _sign(connection: Connection, by: str) -> None:
-    """Say in this transaction who makes the changes."""
+    """Name the author of the changes in this transaction."""
     connection.execute(sa.text("SELECT set_config('kordant.changed_by', :by, true)"), {"by": by})
 
 
@@ -99,10 +99,8 @@ def _values(row: ScheduleRow) -> dict[str, Any]:
 
 
 def seed(connection: Connection, wanted: Iterable[ScheduleRow]) -> int:
-    """Put in the rows that are missing, and bring unchanged ones up to today's catalogue.
-
-    Returns how many rows that made or changed. Safe to repeat, and at once with another.
-    """
+    """Insert missing rows, and update unchanged ones to today's catalogue. Returns the number of rows inserted or
+    changed. Safe to repeat, and to run concurrently."""
     rows = [_values(row) for row in wanted]
     there = {(one.job, one.tier): one for one in connection.execute(sa.select(scheduler_config))}
     stale = [
@@ -124,7 +122,7 @@ def seed(connection: Connection, wanted: Iterable[ScheduleRow]) -> int:
 
 
 def save(connection: Connection, row: ScheduleRow, *, by: str, note: str | None = None) -> StoredRow:
-    """Write a checked row over what is there, and give what is there now. The same values make no new version."""
+    """Write a checked row. Returns the stored row. The same values make no new version."""
     _sign(connection, by)
     values = {**_values(row), "note": note}
     new = insert(scheduler_config).values(values)
@@ -140,7 +138,7 @@ def save(connection: Connection, row: ScheduleRow, *, by: str, note: str | None 
 
 
 def set_pause(connection: Connection, key: Key, pause: Pause | None, *, by: str) -> None:
-    """Pause a row, or (None) have it go on."""
+    """Pause a row, or (None) resume it."""
     _sign(connection, by)
     connection.execute(
         sa.update(scheduler_config)

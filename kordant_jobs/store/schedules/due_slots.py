@@ -1,5 +1,5 @@
-"""Assigns each subscription to the row that serves it, and to a slot in its day: written as sets, read a tick at a time
-off one index."""
+"""Assigns each subscription to the row that serves it, and to a slot in its day. Written set-based; each tick reads it
+through one index."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ FROM kordant.subscriptions s
 JOIN kordant.scheduler_config c ON c.tier = s.tier AND c.cadence <> 'every_tick' AND c.enabled
 WHERE s.status = 'active' AND (cast(:ids AS uuid[]) IS NULL OR s.id = ANY(cast(:ids AS uuid[])))
 """  # noqa: S608 - put together from constants
-"""The right slots of all subscriptions. md5, since its value is the same on every server for all time."""
+"""The correct slots of all subscriptions, by md5, whose value is the same on every server."""
 
 _PUT = f"""
 INSERT INTO kordant.due_slots AS d (subscription_id, job, tier, anchor, slot)
@@ -60,22 +60,20 @@ WHERE (w.tier, w.anchor, w.slot) IS DISTINCT FROM (d.tier, d.anchor, d.slot) LIM
 
 
 def place(connection: Connection, subscription_ids: Sequence[UUID] | None = None) -> int:
-    """Bring the rows of these subscriptions (None: of all) to what tiers, statuses and the price list say.
-
-    Returns how many rows that changed. Safe to repeat.
-    """
+    """Update the rows of these subscriptions (None: of all) from tiers, statuses and the price list. Returns the number
+    of rows changed. Safe to repeat."""
     ids = None if subscription_ids is None else list(subscription_ids)
     put = connection.execute(sa.text(_PUT), {"ids": ids}).rowcount
     return put + connection.execute(sa.text(_TAKE), {"ids": ids}).rowcount
 
 
 def misplaced(connection: Connection) -> bool:
-    """True when a subscription's rows are not what they should be. Reads everybody: 0.2 s for 100,000 subscriptions."""
+    """True when a subscription's rows are not as they should be. It reads all: 0.2 s for 100,000 subscriptions."""
     return connection.execute(sa.text(_MISPLACED), {"ids": None}).scalar() is not None
 
 
 def take_away(connection: Connection, subscription_ids: Sequence[UUID]) -> int:
-    """Remove every row of these subscriptions. Returns how many there were."""
+    """Delete the rows of these subscriptions. Returns their number."""
     gone = connection.execute(sa.delete(due_slots).where(due_slots.c.subscription_id.in_(subscription_ids)))
     return gone.rowcount
 
@@ -97,8 +95,8 @@ JOIN kordant.due_slots d ON d.job = :job AND d.tier = :tier AND d.anchor = part.
                         AND d.slot >= part.first AND d.slot < part.past
 GROUP BY part.on_day, part.anchor
 """
-"""A tick's question, whatever its size: a range of the index for each span. A text a day, since a hundred thousand
-values of their own take the client half a second."""
+"""A tick's query, whatever its size: an index range for each span. It returns one text for each day, since a hundred
+thousand separate values take the client half a second."""
 
 
 def _parts(key: tuple[str, str], spans: Sequence[Span]) -> dict[str, object]:
@@ -121,7 +119,7 @@ def served_by(connection: Connection, key: tuple[str, str], spans: Sequence[Span
 
 
 def plan_of_tick(connection: Connection, key: tuple[str, str], spans: Sequence[Span]) -> list[str]:
-    """Postgres' plan for the query of a tick."""
+    """Postgres' plan for a tick's query."""
     return list(connection.execute(sa.text("EXPLAIN (ANALYZE, BUFFERS) " + TICK), _parts(key, spans)).scalars())
 
 
@@ -129,10 +127,10 @@ PLACES = """
 SELECT anchor, string_agg(slot::text, ',' ORDER BY slot) FROM kordant.due_slots
 WHERE job = :job AND tier = :tier GROUP BY anchor
 """
-"""A row an anchor: a row a slot takes the client five times as long."""
+"""It returns one row for each anchor; one for each slot would take the client five times as long."""
 
 
 def places(connection: Connection, key: tuple[str, str]) -> dict[int, list[int]]:
-    """The slots of a row's subscriptions by anchor, sorted: what a simulation counts in."""
+    """The slots of a row's subscriptions by anchor, sorted, for simulations."""
     found = connection.execute(sa.text(PLACES), {"job": key[0], "tier": key[1]})
     return {anchor: [*map(int, slots.split(","))] for anchor, slots in found}

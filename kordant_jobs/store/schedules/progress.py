@@ -1,5 +1,4 @@
-"""The progress of each row, and the results of its ticks. The process that has `locked` a row decides for it, and no
-other then."""
+"""The progress of each row, and the results of its ticks. Only the process that has `locked` a row decides for it."""
 
 from __future__ import annotations
 
@@ -21,7 +20,7 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedStart:
-    """A start as it was decided."""
+    """A recorded decision on a start."""
 
     id: int
     key: Key
@@ -33,7 +32,7 @@ class RecordedStart:
 
 
 def locked(connection: Connection, key: Key, fresh: Progress) -> Progress:
-    """The row's progress, held until the transaction ends; `fresh` when it has none yet."""
+    """The row's progress, locked until the transaction ends; `fresh` when it has none yet."""
     connection.execute(
         insert(schedule_progress).values(job=key[0], tier=key[1], **_columns(fresh)).on_conflict_do_nothing()
     )
@@ -64,7 +63,7 @@ def _columns(progress: Progress) -> dict[str, Any]:
 
 
 def save(connection: Connection, key: Key, progress: Progress) -> None:
-    """Write how far a row is."""
+    """Write a row's progress."""
     values = {"job": key[0], "tier": key[1], **_columns(progress)}
     new = insert(schedule_progress).values(values)
     connection.execute(new.on_conflict_do_update(index_elements=["job", "tier"], set_=_columns(progress)))
@@ -80,7 +79,7 @@ def record(
     version: int,
     now: datetime,
 ) -> None:
-    """Note starts with how many subscriptions each has."""
+    """Record starts, with the number of subscriptions of each."""
     rows = [
         {
             "job": key[0],
@@ -108,7 +107,7 @@ def recorded(
     kind: StartKind | None = StartKind.STARTED,
     limit: int | None = None,
 ) -> Sequence[RecordedStart]:
-    """The recorded decisions, oldest first; with `limit` the newest so many, newest first."""
+    """The recorded decisions, oldest first; with `limit` only the newest ones, newest first."""
     column = schedule_starts.c
     query = sa.select(schedule_starts)
     for given, condition in [
@@ -139,13 +138,13 @@ def _span(on: str, anchor: int, first: int, past: int) -> Span:
 
 
 def count_old(connection: Connection, *, decided_before: datetime) -> int:
-    """The number of decisions that are older than that."""
+    """The number of decisions older than that."""
     old = sa.select(sa.func.count()).select_from(schedule_starts).where(schedule_starts.c.decided_at < decided_before)
     return int(connection.execute(old).scalar_one())
 
 
 def prune(connection: Connection, *, decided_before: datetime, limit: int) -> int:
-    """Forget up to `limit` decisions older than that; locked ones are passed over. Returns how many."""
+    """Delete up to `limit` decisions older than that; locked ones are skipped. Returns the number deleted."""
     old = sa.select(schedule_starts.c.id).where(schedule_starts.c.decided_at < decided_before)
     some = old.order_by(schedule_starts.c.id).limit(limit).with_for_update(skip_locked=True)
     return connection.execute(sa.delete(schedule_starts).where(schedule_starts.c.id.in_(some))).rowcount

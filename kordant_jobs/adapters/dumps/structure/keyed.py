@@ -13,16 +13,16 @@ from kordant_jobs.adapters.dumps.parts import CODES, ROLES, Part
 from kordant_jobs.adapters.dumps.window import Window
 
 _INHERITED = (Role.EMAIL, Role.PHONE)
-"""Roles that a nameless value has from the name above it: {"phone": {"value": …}}."""
+"""Roles that a nameless value inherits from the name above it: {"phone": {"value": …}}."""
 _NAMES_OF_PEOPLE = ("screenname", "nickname")
 _ROW_BYTES, _CELL_BYTES = 6, 6
 _AHEAD_MAX = 1 << 20
-"""Room is made for the rows and cells of so much text; where there are more of them, the rest is read next."""
+"""The bytes of text that arrays are sized for. When they fill up, the rest is read in the next call."""
 
 
 @cache
 def names(labels: bool = False) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint8]]:
-    """The names that have a role, for the kernels. Labels of a log, as `Handle: 0x1f`, are no user names, but these."""
+    """The names with a role, for the kernels. With `labels`, names that also occur in logs (`Handle: 0x1f`) are left out."""
     from kordant_jobs.adapters.kernels.keyed import names_table
 
     roles = known_names()
@@ -38,7 +38,7 @@ def _flags(roles: tuple[Role, ...]) -> npt.NDArray[np.bool_]:
 
 
 class JsonReader:
-    """Reads JSON: a value a line, one array, a wrapper around records, over as many windows as it takes."""
+    """Reads JSON over any number of windows: a value on each line, one array, or a wrapper around records."""
 
     name = str(DumpShape.JSON_LINES)
 
@@ -51,7 +51,7 @@ class JsonReader:
         self._inherited = _flags(_INHERITED)
 
     def read(self, window: Window, at: int, line: int) -> Part:
-        """Objects from `at` on."""
+        """The objects from `at` on."""
         from kordant_jobs.adapters.kernels import cells as why_kernel
         from kordant_jobs.adapters.kernels import keyed as kernel
 
@@ -86,7 +86,7 @@ class JsonReader:
 
 
 class LabelReader:
-    """Reads lines of labels; a record ends with an empty line, a rule, or a label that comes again."""
+    """Reads lines of labels; a record ends with an empty line, a rule, or a repeated label."""
 
     name = str(DumpShape.LABELS)
 
@@ -95,7 +95,7 @@ class LabelReader:
         self._secrets = np.uint64(sum(1 << CODES[role] for role in SECRET))
 
     def read(self, window: Window, at: int, line: int) -> Part:
-        """Records from `at` on."""
+        """The records from `at` on."""
         from kordant_jobs.adapters.kernels import cells as why_kernel
         from kordant_jobs.adapters.kernels import keyed as kernel
 
@@ -140,7 +140,7 @@ class NestedReader:
         self._stack = np.zeros((kernel.DEPTH_MAX + 2, kernel.WORDS), np.int64)
 
     def read(self, window: Window, at: int, line: int) -> Part:
-        """Elements or arrays from `at` on."""
+        """The elements or arrays from `at` on."""
         from kordant_jobs.adapters.kernels import cells as why_kernel
 
         size = min(window.stop - at, _AHEAD_MAX)

@@ -1,4 +1,4 @@
-"""Lines with separators, as a layout describes them."""
+"""Reads lines with separators, as a layout describes them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from kordant_jobs.adapters.dumps.window import Places, Window, decoded
 
 _AS_COLUMNS = (Role.SITE, Role.LOGIN, Role.PASSWORD)
 _ROW_BYTES, _CELL_BYTES = 12, 6
-"""Room is made for a row and a cell in so many bytes; where there are more, the rest is read next."""
+"""The bytes of text for which the arrays have room for one row and one cell. When they fill up, the rest is read in the
+next call."""
 _AHEAD_MIN, _AHEAD_MAX = 1 << 18, 1 << 21
-"""For so much text room is made at first, since the text may go on in another shape soon; and at most, since rows may
-be short."""
+"""The bytes of text that arrays are sized for: at first, since the text may soon continue in another shape; and at
+most, since rows may be short."""
 
 
 class LineReader:
@@ -37,7 +38,7 @@ class LineReader:
             self._codes = np.array([CODES[role] for role in _AS_COLUMNS], np.uint8)
 
     def read(self, window: Window, at: int, line: int) -> Part:
-        """Rows from `at` on."""
+        """The rows from `at` on."""
         from kordant_jobs.adapters.kernels import cells as kernel
 
         size = min(window.stop - at, self._ahead)
@@ -101,7 +102,7 @@ class LineReader:
         )
 
     def _headers(self, window: Window, starts: Places, end: int) -> Places:
-        """The rows that are the header, here or again further down."""
+        """The rows that are the header, also where it is repeated."""
         header = self.layout.header.encode()
         if not header or not len(starts):
             return np.empty(0, np.int64)

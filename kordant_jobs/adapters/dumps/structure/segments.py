@@ -1,7 +1,7 @@
 """Assigns stretches of text to readers: a segment is a stretch that one reader understands.
 
-A reader is chosen by the text from there on, at most 500 lines of it, and left where a line begins as SQL or JSON does,
-or where rows come without a person though addresses stand there.
+A reader is chosen from at most 500 lines of the text that follows. It is left where a line begins as SQL or JSON does,
+or where rows have no person although there are addresses.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ from kordant_jobs.errors import DumpUnreadable
 
 _SAMPLE_BYTES, _SAMPLE_LINES, _LINE_BYTES, _FEW_LINES = 1 << 20, 500, 1 << 16, 8
 _SQL_WITHIN = 200
-"""A line that may begin a statement does so when values follow within so many lines."""
+"""A line may begin a statement only if values follow within this many lines."""
 UNFIT_ROWS = 3
-"""A reader is left at so many rows in a line without a person, if the text reads as something else there."""
+"""The number of consecutive rows without a person at which a reader is left, if the text there reads as something
+else."""
 _PARTS_AT_ONCE, _ROWS_AT_ONCE = 512, 1 << 18
-"""So many parts or rows of one reader are understood together: each row takes about 200 bytes then."""
+"""The most parts and rows of one reader that are understood together: each row takes about 200 bytes then."""
 _NEWLINE = ord("\n")
 CHANGES_PER_MIB = 400
 """Changes of shape per MiB above which the rest of a window is only swept: each change costs as much as a page of text
@@ -38,7 +39,7 @@ CHANGES_PER_MIB = 400
 
 
 class Reader(Protocol):
-    """Reads one shape."""
+    """Reads text of one shape."""
 
     name: str
 
@@ -62,7 +63,8 @@ class Structure:
         columns: ColumnMap | None = None,
         stays: bool = False,
     ) -> None:
-        """`layout`: of the beginning; with `stays`, like `columns`, of all that is no SQL and no JSON."""
+        """`layout` is that of the beginning; with `stays` it applies to everything that is not SQL or JSON, as
+        `columns` does."""
         self._stays = stays
         self._region, self._given, self._map = phone_region, given, columns
         self._fixed = layout
@@ -77,7 +79,7 @@ class Structure:
         """Lines that were only swept since the shape changed too often before them."""
 
     def parts(self, window: Window, fits: Judge) -> Iterator[Part]:
-        """The window in parts, in order, without a gap. The last one may end early (`waits`): read on from there."""
+        """The window in parts, in order, without gaps. The last one may end early (`waits`): continue reading there."""
         at, line, waiting, rows = window.start, 0, list[Part](), 0
         self._stay_until, self._stuck_at = 0, -1
         self._changes_left = max(1, window.size >> 20) * CHANGES_PER_MIB
@@ -108,7 +110,7 @@ class Structure:
             yield merged(waiting)
 
     def _next(self, window: Window, at: int, line: int, fits: Judge) -> Part:
-        """The next part, by the reader that there is; unread lines where none gets on."""
+        """The next part, from the current reader; unread lines where no reader makes progress."""
         reader = self._reader
         if reader is None:
             return self._unread(window, at, line)
@@ -127,18 +129,18 @@ class Structure:
         return part
 
     def _rest(self, window: Window, at: int, line: int) -> Part:
-        """All that is left of the window, as text."""
+        """The rest of the window, as plain text."""
         end_line = line + int(np.count_nonzero(window.bytes[at : window.stop] == _NEWLINE))
         self.given_up += end_line - line
         self._reader = None
         return _unknown(at, window.stop, line, end_line)
 
     def chosen(self, window: Window) -> Reader | None:
-        """The reader of the window's beginning."""
+        """The reader for the beginning of the window."""
         return self._chosen(window, window.start)
 
     def refusal(self, window: Window) -> str:
-        """Why there is none."""
+        """The reason why there is no reader."""
         try:
             layout_of(_sample(window, window.start), shape=self._given, phone_region=self._region)
         except DumpUnreadable as error:
@@ -149,7 +151,7 @@ class Structure:
         return self._reader is None or isinstance(self._reader, LineReader)
 
     def _would_change(self, window: Window, at: int, reader: Reader | None) -> bool:
-        """True when another reader is chosen where this one left without reading anything."""
+        """True when another reader would be chosen where this one stopped without reading anything."""
         chosen = self._chosen(window, at)
         if chosen is None or (reader is not None and chosen.name == reader.name):
             return False
@@ -157,7 +159,7 @@ class Structure:
         return True
 
     def _while_it_fits(self, window: Window, part: Part, fits: Judge) -> Part:
-        """The part up to where its rows no longer fit, if another layout is found there."""
+        """The part up to where its rows no longer fit, if another layout is detected there."""
         if not part.rows or part.end <= self._stay_until or self._stays:
             return part
         good = fits(part)
@@ -210,7 +212,8 @@ class Structure:
         return self._of_text(lines, None)
 
     def _is_sql(self, window: Window, at: int, first: str) -> bool:
-        """True when a statement begins here, and values follow within some lines: only as many are read as it takes."""
+        """True when a statement begins here, and values follow within some lines. It reads only as many as are
+        needed."""
         if not sql.begins(first.encode()):
             return False
         return _has_values(first) or any(map(_has_values, _sample(window, at, most=_SQL_WITHIN)))
@@ -244,7 +247,7 @@ class Structure:
         return self._last_lines
 
     def _unread(self, window: Window, at: int, line: int) -> Part:
-        """Lines that nothing is known of: ever more of them, so that looking again costs little."""
+        """Lines that no reader knows. Their number grows with each call, so that repeated detection costs little."""
         from kordant_jobs.adapters.kernels.cells import unread_lines
 
         end, end_line = unread_lines(window.bytes, at, window.stop, line, self._unknown_lines)
@@ -257,7 +260,7 @@ def _unknown(at: int, end: int, line: int, end_line: int) -> Part:
 
 
 def _first_unfit(good: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> int | None:
-    """The first row of a run of unfit ones that is long enough."""
+    """The first row of a sufficiently long run of unfit rows."""
     bad = ~good
     if np.count_nonzero(bad) < UNFIT_ROWS:
         return None
@@ -278,7 +281,7 @@ def _alike(one: Reader | None, other: Reader | None) -> bool:
 
 
 def _sample(window: Window, at: int, *, most: int = _SAMPLE_LINES) -> list[str]:
-    """The first lines that are not blank, up to one that begins as SQL or JSON does where the first does not."""
+    """The first non-blank lines, up to one that begins as SQL or JSON does where the first one does not."""
     from kordant_jobs.adapters.kernels.cells import other_shape
 
     lines, left, stop = list[str](), _SAMPLE_BYTES, window.stop
@@ -305,13 +308,13 @@ _BLANKS = re.compile(rb"\s*")
 
 
 def _filled(window: Window, at: int) -> int:
-    """The first place that is not blank."""
+    """The first non-blank place."""
     found = _BLANKS.match(window.raw, at, window.stop)
     return found.end() if found else at
 
 
 def _is_json_line(window: Window, at: int) -> bool:
-    """True when the next line that is not blank begins as JSON does."""
+    """True when the next non-blank line begins as JSON does."""
     start = _filled(window, at)
     if window.raw[start : start + 1] not in (b"{", b"["):
         return False

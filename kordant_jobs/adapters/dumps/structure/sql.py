@@ -1,5 +1,5 @@
-"""SQL: which columns an INSERT, a REPLACE or a COPY fills, by its own list, else by the table's CREATE, else by what
-the first tuples hold. Other statements are passed over."""
+"""Reads SQL: an INSERT, a REPLACE or a COPY, with the columns of its own list, else of the table's CREATE, else judged
+from the first tuples. Other statements are skipped."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ _HEAD_MAX, _CREATE_MAX, _SAMPLE_TUPLES, _COLUMNS_MAX, _LAYOUTS_MAX, _TABLES_MAX 
     1 << 16, 1 << 18, 200, 4_096, 200, 10_000
 )  # fmt: skip
 _JUDGED_A_TABLE, _JUDGED_MAX = 50, 1_000
-"""Judging what the columns of a statement without names hold takes a millisecond."""
+"""The tables and statements whose columns are judged by content, which takes a millisecond each."""
 _ROW_BYTES, _CELL_BYTES, _AHEAD_MIN, _AHEAD_MAX = 6, 4, 1 << 14, 8 << 20
 
 
 def begins(line: bytes) -> bool:
-    """True when a line can be the first of a statement."""
+    """True when a line can be the start of a statement."""
     return _STARTS.match(line.lstrip()) is not None
 
 
@@ -117,7 +117,8 @@ class SqlReader:
         return Part(reader=self.name, start=at, end=end, line=line, end_line=end_line, leaves=leaves, waits=waits)
 
     def _create(self, window: Window, start: int, table: str, behind: int) -> tuple[int, int] | None:
-        """Note a table's columns. Where its statement ends and how many lines it has; None: it is not whole yet."""
+        """Store a table's columns. Returns where its statement ends and its number of lines; None: it is not complete
+        yet."""
         from kordant_jobs.adapters.kernels.tuples import TUPLE_MAX, statement_end
 
         end, breaks = -1, 0
@@ -147,8 +148,8 @@ class SqlReader:
     def _roles_of(
         self, window: Window, at: int, line: int, known: tuple[str, ...], table: bytes
     ) -> npt.NDArray[np.uint8]:
-        """The roles of a statement's columns. Those of a table without names are judged statement by statement, up to
-        some; then the fullest judgement counts."""
+        """The roles of a statement's columns. Those of a table without names are judged for each statement, up to a
+        limit; then the fullest judgement counts."""
         if known and known in self._roles:
             return self._roles[known]
         times, best = self._judged.get(table, (0, np.empty(0, np.uint8)))
@@ -259,7 +260,8 @@ class SqlReader:
     def _copy_reader(
         self, window: Window, at: int, table: str, listed: Sequence[str] | None, options: str
     ) -> LineReader:
-        """Of the rows below a COPY: between tabs, or as its options say ("WITH (FORMAT csv, DELIMITER ';')")."""
+        """The reader of the rows after a COPY: separated by tabs, or as its options say ("WITH (FORMAT csv, DELIMITER
+        ';')")."""
         as_csv = _AS_CSV.search(options) is not None
         by = _DELIMITED_BY.search(options)
         delimiter = by[1].replace("\\t", "\t") if by and by[1].isascii() else "," if as_csv else "\t"
@@ -321,7 +323,7 @@ class SqlReader:
         return found
 
     def _ended(self, part: Part) -> Part:
-        """A statement stands where a row should be: the COPY was cut off."""
+        """The part, after a statement was found in place of a row: the COPY was truncated."""
         self._copy = None
         return replace(part, leaves=False)
 
@@ -341,7 +343,7 @@ def _listed(text: bytes) -> list[bytes]:
 
 
 def _created(text: str) -> tuple[str, ...]:
-    """The columns of a CREATE TABLE, from behind its first bracket on."""
+    """The columns of a CREATE TABLE, from the text after its first bracket."""
     found, depth, start, quote = [], 0, 0, ""
     for at, one in enumerate(text):
         if quote:

@@ -1,1 +1,1 @@
-"""Loops over every row of many entities, compiled by Numba (decision 0015 says how it is cached)."""
+"""Loops over every row of many entities, compiled by Numba (decision 0015 explains the cache)."""

@@ -1,4 +1,4 @@
-"""Days that payments are due on: the anchor of a month, and the day some periods after another. Compiled.
+"""Due days of recurring payments: the anchor day of a month, and the due day some periods after another. Compiled.
 
 Days count from 1970-01-01, months from year 0, as in `calendar.DayTables`.
 """
@@ -11,10 +11,10 @@ from numba import njit
 from kordant_jobs.domain.insights.calendar import FIRST_DAY, FIRST_MONTH
 
 CALENDAR, FORWARD, BACK, BANK_DAY, BANK_DAY_FROM_END = range(5)
-"""The meaning of an anchor day: of the month, moved forward or back to a bank day, the nth bank day, nth from the end.
+"""The kinds of anchor: day of the month, the same moved forward or back to a bank day, nth bank day, nth from the end.
 """
 MONTHS, YEARLY = 100, 112
-"""A cadence is a number of days below `MONTHS`, else `MONTHS` and a number of months."""
+"""The encoding of a cadence: days where it is below `MONTHS`, else `MONTHS` plus the number of months."""
 MONTH_DAYS, YEAR_DAYS = 30.44, 365
 
 
@@ -48,7 +48,7 @@ def nearest_month(day, kind, anchor, tables):
 
 @njit(cache=True)
 def fit_months(days, tables, with_bank_days):
-    """The anchor with the least mean distance: (kind, anchor, mean)."""
+    """The anchor with the smallest mean distance from these days: (kind, anchor, mean distance)."""
     best_kind, best_anchor, best_mean = CALENDAR, 1, 1e9
     seen = np.zeros(32, np.bool_)
     for day in days:
@@ -72,13 +72,13 @@ def fit_months(days, tables, with_bank_days):
 
 @njit(cache=True)
 def period_days(cadence):
-    """The length of a period in days, on average."""
+    """The average length of a period in days."""
     return cadence if cadence < MONTHS else (cadence - MONTHS) * MONTH_DAYS
 
 
 @njit(cache=True)
 def day_after(cadence, kind, anchor, last, periods, tables):
-    """The day so many periods after `last`."""
+    """The due day `periods` periods after `last`."""
     if cadence < MONTHS:
         return last + periods * cadence
     if cadence == YEARLY:
@@ -89,7 +89,7 @@ def day_after(cadence, kind, anchor, last, periods, tables):
 
 @njit(cache=True)
 def periods_apart(cadence, kind, anchor, one, other, tables):
-    """(whole periods between two days or 0, days that the second is off its due day, days that it may be)."""
+    """(whole periods between two days, or 0; days between the second and its due day; the days allowed for that)."""
     if cadence < MONTHS:
         days = abs(other - one)
         periods = round(days / cadence)
@@ -102,7 +102,7 @@ def periods_apart(cadence, kind, anchor, one, other, tables):
 
 @njit(cache=True)
 def next_days(anchors, tables):
-    """The day on which each stream is expected after its last. `anchors` has CADENCE, ANCHOR_KIND, ANCHOR, LAST."""
+    """The next expected day of each stream. `anchors` has the columns CADENCE, ANCHOR_KIND, ANCHOR, LAST."""
     found = np.empty(len(anchors), np.int64)
     for i in range(len(anchors)):
         cadence, kind, anchor, last = anchors[i]

@@ -1,5 +1,4 @@
-"""Continues streams: rows that belong to a stream beside those it was found by, and streams that follow each other.
-Compiled."""
+"""Extends streams: with more rows of their payee, and by joining streams that follow each other. Compiled."""
 
 from __future__ import annotations
 
@@ -30,8 +29,8 @@ EXACT_RANGE, INCOME_RANGE = 0.004, 0.1
 
 @njit(cache=True)
 def extend(days, cents, owner, stream, fit, payment, tables):
-    """Give the stream rows of its payee that follow or precede it at the right day with a likely amount: a price rise
-    of one or two charges, a first month by proportion."""
+    """Add rows of the payee that follow or precede the stream on the right day with a likely amount: after a price
+    rise, or a partial first month."""
     for direction in (1, -1):
         while True:
             edge = -1
@@ -76,7 +75,7 @@ def _follows(one, other, payment, tables):
 
 @njit(cache=True)
 def join(table, before, count, days, cents, owner, payment, tables):
-    """Make one stream of those of a payee that follow each other; returns the new count."""
+    """Join streams of one payee that follow each other. Returns the new number of streams."""
     one = before
     while one < count:
         other = before
@@ -111,11 +110,11 @@ def _is_due(row, day, tables):
 
 @njit(cache=True)
 def follow_renamed(blocks, apart, streams_from, days, cents, owner, table, tables):
-    """Give streams what goes on under another payee of the same account: nearly the same amount, at the right day.
+    """Continue streams under another payee of the same account: nearly the same amount, on the right day.
 
-    `apart` is how far amounts may differ in a block, as a share: income, of which there is little, may vary. `blocks`
-    are the places at which (entity, account, direction) begin, `streams_from` the first stream of each block.
-    A stream that was found under the other payee becomes part of the first one: its ROWS are 0 then.
+    `apart` is the share by which amounts may differ in a block; it is larger for income, which has few rows. `blocks`
+    has the places where (entity, account, direction) begin, `streams_from` the first stream of each block. A stream
+    that was found under the other payee becomes part of the first one; its ROWS are then 0.
     """
     for block in range(len(blocks) - 1):
         begin, end = blocks[block], blocks[block + 1]

@@ -1,4 +1,4 @@
-"""On which days of the horizon streams and card bills move money, for all streams and cards of many entities."""
+"""The days of the horizon on which streams and card bills move money, for all streams and cards of many entities."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from numba import njit
 from kordant_jobs.domain.insights.kernels.anchors import day_after, fit_months, nearest_month, target
 
 LATE_DAYS = 5
-"""A charge that is late by at most this is expected tomorrow; one that is later, at its next time."""
+"""A charge that is late by at most these days is expected tomorrow; a later one, at its next due day."""
 DUES = 12
-"""Bills that say on which day of the month the next ones are due."""
+"""The number of last bills that decide the due day of the month of the next ones."""
 
 
 @njit(cache=True)
 def occurrences(streams, now, horizon, tables):
-    """(place of the stream, day) of every time a stream is expected after `now`. `streams` has cadence, kind of anchor,
-    anchor, last day."""
+    """The place of the stream and the day of every expected charge after `now`. `streams` has the columns cadence, kind
+    of anchor, anchor, last day."""
     room = len(streams) * (horizon // 7 + 2)
     places, days = np.empty(room, np.int64), np.empty(room, np.int64)
     count = 0
@@ -38,11 +38,11 @@ def occurrences(streams, now, horizon, tables):
 
 @njit(cache=True)
 def bills(cards, dues_from, dues, rates, known_from, known_days, known_cents, now, horizon, tables):
-    """(card, day, cents, days of spending not seen yet) of every bill due within the horizon.
+    """(card, day, cents, days of spending not yet seen) of every bill due within the horizon.
 
-    `cards` has the days between closing and due day, the cents of the last closed bill, the cents since it closed;
-    `dues` the due days of each card's closed bills; `rates` the mean cents a day. `known_*` are expected single rows of
-    each card by day.
+    `cards` has the days between closing and due day, the cents of the last closed bill, and the cents since it closed;
+    `dues` has the due days of each card's closed bills; `rates` the mean spending in cents a day. `known_*` are the
+    expected single rows of each card by day.
     """
     room = len(cards) * (horizon // 28 + 3)
     which, when = np.empty(room, np.int64), np.empty(room, np.int64)

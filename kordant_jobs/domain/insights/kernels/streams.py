@@ -1,5 +1,4 @@
-"""Finds the rows of one payee that repeat: cadence, anchor and amounts of streams, for all payees of many entities at
-once.
+"""Finds recurring rows of a payee: cadence, anchor and amounts of streams, for all payees of many entities at once.
 
 A group is the rows of one (entity, account, direction, payee) by day. Days count from 1970-01-01, cents are positive.
 """
@@ -42,7 +41,7 @@ STEADY_STEP, STEADY_RESIDUAL = 0.35, 2.0
 BILL_OFF, BILL_OFF_MAX = 0.5, 0.45
 CHAIN_STEP = 0.06
 WAGES_RANGE = 0.3
-"""|ln| from the median beyond which a payroll row is something else."""
+"""The distance |ln| from the median beyond which a payroll row is no regular wage."""
 YEAR_MIN, YEAR_MAX, YEAR_AMOUNT = 350, 380, 0.15
 
 
@@ -57,11 +56,8 @@ def _steps(values):
 
 @njit(cache=True)
 def _fit(days, tables, strict, used):
-    """The cadence of days in order: (cadence, kind, anchor, residual, coverage); cadence 0: none. `strict`: a
-    small residual and no row too many.
-
-    `used` is set for one row a period.
-    """
+    """The cadence of sorted days: (cadence, kind, anchor, residual, coverage); cadence 0: none. `strict`: allow only a
+    small residual and no extra rows. `used` is set for one row of each period."""
     n = len(days)
     none = (0, 0, 0, 0.0, 0.0)
     gap = median(_steps(days))
@@ -140,7 +136,7 @@ def _fit(days, tables, strict, used):
 
 @njit(cache=True)
 def _mark_used(days, tables, cadence, kind, anchor, used):
-    """One row a period: the nearest to the anchor."""
+    """Mark one row of each period: the nearest to the anchor."""
     used[:] = False
     last_key, last_at, last_off = -10, -1, 0
     for i in range(len(days)):
@@ -164,7 +160,7 @@ def _mark_used(days, tables, cadence, kind, anchor, used):
 
 @njit(cache=True)
 def _amounts_repeat(cents, payment, cadence, residual, found_in):
-    """True when amounts are those of a stream, with their median step."""
+    """True when the amounts are those of a stream; and their median step."""
     n = len(cents)
     logs = np.log(cents.astype(np.float64))
     steps = np.abs(_steps(logs))
@@ -187,7 +183,7 @@ def _amounts_repeat(cents, payment, cadence, residual, found_in):
 
 @njit(cache=True)
 def _try_rows(rows, n, days, cents, payment, tables, strict, found_in):
-    """The stream in these rows of a group: (fit, median step, the rows that are); no rows: they are none."""
+    """The stream in these rows of a group: (fit, median step, its rows); no rows: there is no stream."""
     some = rows[:n].copy()
     fit = (0, 0, 0, 0.0, 0.0)
     if n < 3:
@@ -213,10 +209,10 @@ def _try_rows(rows, n, days, cents, payment, tables, strict, found_in):
 
 @njit(cache=True)
 def find_streams(starts, days, cents, payments, tables):
-    """Streams of all groups: (stream of each row or -1, table of streams).
+    """The streams of all groups: (stream of each row or -1, table of streams).
 
-    `starts` are the places at which groups begin, with the number of rows at the end; `payments` is the class of each
-    row. A group gives several streams when one payee is paid for several things.
+    `starts` has the place of each group's first row, and the number of rows at the end; `payments` has the class of
+    each row. A group has several streams when one payee is paid for several things.
     """
     total = len(days)
     owner = np.full(total, -1, np.int32)
@@ -276,7 +272,7 @@ def find_streams(starts, days, cents, payments, tables):
 
 @njit(cache=True)
 def _find_yearly(table, count, group, days, cents, owner, payment):
-    """Two or three rows a year apart, of a payee that has hardly others."""
+    """Adds streams of two or three rows a year apart, for a payee with few other rows."""
     n = len(days)
     free = 0
     for i in range(n):

@@ -1,4 +1,4 @@
-"""The table of streams that the kernels fill: its columns, and how a stream is noted in it. Compiled.
+"""The table of streams that the kernels fill: its columns, and how a row is written. Compiled.
 
 A group is the rows of one (entity, account, direction, payee) by day. Days count from 1970-01-01, cents are positive.
 """
@@ -9,9 +9,10 @@ import numpy as np
 from numba import njit
 
 OTHER, BILL, PAYROLL, CARD, FEE, PIX = range(6)
-"""Classes of payment, by the bank's type."""
+"""Classes of payments, by the bank's type."""
 WHOLE, EXACT, CHAIN = range(3)
-"""The rows that a stream was found in: all rows of the payee, those of one amount, those of amounts in small steps."""
+"""The rows that a stream was found in: all rows of the payee, rows of one amount, rows whose amounts change in small
+steps."""
 
 (
     GROUP, CADENCE, ANCHOR_KIND, ANCHOR, ROWS, FIRST, LAST, RESIDUAL, COVERAGE, STEP, FOUND_IN, CLASS, AMOUNT, SPREAD,
@@ -23,19 +24,19 @@ STEP: median |ln| of amount to amount before. AMOUNT, SPREAD: median and relativ
 `RECENT_ROWS`, in cents of the currency that the stream is billed in."""
 RECENT_ROWS = 6
 FIXED_STEP = 0.08
-"""Streams whose STEP is no more have a fixed amount."""
+"""Streams with at most this STEP have a fixed amount."""
 
 
 @njit(cache=True)
 def median(values):
-    """The median of floats (one compiled sort instead of NumPy's general one)."""
+    """The median of floats, with one compiled sort instead of NumPy's general one."""
     ordered = np.sort(values)
     return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
 
 
 @njit(cache=True)
 def note(table, at, group, fit, rows, days, cents, step, found_in, payment, group_rows):
-    """Write a stream into the table. `rows` are its places in the group, by day."""
+    """Write a stream to the table. `rows` are its places in the group, by day."""
     n = len(rows)
     row = table[at]
     row[GROUP], row[CADENCE], row[ANCHOR_KIND], row[ANCHOR] = group, fit[0], fit[1], fit[2]
@@ -51,7 +52,7 @@ def note(table, at, group, fit, rows, days, cents, step, found_in, payment, grou
 
 @njit(cache=True)
 def renote(table, stream, days, cents, owner):
-    """Count what the stream has gained."""
+    """Update a stream's row after it gained rows."""
     rows = np.nonzero(owner == stream)[0]
     row = table[stream]
     fit = (int(row[CADENCE]), int(row[ANCHOR_KIND]), int(row[ANCHOR]), row[RESIDUAL], row[COVERAGE])

@@ -1,5 +1,5 @@
-"""Rules of a scan: the dumps it covers, how its work is shared out, and the meaning of a source's silence. Pure: no
-clock, no database.
+"""Rules of a scan: the dumps it covers, how its work is distributed, and the meaning of a source's missing answers.
+Pure: no clock, no database.
 
 `rules.judgement` decides which exposures raise an alert and how urgent they are; `rules.asking` when a source is asked
 again.
@@ -46,11 +46,12 @@ __all__ = [
 ]
 
 OVERLAP = timedelta(hours=1)
-"""The time before the last scan that a scan covers again. A row's `created_at` is when its transaction began, so a
-transaction that took up to an hour to commit is still seen; what is found twice is written once."""
+"""The time before the last scan that a scan covers again. A row's `created_at` is the start of its transaction, so a
+transaction that took up to an hour to commit is still found; what is found twice is written once."""
 
 MAX_CHUNKS = 12
-"""Chunks of one run. A mapped op costs about 20 ms and 11 kB of event log, so a chunk is many dumps, not one."""
+"""The most chunks of one run. A mapped op costs about 20 ms and 11 kB of event log, so a chunk has many dumps, not
+one."""
 
 
 def verdict(
@@ -83,8 +84,8 @@ def _dumps(count: int) -> str:
 
 
 def again_after(waited: timedelta, *, being_read: bool) -> timedelta:
-    """The wait before the next scan for dumps that were left to other scans, the first of them `waited` ago: none, or
-    until one that is being read may be done. A quarter of what it took so far, so that long ones are asked for seldom.
+    """The wait before the next scan for dumps that were left to other scans, the first of them `waited` ago. None when
+    no scan reads them now; else a quarter of the time so far, so that long ones are rarely asked for.
 
     >>> again_after(timedelta(minutes=4), being_read=True)
     datetime.timedelta(seconds=60)
@@ -99,7 +100,7 @@ T = TypeVar("T")
 
 
 def balanced(weighted: Sequence[tuple[T, int]], chunks: int = MAX_CHUNKS) -> list[list[T]]:
-    """Share out weighted work over at most `chunks` lists of about equal weight, heaviest first; none is empty.
+    """Distribute weighted work over at most `chunks` lists of about equal weight, heaviest first; none is empty.
 
     >>> balanced([("a", 9), ("b", 5), ("c", 4)], 2)
     [['a'], ['b', 'c']]
@@ -114,10 +115,8 @@ def balanced(weighted: Sequence[tuple[T, int]], chunks: int = MAX_CHUNKS) -> lis
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """The moments in which a pair (item, dump) became known that a scan covers: `since` ≤ moment < `until`.
-
-    A pair becomes known when the later of the two does. `since` None means each subscription's own watermark.
-    """
+    """The times in which a pair (item, dump) became known that a scan covers: `since` ≤ time < `until`. A pair becomes
+    known when the later of the two does. `since` None means each subscription's own watermark."""
 
     since: datetime | None
     until: datetime

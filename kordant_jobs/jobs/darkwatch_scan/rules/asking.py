@@ -1,4 +1,4 @@
-"""Rules for asking outside sources: when again, and what their answers mean for a subscription. Pure."""
+"""Rules for asking outside sources: when to ask again, and the meaning of their answers for a subscription. Pure."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from kordant_jobs.domain.darkwatch.breaches import Breach
 from kordant_jobs.domain.darkwatch.exposures import RETRYABLE, Source, UnknownReason, Verdict
 
 RETRIES_S = (2.0, 60.0, 600.0, 3600.0, 21_600.0)
-"""Wait after the first, second, … failed question; the last holds from then on. The first is for a hiccup, within the
-same scan; six hours leave a source that is down for a day four tries."""
+"""The wait after the first, second, … failed question; the last one repeats. The first is for a short failure, within
+the same scan; six hours allow four attempts a day while a source is down."""
 
 REFUSED_S = 86_400.0
-"""Wait after an answer that needs an operator to change something: a day."""
+"""The wait after an answer that requires an operator to change something: a day."""
 
 RECHECK_AFTER: Mapping[Source, timedelta] = {
     Source.HIBP: timedelta(days=180),
     Source.XPOSEDORNOT: timedelta(days=30),
     Source.LEAKCHECK: timedelta(days=30),
 }
-"""The age that an answer may have. HIBP's changes only when it adds a breach (its documentation: do not poll accounts),
-which asks everybody again; half a year is for breaches that were changed. The others tell no such news."""
+"""The age that an answer may have. HIBP's change only when it adds a breach (its documentation: do not poll accounts),
+and then every account is asked again; half a year covers changed breaches. The other sources announce no such changes.
+"""
 
 
 def retry_delay_s(reason: UnknownReason, attempts: int, retry_after_s: float | None) -> float:
@@ -37,7 +38,8 @@ def retry_delay_s(reason: UnknownReason, attempts: int, retry_after_s: float | N
 
 
 def source_verdict(*, exposures: int, unknown: Mapping[str, int]) -> tuple[Verdict, str | None]:
-    """The verdict of a source on a subscription: alerted exposures, and identifiers without an answer by reason.
+    """The verdict of a source on a subscription, from the number of alerted exposures and, by reason, of identifiers
+    without an answer.
 
     >>> source_verdict(exposures=0, unknown={"timed_out": 1})
     (<Verdict.UNKNOWN: 'unknown'>, 'timed_out')
@@ -53,10 +55,11 @@ def _plain(name: str) -> str:
 
 
 def same_breach(reported: Breach, known: Sequence[Breach]) -> str | None:
-    """The catalogued breach that another source speaks of under its own name; None when it is none or not sure.
+    """The breach in our catalogue that another source reports under its own name; None when there is none or it is
+    uncertain.
 
-    Sure is the same name but for case and marks, or the domain of exactly one breach, unless both name a day and these
-    lie more than a year apart.
+    It is certain with the same name except for case and punctuation, or with the domain of exactly one breach, unless
+    both have a day and these are more than a year apart.
 
     >>> adobe = Breach(name="Adobe", title="Adobe", domain="adobe.com")
     >>> same_breach(Breach(name="Adobe.com", title="", domain="adobe.com"), [adobe])

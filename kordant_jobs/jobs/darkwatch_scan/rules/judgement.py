@@ -1,7 +1,7 @@
-"""Decides whether an exposure raises an alert, for which reason, and how urgent it is. Pure. `docs/judgement.md` says
-it for people.
+"""Decides whether an exposure raises an alert, for which reason, and how urgent it is. Pure. `docs/judgement.md`
+explains it to people.
 
-Each rule stands with its reason. The first of `judge` that speaks decides.
+Each rule has its reason. The first rule in `judge` that applies decides.
 """
 
 from __future__ import annotations
@@ -16,11 +16,8 @@ from kordant_jobs.domain.notifications.alerts import Severity
 
 @dataclass(frozen=True, kw_only=True)
 class BreachFlags:
-    """The facts of a breach that decide whether its exposures raise an alert.
-
-    `is_unverified`: a catalogue lists it and could not verify it. A dump that we hold is no such: its data lies before
-    us.
-    """
+    """The facts of a breach that decide whether its exposures raise an alert. `is_unverified`: a catalogue lists it and
+    could not verify it. That never applies to a dump that we hold, since we have its data."""
 
     is_sensitive: bool = False
     is_fabricated: bool = False
@@ -42,7 +39,7 @@ class Ruling:
 def judge(breach: BreachFlags, *, verified: bool, held_by_us: bool = False, not_me: bool = False) -> Ruling:
     """Decide whether an exposure in `breach` raises an alert to the subscriber who watches the identifier.
 
-    `verified`: the watcher proved to own it. `held_by_us`: it stands in a dump of our own. `not_me`: they said
+    `verified`: the subscriber proved to own it. `held_by_us`: it is in a dump of our own. `not_me`: the subscriber said
     that it is not theirs.
 
     >>> judge(BreachFlags(is_sensitive=True), verified=False).judgement.value
@@ -92,7 +89,8 @@ CRITICAL_DATA = frozenset(
         "Taxation records",
     }
 )
-"""Data that suffices to take money or an identity at once, and that one cannot simply change. It does not age."""
+"""Data that suffices to take money or an identity at once, and that cannot simply be changed. Its age does not
+matter."""
 
 PASSWORD_DATA = frozenset({"Passwords", "Historical passwords"})
 
@@ -105,7 +103,7 @@ HIGH_DATA = PASSWORD_DATA | {
     "Password hints",
     "Private messages",
 }
-"""Data that opens an account, or that harms by being known."""
+"""Data that opens an account, or whose disclosure does harm."""
 
 MEDIUM_DATA = frozenset(
     {
@@ -119,26 +117,25 @@ MEDIUM_DATA = frozenset(
         "Social media profiles",
     }
 )
-"""Data that makes a fraud against the person believable."""
+"""Data that makes fraud against the person more convincing."""
 
 OLD_AFTER_DAYS = 5 * 365
-"""A breach this old is one step less urgent: by then its passwords were tried everywhere, or changed. It is our own
-figure, not a measured one."""
+"""A breach this old is one step less urgent: its passwords have been tried everywhere, or changed. The figure is our
+judgement, not measured."""
 
 _RISING = (Severity.LOW, Severity.MEDIUM, Severity.HIGH, Severity.CRITICAL)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """The facts that make an exposure urgent. `reused`: a password of the same identifier stands in another breach
-    too."""
+    """The facts that make an exposure urgent. `reused`: a password of the same identifier is in another breach too."""
 
     data_classes: Collection[str]
     secret: SecretKind = SecretKind.NONE
     age_days: int | None = None
     reused: bool = False
     from_a_device: bool = False
-    """Malware took it from a device: a stealer log, or the loot of a botnet."""
+    """True when malware took it from a device: a stealer log, or the loot of a botnet."""
 
 
 def urgency(facts: Facts) -> Severity:
@@ -187,5 +184,5 @@ def severity(data_classes: Collection[str], secret: SecretKind) -> Severity:
 
 
 def age_days(breached_on: date | None, today: date) -> int | None:
-    """The age of a breach in days; None when its day is unknown. A day to come counts as today."""
+    """The age of a breach in days; None when its day is unknown. A future day counts as today."""
     return None if breached_on is None else max(0, (today - breached_on).days)

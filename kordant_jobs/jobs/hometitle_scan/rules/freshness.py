@@ -1,4 +1,4 @@
-"""Chooses the county that is asked next for new data. Pure."""
+"""Chooses the county that is checked next for new data. Pure."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 
 ASK_EVERY = timedelta(minutes=15)
-"""A county is asked no more often. The sources publish once a day at most, at hours of their own."""
+"""The shortest time between two checks of a county. The sources publish at most once a day, at different hours."""
 
 
 def next_to_ask(counties: Collection[str], asked_at: Mapping[str, datetime], now: datetime) -> str | None:
-    """The county that was asked longest ago, or never; None while every answer is recent. One a call, so that a county
-    that does not answer holds up the sensor only once.
+    """The county whose last check is the oldest, or that was never checked; None while all checks are recent. It is one
+    for each call, so that a county that does not answer delays the sensor only once.
 
     >>> from datetime import UTC
     >>> noon = datetime(2026, 5, 1, 12, tzinfo=UTC)

@@ -1,7 +1,7 @@
 """Interprets the instruments on one parcel for its watchers, in the order of recording.
 
-The whole history is read every time: the same instruments always give the same findings, so a scan may be repeated, and
-what arrives late falls into its place. Which findings are new is the service's to know.
+The whole history is read every time. The same instruments always give the same findings, so a scan may be repeated, and
+a late record is put in its place. The service knows which findings are new.
 """
 
 from __future__ import annotations
@@ -19,28 +19,30 @@ from kordant_jobs.domain.property.names import COMMON_WORDS, NameKind, Order, pa
 from kordant_jobs.jobs.hometitle_scan.rules.relations import Relation, any_same, is_same, relation
 
 NOMINAL_MOST = Decimal(100)
-"""Consideration up to this is nominal: $0, $1 and $10 are customary (about 20 % of Allegheny's transfers cost $1)."""
+"""The highest consideration that counts as nominal: $0, $1 and $10 are customary (about 20 % of Allegheny's transfers
+cost $1)."""
 POWER_WINDOW = timedelta(days=60)
-"""A deed so soon after a power of attorney, to who holds it, is one case with it (advisories of title insurers)."""
+"""A deed within this time after a power of attorney, to its holder, is one case with it (advisories of title
+insurers)."""
 RESALE_WINDOW = timedelta(days=180)
-"""A sale or mortgage so soon after a loud transfer, by who took, is one case with it."""
+"""A sale or mortgage by the taker within this time after a suspicious transfer is one case with it."""
 REFINANCE_MOST = Decimal("1.5")
-"""A mortgage of the same lender is a refinancing up to so many times the debt to it; more is new debt."""
+"""A mortgage by the same lender up to this multiple of its debt is a refinancing; above it is new debt."""
 _LENDS = frozenset({"BANK", "MORTGAGE", "CREDIT", "LOAN", "LOANS", "LENDING", "SAVINGS", "TRUST", "NA"})
 _PUBLIC = frozenset({"IRS", "REVENUE", "STATE", "CITY", "COUNTY", "TOWN", "DEPARTMENT", "DEPT", "TREASURER", "COURT"})
-"""Words of those who hold liens for the public, and of lenders, who may have them in their names, too."""
+"""Words of public lien holders; lenders may have them in their names, too."""
 LONG_HELD = timedelta(days=3650)
-"""An owner last seen so long ago may be dead."""
+"""The time since an owner's last document after which the owner may be dead."""
 CORRECTION_WINDOW = timedelta(days=3 * 365)
 _CLOSE = frozenset({Relation.OWN_BODY, Relation.FAMILY})
 CHEAP = Decimal(50_000)
-"""Impostors' prices for land that is free and clear were mostly below it (FBI Newark, Secret Service advisories). Of
-other land it counts below the debt on it."""
+"""Fraudsters' prices for land that is free and clear were mostly below it (FBI Newark, Secret Service advisories).
+Other land is cheap below the debt on it."""
 
 
 @dataclass
 class _Parcel:
-    """The state of the record so far."""
+    """The state of the record up to the current instrument."""
 
     owners: tuple[str, ...] = ()
     deed: Instrument | None = None
@@ -54,7 +56,8 @@ class _Parcel:
 
 
 def in_order(instruments: Iterable[Instrument]) -> list[Instrument]:
-    """By the day of recording, then as the recorder numbered them (999 before 1000); those without a day first."""
+    """The instruments by day of recording, then in the recorder's numbering (999 before 1000); those without a day
+    first."""
     return sorted(instruments, key=lambda one: (one.recorded_on or date.min, _numbered(one.key)))
 
 
@@ -65,8 +68,8 @@ def _numbered(key: str) -> list[tuple[str, int]]:
 def read_history(
     instruments: Iterable[Instrument], *, known_owners: Sequence[str] = (), order: Order = Order.EITHER
 ) -> list[Finding]:
-    """A finding an instrument, in order. `known_owners`: the owners as the subscriber knows them, who count where no
-    deed says."""
+    """One finding for each instrument, in order. `known_owners`: the owners as the subscriber knows them; they count
+    where no deed names owners."""
     ordered = in_order(instruments)
     powers = [one for one in ordered if one.event is Event.POWER_OF_ATTORNEY]
     parcel = _Parcel(owners=tuple(known_owners), powers=powers)
@@ -117,7 +120,7 @@ def _judge(one: Instrument, parcel: _Parcel, known: tuple[str, ...], order: Orde
 
 
 def _title(one: Instrument, parcel: _Parcel, known: tuple[str, ...], order: Order, calm: Finding) -> Finding:
-    """The finding of a transfer of title: taker, giver and price; see `fraud` in the tests for the patterns."""
+    """The finding of a transfer of title, from taker, giver and price. See `fraud` in the tests for the patterns."""
     if earlier := _same_deed(one, parcel, order):
         return replace(calm, reasons=(Reason.RECORDED_AGAIN,), case=earlier.key, before=_before(earlier, parcel))
     if one.event is Event.TAX_DEED:
@@ -158,9 +161,9 @@ def _title(one: Instrument, parcel: _Parcel, known: tuple[str, ...], order: Orde
 def _calm_transfer(
     one: Instrument, to_whom: Relation, owners: Sequence[str], known: tuple[str, ...], order: Order, calm: Finding
 ) -> Finding:
-    """A transfer among those who belong together. Less calm are transfers that only appear so: a company named after a
-    word that is a surname, too, a company or several strangers as co-owners, an estate of the living, a deed that names
-    no person."""
+    """A transfer among related parties. It is less calm where the relation may be only apparent: a company named after
+    a word that is also a surname, a company or several strangers as co-owners, an estate of a living owner, a deed that
+    names no person."""
     said, severity = [Reason(to_whom.value)], Severity.LOW
     if to_whom is Relation.ESTATE and any_same(known, one.givers, order):
         said, severity = [*said, Reason.SAID_TO_BE_DEAD], Severity.HIGH
@@ -181,7 +184,8 @@ def _are_companies(names: Sequence[str], order: Order) -> bool:
 
 
 def _bears_a_word(owners: Sequence[str], takers: Sequence[str], order: Order) -> bool:
-    """True when all takers are companies that have no more of an owner's name than a surname that is a word, too."""
+    """True when all takers are companies that share with the owners no more than a surname that is also a common
+    word."""
     read = [parse(name, order) for name in owners]
     names = {word for one in read for word in (one.surname, one.given, *one.middle) if len(word) > 1} - COMMON_WORDS
     return _are_companies(takers, order) and not any(names & set(parse(name, order).words) for name in takers)
@@ -221,7 +225,7 @@ def _circumstances(one: Instrument, parcel: _Parcel, order: Order) -> list[Reaso
 
 
 def _follows_loud(one: Instrument, parcel: _Parcel, order: Order) -> bool:
-    """True when the taker of a loud transfer sells or borrows soon after."""
+    """True when the taker of a suspicious transfer sells or borrows soon after."""
     loud, on = parcel.loud, one.recorded_on
     if loud is None or loud.recorded_on is None or on is None:
         return False
@@ -249,7 +253,7 @@ def _same_deed(one: Instrument, parcel: _Parcel, order: Order) -> Instrument | N
 
 
 def _alike(one: Instrument, deed: Instrument, order: Order) -> bool:
-    """True when all takers of one take in the other, and any giver of one gives."""
+    """True when all takers of one deed are takers of the other, and any giver of one is a giver of the other."""
     takers = all(any(is_same(a, b, order) for b in deed.takers) for a in one.takers)
     return (
         bool(one.takers) and takers and (not one.givers or not deed.givers or any_same(one.givers, deed.givers, order))
@@ -257,8 +261,8 @@ def _alike(one: Instrument, deed: Instrument, order: Order) -> bool:
 
 
 def _correction(one: Instrument, parcel: _Parcel, known: tuple[str, ...], order: Order, calm: Finding) -> Finding:
-    """A correction that repeats an earlier deed is part of it. One that names others is judged as a deed: calling a
-    deed a correction must not keep it quiet."""
+    """A correction that repeats an earlier deed belongs to it. One that names other takers is judged as a deed, so that
+    calling a deed a correction does not silence it."""
     for deed in reversed(parcel.deeds):
         named = deed.key in one.refers_to or (deed.number and deed.number in one.refers_to)
         near = deed.recorded_on and one.recorded_on and one.recorded_on - deed.recorded_on <= CORRECTION_WINDOW
@@ -283,7 +287,8 @@ def _before(deed: Instrument, parcel: _Parcel) -> str | None:
 
 
 def _mortgage(one: Instrument, parcel: _Parcel, order: Order, calm: Finding) -> Finding:
-    """By who is not the owner it is as bad as a deed; with the lender of an open or just closed one it is quiet."""
+    """A mortgage by a person who is not the owner is as severe as a deed. One with the lender of an open or just closed
+    mortgage raises no alert."""
     if parcel.owners and one.givers and not _borrows(one.givers, parcel.owners, order):
         return replace(calm, severity=Severity.CRITICAL, raises_alert=True, reasons=(Reason.BORROWER_NOT_OWNER,))
     if _follows_loud(one, parcel, order):
@@ -311,7 +316,8 @@ def _borrows(borrowers: Sequence[str], owners: Sequence[str], order: Order) -> b
 
 
 def _closed_by(one: Instrument, parcel: _Parcel, order: Order) -> str | None:
-    """The open charge that a release closes: the one it names, else the only one of that lender, else the only one."""
+    """The open charge that a release closes: the one that it names, else the only one of that lender, else the only
+    one."""
     for key, charge in parcel.charges.items():
         if key in one.refers_to or (charge.number and charge.number in one.refers_to):
             return key
@@ -341,8 +347,8 @@ def _close_or_open(one: Instrument, parcel: _Parcel, order: Order) -> None:
 
 
 def _advance(one: Instrument, found: Finding, parcel: _Parcel, order: Order) -> None:
-    """Update the state of the record by the instrument. A loud transfer changes the owner of record, too: that is what
-    the record says, and what is sold on next is judged by it."""
+    """Update the state of the record by the instrument. A suspicious transfer changes the owner of record, too: later
+    instruments are judged by what the record says."""
     if one.event in TITLE or (one.event is Event.CORRECTION and found.raises_alert):
         if Reason.RECORDED_AGAIN in found.reasons:
             return
@@ -359,7 +365,7 @@ def _advance(one: Instrument, found: Finding, parcel: _Parcel, order: Order) -> 
 
 
 def _after(one: Instrument, before: tuple[str, ...], order: Order) -> tuple[str, ...]:
-    """The owners after it. A part that is sold leaves the others owners beside who bought it."""
+    """The owners after the instrument. When a share is sold, the other owners stay beside its buyer."""
     whole = one.event is not Event.PARTIAL_TRANSFER and (one.percent is None or not 0 < one.percent < 100)
     if whole:
         return one.takers

@@ -12,7 +12,7 @@ from kordant_jobs.domain.property.likeness import Likeness, likeness
 from kordant_jobs.domain.property.names import Name, Order, parse
 
 OWNER_AT = 0.5
-"""From this calibrated probability on a finding on an owner by name alone raises an alert."""
+"""The least calibrated probability with which a finding by an owner's name alone raises an alert."""
 _LOUD = {
     Event.OWNERSHIP_CHANGE: Severity.HIGH,
     Event.PARTIAL_TRANSFER: Severity.HIGH,
@@ -31,7 +31,8 @@ _LOUD = {
 def find_owner(
     instruments: Iterable[Instrument], owners: Sequence[str], *, people: int, order: Order = Order.EITHER
 ) -> list[Finding]:
-    """A finding an instrument that likely names one of the owners, with how likely. `people`: so many may be meant."""
+    """A finding for each instrument that likely names one of the owners, with its probability. `people`: the number of
+    people who may be meant."""
     wanted = [parse(name, Order.GIVEN_FIRST) for name in owners]  # as people write themselves
     found = []
     for one in instruments:
@@ -52,8 +53,8 @@ def find_owner(
 
 
 def would_raise_alert(name: str, *, people: int) -> bool:
-    """True when a document with exactly this name would raise an alert to its watcher: of so many `people` others may
-    have the name, too.
+    """True when a document with exactly this name would raise an alert to its watcher, given that `people` others may
+    have the name.
 
     >>> would_raise_alert("John Smith", people=5_000_000), would_raise_alert("Ludwig van Beethoven", people=5_000_000)
     (False, True)
@@ -63,7 +64,7 @@ def would_raise_alert(name: str, *, people: int) -> bool:
 
 
 def best_of(one: Instrument, wanted: Iterable[Name], *, people: int, order: Order) -> Likeness:
-    """The likeness of the party that is most like one of the names."""
+    """The highest likeness of a party to one of the names."""
     parties = [parse(party.name, order) for party in one.parties]
     pairs = (likeness(mine, theirs, among=people) for mine in wanted for theirs in parties)
     return max(pairs, key=lambda found: found.probability, default=Likeness(probability=0.0))
@@ -72,8 +73,8 @@ def best_of(one: Instrument, wanted: Iterable[Name], *, people: int, order: Orde
 def is_news(
     *, known_at: datetime, is_first_load: bool, recorded_on: date | None, watched_since: datetime, latency_days: int
 ) -> bool:
-    """True when an instrument became known after the watch began. What came with the first load of a county is history,
-    unless it was recorded so lately that no earlier read could have had it.
+    """True when an instrument became known after the watch began. Records of a county's first load are history, unless
+    they were recorded so recently that no earlier read could have had them.
 
     >>> from datetime import UTC
     >>> now = datetime(2026, 5, 1, tzinfo=UTC)

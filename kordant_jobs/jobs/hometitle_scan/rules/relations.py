@@ -1,4 +1,5 @@
-"""Relations of takers of title to the former owners: themselves, their trust or firm, their family, or strangers."""
+"""Relations of takers of title to the former owners: the same people, their trust or company, their family, or
+strangers."""
 
 from __future__ import annotations
 
@@ -12,7 +13,8 @@ from kordant_jobs.domain.property.likeness import Likeness, likeness
 from kordant_jobs.domain.property.names import Name, NameKind, Order, flipped, parse
 
 SAME_AT = 0.5
-"""From this probability on two names on one parcel are taken for one (the score is calibrated, so this errs least)."""
+"""The least probability with which two names on one parcel count as the same (it is calibrated, so 0.5 errs least
+often)."""
 
 
 class Relation(StrEnum):
@@ -20,12 +22,12 @@ class Relation(StrEnum):
 
     SELF = "self"
     CO_OWNER = "co_owner"
-    """At least one owner stays, and others come in or leave."""
+    """At least one owner stays, and others join or leave."""
     OWN_BODY = "own_body"
-    """A trust or company that bears an owner's name."""
+    """A trust or company with an owner's name."""
     FAMILY = "family"
     ESTATE = "estate"
-    """Title goes on by inheritance."""
+    """Title passes by inheritance."""
     STRANGER = "stranger"
     UNKNOWN = "unknown"
     """One side has no names."""
@@ -37,8 +39,8 @@ def _like(one: str, other: str, order: Order) -> Likeness:
 
 
 def is_same(one: str, other: str, order: Order = Order.EITHER) -> bool:
-    """True when two names on one parcel mean the same person or body. The same words in another order do; father and
-    son, when both are named so, do not.
+    """True when two names on one parcel mean the same person or organisation. Word order does not matter; father and
+    son, when both have a suffix, are different.
 
     >>> is_same("PENA ORTIZ JOSE", "José Peña-Ortiz"), is_same("SMITH JOHN SR", "SMITH JOHN JR")
     (True, False)
@@ -52,13 +54,13 @@ def is_same(one: str, other: str, order: Order = Order.EITHER) -> bool:
 
 
 def any_same(names: Iterable[str], others: Sequence[str], order: Order = Order.EITHER) -> bool:
-    """True when any name of one side means a person of the other."""
+    """True when any name of one side means the same as a name of the other."""
     return any(is_same(one, other, order) for one in names for other in others)
 
 
 def relation(givers: Sequence[str], takers: Sequence[str], order: Order = Order.EITHER) -> Relation:
-    """The relation of the takers to the givers; the calmest that holds for any of them, since a deed names spouses
-    apart.
+    """The relation of the takers to the givers: the closest that holds for any of them, since a deed lists spouses
+    separately.
 
     >>> relation(["SMITH JOHN"], ["SMITH FAMILY TRUST"]).value, relation(["SMITH JOHN"], ["DOE JANE"]).value
     ('own_body', 'stranger')
@@ -90,12 +92,13 @@ def relation(givers: Sequence[str], takers: Sequence[str], order: Order = Order.
 
 
 def _near(one: str, other: str) -> bool:
-    """True when two surnames are one, or one letter apart in five or more: clerks misspell."""
+    """True when two surnames are equal, or differ in one letter of five or more: clerks misspell."""
     return one == other or (min(len(one), len(other)) >= 5 and OSA.distance(one, other, score_cutoff=1) <= 1)
 
 
 def _surnames(name: Name) -> set[str]:
-    """The surnames that a person's name may hold; names of two words read both ways do not count as two families."""
+    """The surnames that a person's name may hold. A name of two words that can be read both ways does not count as two
+    families."""
     if not name.surname or len(name.surname) < 2:
         return set()
     other = flipped(name).surname

@@ -1,4 +1,5 @@
-"""Rules for changes on the owner roll: redirected mail at once, other owners when no document explains them. Pure."""
+"""Rules for changes on the owner roll: redirected mail is reported at once, other owners when no document explains
+them. Pure."""
 
 from __future__ import annotations
 
@@ -12,13 +13,13 @@ from kordant_jobs.jobs.hometitle_scan.rules.history import in_order
 from kordant_jobs.jobs.hometitle_scan.rules.relations import any_same
 
 EXPLAINED_WITHIN = timedelta(days=60)
-"""So long a document is waited for that explains other owners: recorders and assessors index weeks apart."""
+"""The time within which a document may explain other owners: recorders and assessors index weeks apart."""
 _EXPLAINS = TITLE | {Event.CORRECTION, Event.NAME_CHANGE}
 
 
 def advance(known: RollState | None, seen: RollState, *, today: date) -> tuple[RollState, bool]:
-    """The state after an entry was `seen`, and whether its mailing address is another one. The first entry is what
-    later ones are compared with; what an entry leaves blank changes nothing.
+    """The state after an entry was `seen`, and whether its mailing address changed. Later entries are compared with the
+    first; a blank field changes nothing.
 
     >>> first, moved = advance(None, RollState(owners=b"A", mailing=b"1"), today=date(2026, 5, 1))
     >>> after, moved = advance(first, RollState(owners=b"B", mailing=b"2"), today=date(2026, 5, 2))
@@ -43,8 +44,8 @@ def advance(known: RollState | None, seen: RollState, *, today: date) -> tuple[R
 def is_explained(
     owners: Sequence[str], since: date, instruments: Iterable[Instrument], *, known_owners: Sequence[str] = ()
 ) -> bool:
-    """True when every new owner is one whom the subscriber named, who took title by the last document on record, or who
-    took it by one recorded within 60 days. A document of those days that names no party explains any."""
+    """True when every new owner is one whom the subscriber named, who took title by the last recorded document, or who
+    took it by one recorded within 60 days. A document of those days without names explains any owner."""
     titles = [one for one in in_order(instruments) if one.event in _EXPLAINS]
     near = [one for one in titles if one.recorded_on and abs(one.recorded_on - since) <= EXPLAINED_WITHIN]
     if any(not one.takers for one in near):
