@@ -507,7 +507,7 @@ class SignIn:
     verifier: str = field(repr=False)
     """The PKCE verifier: its holder may redeem the code."""
     is_again: bool = False
-    """True: the person must sign in anew, even with a session at the provider."""
+    """True: the person must sign in again, even with a session at the provider."""
 
 
 class SignInRefused(PermanentError):

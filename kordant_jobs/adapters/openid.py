@@ -59,11 +59,11 @@ class OpenIdProvider:
         Raises:
             SourceUnavailable: the provider's metadata could not be had.
         """
-        anew = {"prompt": "login"} if sign_in.is_again else {}
+        prompt = {"prompt": "login"} if sign_in.is_again else {}
         with self._client(sign_in) as client:
             url, _ = client.create_authorization_url(
                 self._at("authorization_endpoint"), state=sign_in.state, code_verifier=sign_in.verifier,
-                nonce=sign_in.nonce, max_age=_longest_login_s(sign_in), **anew,
+                nonce=sign_in.nonce, max_age=_longest_login_s(sign_in), **prompt,
             )  # fmt: skip
         return str(url)
 

@@ -85,7 +85,7 @@ class Away:
 
 
 def depart(redirect_uri: str, to: str, *, now: datetime, again: bool = False) -> Away:
-    """A new way to the provider. `again`: the person proves there anew who they are."""
+    """A new way to the provider. `again`: the person must sign in there again."""
     state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
     sign_in = SignIn(redirect_uri=redirect_uri, state=state, nonce=nonce, verifier=verifier, is_again=again)
     return Away(sign_in=sign_in, to=to, until=int((now + AWAY).timestamp()))
