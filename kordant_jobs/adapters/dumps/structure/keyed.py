@@ -22,7 +22,7 @@ _AHEAD_MAX = 1 << 20
 
 @cache
 def names(labels: bool = False) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint8]]:
-    """The names with a role, for the kernels. With `labels`, names that logs also use are left out."""
+    """The names with a role, for the kernels. With `labels`, names that also occur as values in logs are left out."""
     from kordant_jobs.adapters.kernels.keyed import names_table
 
     roles = known_names()
