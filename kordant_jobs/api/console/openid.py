@@ -77,7 +77,7 @@ def come_back(visit: Visit) -> Response:
 
 
 def _login_of(claims: Mapping[str, Any]) -> datetime:
-    """When the person signed in at the provider; without a word of it: long ago, so that a decision asks for a new sign-in."""
+    """When the person signed in at the provider. Where it does not say, long ago: a decision then asks again."""
     since = claims.get("auth_time")
     return datetime.fromtimestamp(since if since is not None else 0, UTC)
 
