@@ -1,4 +1,7 @@
-"""The user that the server runs as: the current user, or `nobody` for root, since Postgres refuses uid 0."""
+"""The user that the server runs as: the current user; for root `kordant-postgres` where it exists, else `nobody`.
+
+Postgres refuses uid 0. Other programs of `nobody` can read the files of `nobody`; a user of its own keeps them out.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kordant_jobs.errors import SetupError
+
+OWN_USER = "kordant-postgres"
+"""The user that root may create for the server: `useradd --system kordant-postgres`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +75,8 @@ def server_environment() -> dict[str, str]:
     return {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 
 
-def server_account() -> Account:
-    """The user for the server.
+def server_account(data: Path | None = None) -> Account:
+    """The user for the server. Existing `data` keeps its owner.
 
     Raises:
         SetupError: root on a machine without the user `nobody`, or a uid that has no name (initdb wants one).
@@ -85,11 +91,26 @@ def server_account() -> Account:
         ) from None
     if uid != 0:
         return Account(uid=uid, gid=own.pw_gid, client=own.pw_name)
-    try:
-        nobody = pwd.getpwnam("nobody")
-    except KeyError:
+    found = _owner(data) if data is not None and data.is_dir() else None
+    found = found or _named(OWN_USER) or _named("nobody")
+    if found is None:
         raise SetupError(
-            "Postgres refuses to run as root and this machine has no user `nobody`: run as an ordinary user, "
-            "or set KORDANT_DATABASE_URL to a Postgres of yours."
-        ) from None
-    return Account(uid=nobody.pw_uid, gid=nobody.pw_gid, client=own.pw_name)
+            f"Postgres refuses to run as root and there is no user `nobody`: run `useradd --system {OWN_USER}`, "
+            "run as an ordinary user, or set KORDANT_DATABASE_URL to a Postgres of yours."
+        )
+    return Account(uid=found.pw_uid, gid=found.pw_gid, client=own.pw_name)
+
+
+def _named(user: str) -> pwd.struct_passwd | None:
+    try:
+        return pwd.getpwnam(user)
+    except KeyError:
+        return None
+
+
+def _owner(data: Path) -> pwd.struct_passwd | None:
+    uid = data.stat().st_uid
+    try:
+        return pwd.getpwuid(uid) if uid else None
+    except KeyError:
+        return None

@@ -1,16 +1,17 @@
 """The folders of a server: `postgres/` in the state folder, or a shelter when its user cannot reach that.
 
-For root the server runs as `nobody`, who cannot enter a state folder of mode 0700 or below /root. Its files are then in
-/var/lib/kordant-jobs, and the file `postgres.at` in the state folder names the place. The place belongs to the state
-folder: `delete` of the server removes both, a moved state folder keeps it, a copied one gets another. A state folder
-deleted by hand leaves its place behind, since it may be on a disk that is not mounted. One below /tmp has its place
-there too, which is deleted when another is made after its state folder has gone.
+For root the server runs as another user, who cannot enter a state folder of mode 0700 or below /root. Its files are
+then in /var/lib/kordant-jobs, and the file `postgres.at` in the state folder names the place. The place belongs to the
+state folder: `delete` of the server removes both, a moved state folder keeps it, a copied one gets another. A state
+folder deleted by hand leaves its place behind, since it may be on a disk that is not mounted. One below /tmp has its
+place there too, which is deleted when another is made after its state folder has gone.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import pwd
 import re
 import secrets
 import shutil
@@ -101,7 +102,8 @@ def make_folders(state: Path, account: Account) -> Folders:
             f"{found.base} belongs to user id {owner}: run as that user, or set KORDANT_STATE_DIR to another folder."
         )
     if account.is_other and not account.reaches(found.base.parent):
-        raise SetupError(f"the user `nobody` can't enter {found.base.parent}: chmod o+rx it and all above it.")
+        user = pwd.getpwuid(account.uid).pw_name
+        raise SetupError(f"the user `{user}` can't enter {found.base.parent}: chmod o+rx it and all above it.")
     return found
 
 

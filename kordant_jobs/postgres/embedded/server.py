@@ -88,7 +88,8 @@ class EmbeddedPostgres:
             PermanentError: the data is of another major version of Postgres.
             DatabaseUnavailable: it was not ready within five minutes, or another process blocks all others.
         """
-        account = server_account()
+        known = find_folders(self._state)
+        account = server_account(known.data if known else None)
         try:
             self._state.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:

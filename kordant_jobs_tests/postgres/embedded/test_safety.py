@@ -16,7 +16,7 @@ import psutil
 import psycopg2
 import pytest
 
-from kordant_jobs.postgres.embedded import EmbeddedPostgres
+from kordant_jobs.postgres.embedded import EmbeddedPostgres, account
 from kordant_jobs.postgres.embedded.binaries import wheel_folder
 from kordant_jobs_tests.postgres.embedded.conftest import (
     FAST,
@@ -62,6 +62,17 @@ def test_server_and_guard_of_root_run_as_nobody_without_its_groups(state: Path) 
             assert set(process.gids()) == {nobody.pw_gid}
             groups = Path(f"/proc/{process.pid}/status").read_text().split("Groups:")[1].splitlines()[0]
             assert groups.strip() == ""
+
+
+@as_root
+def test_a_user_made_for_the_server_is_preferred_and_data_keeps_its_owner(
+    empty_state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = pwd.getpwnam("daemon")
+    for user in (own.pw_name, "no-such-user"):
+        monkeypatch.setattr(account, "OWN_USER", user)
+        with EmbeddedPostgres(empty_state, settings=FAST):
+            assert {uid for process in processes_of(base_of(empty_state)) for uid in process.uids()} == {own.pw_uid}
 
 
 @as_root
