@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from kordant_jobs.domain.voice.verdicts import (
 )
 from kordant_jobs.jobs.notifications_send.mail import MailFrom
 from kordant_jobs.jobs.notifications_send.preview import preview
+from kordant_jobs.jobs.notifications_send.voice_message import ROWS_MAX
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.voice import analyses, clips, enrolments
 from kordant_jobs_tests.jobs.voiceprint_batch.desk import PERSON, Desk, desk_of
@@ -33,6 +35,13 @@ SENDER = MailFrom(header="Kordant <alerts@kordant.example>")
 
 def told(desk: Desk, number: int, verdict: Verdict) -> Any:
     """The mail about a clip of which this is said."""
+    notice = noticed(desk, number, verdict)
+    with desk.db.connect() as connection:
+        return preview(connection, desk.keyring, [notice], sender=SENDER)
+
+
+def noticed(desk: Desk, number: int, verdict: Verdict) -> UUID:
+    """The notification about a clip of which this is said."""
     clip_id = desk.give(bytes([number]))
     nobody = Voice(speech_s=5.0, embedding=np.zeros(192, np.float32))
     heard = Heard(seconds=9.0, speech_s=5.0, band=Band.PHONE, voices=(nobody, nobody), is_whole=False)
@@ -40,14 +49,14 @@ def told(desk: Desk, number: int, verdict: Verdict) -> Any:
         clip = clips.begin(connection, clip_id)
         assert clip is not None
         analyses.save(connection, clip, verdict, heard, speaker_model="m", detector="d")
-        notice = connection.execute(
+        notice: UUID = connection.execute(
             sa.text(
                 "SELECT o.id FROM kordant.notification_outbox o JOIN kordant.alerts a ON a.id = o.alert_id "
                 "JOIN kordant.voice_analyses v ON v.id = a.analysis_id WHERE v.job_id = :id"
             ),
             {"id": clip_id},
         ).scalar_one()
-        return preview(connection, desk.keyring, [notice], sender=SENDER)
+    return notice
 
 
 @pytest.mark.parametrize("locale", ["en", "pt-BR"])
@@ -102,3 +111,24 @@ def test_the_high_alert_says_both_and_what_to_do(db: Engine, keyring: Keyring) -
     ):
         assert words in text, words
     assert f"like that of {PERSON}" in texts["text/html"]
+
+
+@pytest.mark.parametrize(
+    ("locale", "subject", "more"),
+    [
+        ("en", "Voice alert: 26 clips that you gave us were analysed", "And 1 more."),
+        ("pt-BR", "Alerta de voz: 26 áudios que você nos enviou foram analisados", "E mais 1."),
+    ],
+)
+def test_a_mail_of_several_clips_says_how_many(
+    db: Engine, keyring: Keyring, locale: str, subject: str, more: str
+) -> None:
+    desk = desk_of(db, keyring, locale=locale)
+    desk.enrol()
+    with db.begin() as connection:
+        enrolments.always_alert(connection, desk.person.subscriber_id, True)
+    notices = [noticed(desk, n, Verdict(status=ClipStatus.UNDECODABLE)) for n in range(ROWS_MAX + 1)]
+    with db.connect() as connection:
+        said, texts = preview(connection, keyring, notices, sender=SENDER)
+    assert said == subject
+    assert more in texts["text/plain"]
