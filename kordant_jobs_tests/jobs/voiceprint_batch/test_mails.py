@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields, replace
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from kordant_jobs.domain.notifications.pending import NoticeRow, VoiceRow
 from kordant_jobs.domain.voice.verdicts import (
     Band,
     ClipStatus,
@@ -22,11 +24,14 @@ from kordant_jobs.domain.voice.verdicts import (
     Verdict,
     Voice,
 )
+from kordant_jobs.jobs.notifications_send.bundle import Bundle
+from kordant_jobs.jobs.notifications_send.digest import write_digest
 from kordant_jobs.jobs.notifications_send.mail import MailFrom
 from kordant_jobs.jobs.notifications_send.preview import preview
 from kordant_jobs.jobs.notifications_send.voice_message import ROWS_MAX
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.voice import analyses, clips, enrolments
+from kordant_jobs_tests.jobs.notifications_send.test_alert_message import NOW, OPENED, ROW
 from kordant_jobs_tests.jobs.voiceprint_batch.desk import PERSON, Desk, desk_of
 from kordant_jobs_tests.wording.test_voice_words import NEVER
 
@@ -132,3 +137,17 @@ def test_a_mail_of_several_clips_says_how_many(
         said, texts = preview(connection, keyring, notices, sender=SENDER)
     assert said == subject
     assert more in texts["text/plain"]
+
+
+def test_a_digest_counts_its_clips_and_calls_them_no_stolen_data() -> None:
+    shared = {one.name: getattr(ROW, one.name) for one in fields(NoticeRow)}
+    clip = VoiceRow(
+        **{**shared, "category": "voice"}, clip_id=UUID(int=3), seconds=9.0, status="undecodable", reason="not_sound",
+        match=None, synthesis=None, band=None, voices=0, is_whole=True, windows=(), alert_id=UUID(int=4), why=[],
+        alerted_at=NOW, received_at=NOW, consent_id=None, person_encrypted=None,
+    )  # fmt: skip
+    found = write_digest(Bundle(id=UUID(int=5), rows=(ROW, clip), opened=(OPENED, replace(OPENED, identifier=""))))
+    assert found.subject == found.headline == "Security alert: 2 findings"
+    assert write_digest(Bundle(id=UUID(int=5), rows=(ROW, ROW), opened=(OPENED,) * 2)).headline == (
+        "Your data was found 2 times in stolen data."
+    )
