@@ -162,7 +162,7 @@ def alerts_check(as_json: AsJson = False) -> None:
     from kordant_jobs.observability.alerting import evaluate, open_operators
 
     with open_session() as session:
-        done = asdict(evaluate(session.db, open_operators(session.settings)))
+        done = asdict(evaluate(session.db, open_operators(session.settings), voice_drop=session.settings.voice_drop))
     print_json(done) if as_json else print_facts(done)
 
 

@@ -35,7 +35,7 @@ def list_models(as_json: AsJson = False) -> None:
     """List the models in use, their thresholds, and their known accuracy."""
     from dataclasses import asdict
 
-    from kordant_jobs.adapters.voice.models.files import damaged, open_models
+    from kordant_jobs.adapters.voice.models.files import NOTICE, damaged, open_models
     from kordant_jobs.settings import load_settings
 
     settings = load_settings()
@@ -59,3 +59,4 @@ def list_models(as_json: AsJson = False) -> None:
         is_calibrated = bool(limits) or one.kind == "speech"
         rows.append((one.kind, one.tag, one.licence, "; ".join(limits) if is_calibrated else "uncalibrated"))
     print_table(["kind", "model", "licence", "thresholds"], rows)
+    out.print(f"notices and licences: {settings.models / NOTICE}", soft_wrap=True)

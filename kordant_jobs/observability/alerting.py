@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from kordant_jobs.adapters.voice.drop_folder import left_behind
 from kordant_jobs.catalog import CATALOG
 from kordant_jobs.domain.operators.alert_rules import AlertRule, NoticeKind, Severity, move
 from kordant_jobs.engine import attempt_counts
@@ -223,13 +225,21 @@ MEASURES: Mapping[tuple[str, ...], Measure] = {
     ("daemon_silent",): _heartbeats,
     **{(rule,): _by_query(rule) for rule in _SUBJECTS},
 }
-"""The measure of each group of rules."""
+"""The measure of each group of rules that Postgres answers."""
+UNCLAIMED = "clips_unclaimed"
+"""The rule that the drop folder of clips answers, where this machine has it."""
 
 
-def measured(connection: Connection, *, now: datetime) -> tuple[Mapping[tuple[str, str], float], set[str]]:
+def measured(
+    connection: Connection, *, now: datetime, voice_drop: Path | None = None
+) -> tuple[Mapping[tuple[str, str], float], set[str]]:
     """Values by rule and subject, and the rules that could not be measured: one that breaks stops no other."""
     values: dict[tuple[str, str], float] = {}
     missed: set[str] = set()
+    if voice_drop is not None and voice_drop.is_dir():
+        values |= {(UNCLAIMED, why): float(count) for why, count in left_behind(voice_drop, now).items()}
+    else:
+        missed.add(UNCLAIMED)
     for rules, measure in MEASURES.items():
         try:
             with connection.begin_nested():
@@ -252,15 +262,16 @@ class Evaluated:
     """Rule and subject of what fired."""
 
 
-def evaluate(db: Engine, operators: Operators) -> Evaluated:
-    """Measure, move every alert, and send operators the notices that are due. Two at once wait for each other."""
+def evaluate(db: Engine, operators: Operators, *, voice_drop: Path | None = None) -> Evaluated:
+    """Measure, move every alert, and send operators the notices that are due. Two at once wait for each other.
+    `voice_drop`: the drop folder of clips; its alerts stay as they are where there is none."""
     resolved, began = 0, list[tuple[str, str]]()
     with db.begin() as connection:
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtextextended('kordant:operator alerts', 0))"))
         connection.execute(sa.text("SET LOCAL statement_timeout = '10s'"))
         now: datetime = connection.execute(sa.text("SELECT now()")).scalar_one()
         rules, known = alerts.rules(connection), alerts.open_alerts(connection)
-        values, missed = measured(connection, now=now)
+        values, missed = measured(connection, now=now, voice_drop=voice_drop)
         quiet = alerts.silenced(connection, now=now)
         for key in sorted(set(values) | set(known)):
             if key[0] not in rules or key[0] in missed:

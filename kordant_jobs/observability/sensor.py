@@ -30,7 +30,8 @@ def _write_on_run(instance: dg.DagsterInstance, db: Engine, rule: str, subject: 
 )
 def operator_alert_sensor(context: dg.SensorEvaluationContext, db: dg.ResourceParam[Engine]) -> dg.SkipReason:
     """Evaluate the rules."""
-    done = evaluate(db, open_operators(load_settings()))
+    settings = load_settings()
+    done = evaluate(db, open_operators(settings), voice_drop=settings.voice_drop)
     for rule, subject in done.began:
         _write_on_run(context.instance, db, rule, subject)
     try:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -29,7 +31,7 @@ from kordant_jobs.domain.operators.alert_rules import (
     move,
 )
 from kordant_jobs.errors import SettingsError
-from kordant_jobs.observability.alerting import MEASURES, AppriseOperators, evaluate, measured
+from kordant_jobs.observability.alerting import MEASURES, UNCLAIMED, AppriseOperators, evaluate, measured
 from kordant_jobs.observability.sensor import operator_alert_sensor
 from kordant_jobs.store.operators import alerts
 
@@ -173,7 +175,7 @@ CAUSES = {
 def test_every_rule_has_a_cause_and_is_measured() -> None:
     """The cause and its end are told below; that a healthy month raises none is in `test_healthy_month`, which
     evaluates every rule that is measured."""
-    assert set(CAUSES) == set(BY_NAME) == {rule for rules in MEASURES for rule in rules}
+    assert {*CAUSES, UNCLAIMED} == set(BY_NAME) == {rule for rules in MEASURES for rule in rules} | {UNCLAIMED}
 
 
 @pytest.mark.parametrize("rule", DEFAULT_RULES, ids=lambda one: one.name)
@@ -203,6 +205,23 @@ def test_a_cause_is_told_once_and_so_is_its_end(db: Engine, rule: str) -> None:
     for _ in range(3):
         evaluate(db, heard)
     assert len([title for _, title in heard.told if title.startswith(f"resolved: {rule}")]) == 1
+
+
+def test_a_clip_that_no_run_takes_in_is_told_once_and_so_is_its_end(db: Engine, tmp_path: Path) -> None:
+    heard, old = Heard(), datetime.now(UTC).timestamp() - 2 * 3600
+    for name, written_at in (("call from Ana.wav", old), ("just now.wav", old + 2 * 3600)):
+        (tmp_path / name).write_bytes(b"sound")
+        os.utime(tmp_path / name, (written_at, written_at))
+    for _ in range(2):
+        evaluate(db, heard, voice_drop=tmp_path)
+    assert heard.told == [(0, "ticket: clips_unclaimed no id in the name")]
+    evaluate(db, heard)
+    evaluate(db, heard, voice_drop=tmp_path / "of another machine")
+    assert len(heard.told) == 1
+    (tmp_path / "call from Ana.wav").unlink()
+    for _ in range(2):
+        evaluate(db, heard, voice_drop=tmp_path)
+    assert heard.told[1:] == [(0, "resolved: clips_unclaimed no id in the name")]
 
 
 def test_failures_burn_in_both_windows_or_not_at_all(db: Engine) -> None:

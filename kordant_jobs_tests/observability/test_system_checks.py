@@ -227,6 +227,20 @@ ENROLMENT = (
 """Without the consent that it belongs to."""
 
 
+@pytest.mark.injects("voices")
+def test_clips_that_no_run_takes_in_are_told_by_why_and_never_by_name(healthy: Patient) -> None:
+    folder, old = healthy.settings.voice_drop, time.time() - 2 * 3600
+    folder.mkdir(parents=True)
+    for name in ("call from Ana.wav", "Ana again.wav", "new.wav"):
+        (folder / name).write_bytes(b"sound")
+        os.utime(folder / name, (old, old))
+    os.utime(folder / "new.wav")
+    assert only(healthy, "voices") == "2 files in the drop folder of clips are not taken in: 2 no id in the name"
+    [result] = examine(healthy, {"voices": CHECKS["voices"]})
+    assert "Ana" not in str(result)
+    assert str(folder) in result.findings[0].fix
+
+
 @pytest.mark.injects("models")
 def test_missing_models_are_told_where_voices_are_watched(healthy: Patient, db: Engine, keyring: Keyring) -> None:
     (models,) = examine(healthy, {"models": CHECKS["models"]})

@@ -57,7 +57,10 @@ def left_behind(folder: Path, now: datetime) -> dict[str, int]:
     `refused`: the name is a clip's, and it is no subscription's that is served, or the file is too large."""
     found: Counter[str] = Counter()
     for path in folder.iterdir() if folder.is_dir() else ():
-        facts = path.lstat()
+        try:
+            facts = path.lstat()
+        except FileNotFoundError:
+            continue  # a run took it in meanwhile
         if path.name.startswith(MARK) or now.timestamp() - facts.st_mtime < LEFT_AFTER.total_seconds():
             continue
         if not stat.S_ISREG(facts.st_mode):

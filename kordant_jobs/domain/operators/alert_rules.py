@@ -195,6 +195,16 @@ DEFAULT_RULES = (
         what="a watched county gives no answer",
         mend="kordant-jobs counties list",
     ),
+    AlertRule(
+        name="clips_unclaimed",
+        severity=Severity.TICKET,
+        fires_at=1.0,
+        clears_at=1.0,
+        unit="files that no run takes in, an hour after they were dropped: they lie there in clear, and no alert comes "
+        "of them",
+        what="files in the drop folder of clips belong to no subscription",
+        mend="kordant-jobs doctor",
+    ),
 )
 """The rules that apply until an operator sets another value: `kordant-jobs alerts set`."""
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-CHECK_EVERY_S = 1.0
+CHECK_EVERY_S = 0.5
 """Seconds between two checks of the folder; a check of an unchanged folder is one system call."""
-SETTLED_S = 2.5
+SETTLED_S = 2.1
 """Seconds without a change after which a file counts as complete; longer than the scan's own limit."""
 
 
 class DropWatch:
-    """Detects when new or changed files in a folder have stopped changing. It compares times and sizes only, so any
-    file system will do and no kernel notification is needed."""
+    """Detects when new or changed files in a folder have stopped changing: at once for a file that was renamed into it
+    and last written before. It compares times and sizes only, so any file system will do and no kernel notification is
+    needed."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -25,7 +27,7 @@ class DropWatch:
         self._changed_at: float | None = None
 
     def have_settled(self, now: float) -> bool:
-        """True when files have just stopped changing; `now` is in seconds of any clock."""
+        """True when files have just stopped changing; `now` is in seconds since the epoch."""
         try:
             mtime = self._folder.stat().st_mtime_ns
         except OSError:
@@ -34,8 +36,8 @@ class DropWatch:
             return False
         facts = self._list()
         if mtime != self._folder_mtime or facts != self._facts:
-            self._folder_mtime, self._facts, self._changed_at = mtime, facts, now
-            return False
+            newest = max((file_mtime for _, _, file_mtime in facts), default=0) / 1e9
+            self._folder_mtime, self._facts, self._changed_at = mtime, facts, min(now, newest)
         if self._changed_at is not None and now - self._changed_at >= SETTLED_S:
             self._changed_at = None
             return True
@@ -56,10 +58,8 @@ def watch_drops(folder: Path, wake: Callable[[], None], stop: threading.Event) -
     watch = DropWatch(folder)
 
     def body() -> None:
-        checks = 0
         while not stop.wait(CHECK_EVERY_S):
-            checks += 1
-            if watch.have_settled(checks * CHECK_EVERY_S):
+            if watch.have_settled(time.time()):
                 wake()
 
     thread = threading.Thread(target=body, name="kordant-drops", daemon=True)

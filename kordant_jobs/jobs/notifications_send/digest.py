@@ -60,7 +60,7 @@ def write_digest(bundle: Bundle) -> Digest:
     """The text of several alerts in one mail. Identifiers are masked."""
     words = wording(Locale(bundle.first.locale))
     groups = [*_clip_groups(words, bundle), *_property_groups(words, bundle), *_groups(words, bundle)]
-    count = len(bundle.alerts) + len(bundle.findings)
+    count = len(bundle.rows)
     classes = [name for row in bundle.alerts for name in row.data_classes]
     kinds = {row.secret for row in bundle.alerts}
     secret = next((kind for kind in (SecretKind.CLEAR, SecretKind.HASHED) if kind in kinds), SecretKind.NONE)
@@ -80,9 +80,7 @@ def write_digest(bundle: Bundle) -> Digest:
         greeting=words.say("Hello %(name)s,", name=one_line(bundle.name, 120))
         if bundle.name.strip()
         else words.say("Hello,"),
-        headline=words.count(
-            "Your data was found once in stolen data.", "Your data was found %(number)s times in stolen data.", count
-        ),
+        headline=_headline(words, bundle, count),
         groups=groups[:GROUPS_MAX],
         more=words.count("And in one more breach.", "And in %(number)s more breaches.", len(groups) - GROUPS_MAX)
         if len(groups) > GROUPS_MAX
@@ -107,6 +105,15 @@ def _subject(words: Wording, bundle: Bundle, count: int) -> str:
             )
         case _:
             return words.count("Security alert: %(number)s finding", "Security alert: %(number)s findings", count)
+
+
+def _headline(words: Wording, bundle: Bundle, count: int) -> str:
+    """Parcels and clips are no stolen data."""
+    if len(bundle.alerts) < count:
+        return words.count("Security alert: %(number)s finding", "Security alert: %(number)s findings", count)
+    return words.count(
+        "Your data was found once in stolen data.", "Your data was found %(number)s times in stolen data.", count
+    )
 
 
 def _alert_row(bundle: Bundle, place: int) -> AlertRow:
@@ -152,7 +159,7 @@ def _clip_groups(words: Wording, bundle: Bundle) -> list[Group]:
     """Clips of voices in a digest, one group each."""
     return [
         Group(
-            title=clip_subject(words, row),
+            title=clip_subject(words, [row]),
             severity=Severity(row.severity),
             severity_word=severity_word(words, Severity(row.severity)),
             facts=voice_facts(words, row, one.identifier),

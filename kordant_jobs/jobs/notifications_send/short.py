@@ -10,6 +10,7 @@ from kordant_jobs.jobs.notifications_send.bundle import Bundle
 from kordant_jobs.jobs.notifications_send.finance_message import finance_subject
 from kordant_jobs.jobs.notifications_send.property_message import property_subject
 from kordant_jobs.jobs.notifications_send.report_message import report_subject
+from kordant_jobs.jobs.notifications_send.voice_message import clip_subject
 from kordant_jobs.ports import OutgoingPush, OutgoingText
 from kordant_jobs.wording import Wording, wording
 
@@ -26,7 +27,7 @@ def _said(words: Wording, bundle: Bundle) -> str:
     if len(bundle.rows) == 1 and bundle.findings:
         return property_subject(words, bundle.findings[0])
     if bundle.clips and len(bundle.clips) == len(bundle.rows):
-        return words.voice("subject")
+        return clip_subject(words, bundle.clips)
     if len(bundle.rows) == 1:
         return subject_of(words, bundle.alerts[0])
     return words.count("Security alert: %(number)s finding", "Security alert: %(number)s findings", len(bundle.rows))

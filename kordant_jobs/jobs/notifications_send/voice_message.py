@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.notifications.pending import VoiceRow
 from kordant_jobs.domain.people.subscriptions import Locale
@@ -25,9 +27,12 @@ def voice_facts(words: Wording, row: VoiceRow, person: str) -> list[tuple[str, s
     ]
 
 
-def clip_subject(words: Wording, row: VoiceRow) -> str:
-    """The subject of a mail about one clip. It has the clip's mark, so that several mails within a minute differ."""
-    return words.voice("subject_of_one", clip=clip_mark(row))
+def clip_subject(words: Wording, rows: Sequence[VoiceRow]) -> str:
+    """The subject of a mail about clips. For one clip it has the clip's mark, so that several mails within a minute
+    differ; for several it has their number."""
+    if len(rows) == 1:
+        return words.voice("subject_of_one", clip=clip_mark(rows[0]))
+    return words.voice("subject_of_several", number=words.number(len(rows)))
 
 
 def write_voice_message(bundle: Bundle) -> AlertMessage:
@@ -38,18 +43,20 @@ def write_voice_message(bundle: Bundle) -> AlertMessage:
     pairs.sort(key=lambda pair: -order.index(Severity(pair[0].severity)))
     shown = pairs[:ROWS_MAX]
     facts = [fact for row, one in shown for fact in voice_facts(words, row, one.identifier)]
+    if more := len(pairs) - len(shown):
+        facts.append((words.voice("labels.clips"), words.voice("labels.more", number=words.number(more))))
     reasons = list(dict.fromkeys(said for row, one in shown for said in _reasons(words, row, one.identifier)))
-    first = pairs[0][0]
+    first, subject = pairs[0][0], clip_subject(words, bundle.clips)
     return AlertMessage(
         locale=bundle.first.locale,
-        subject=clip_subject(words, first) if len(pairs) == 1 else words.voice("subject"),
+        subject=subject,
         preview=words.voice_actions()[0],
         severity=first.severity,
         severity_word=severity_word(words, Severity(first.severity)),
         greeting=words.say("Hello %(name)s,", name=one_line(bundle.name, 120))
         if bundle.name.strip()
         else words.say("Hello,"),
-        headline=reasons[0] if first.severity == Severity.HIGH else words.voice("subject"),
+        headline=reasons[0] if first.severity == Severity.HIGH else subject,
         facts=[*facts, (words.voice("labels.limits"), words.voice("limits"))],
         reasons_title=words.voice("labels.reasons"),
         reasons=reasons,

@@ -5,6 +5,7 @@ Exit code 0 when every goal is met, 1 when one is missed, 2 when it could not ru
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -93,7 +94,12 @@ def bench_voiceprint(
     screen: Annotated[bool, typer.Option("--screen/--no-screen", help="With the detector, which costs most.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
-    """Clips a second of a core beside the bare ONNX sessions, and memory over many clips."""
+    """Clips a second of a core beside the bare ONNX sessions, and memory over many clips.
+
+    On two idle cores 240 clips take a minute and a half. For memory over 10,000 use --no-screen (a quarter of an hour):
+    the detector's windows are all of one size, and with them it takes an hour. The goal of speed is with the screen.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as runs have it; NumPy reads it when it is imported
     from kordant_jobs.lab.bench.voiceprint import measure
     from kordant_jobs.lab.figures import finish
 

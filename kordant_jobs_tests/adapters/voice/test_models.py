@@ -14,11 +14,13 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from kordant_jobs.adapters.voice.detectors import HttpDetector, OnnxDetector
 from kordant_jobs.adapters.voice.models.files import damaged, open_models, read_manifest, write_manifest
-from kordant_jobs.adapters.voice.models.pull import MANIFESTS, PARITY_MAX, distance, pull_models
+from kordant_jobs.adapters.voice.models.pull import MANIFESTS, PARITY_MAX, distance, notice_of, pull_models
 from kordant_jobs.adapters.voice.models.weights import read_checkpoint
+from kordant_jobs.cli.main import app
 from kordant_jobs.domain.voice.models import Manifest, ModelKind
 from kordant_jobs.domain.voice.verdicts import Band, ScreenWindow, Synthesis, screened
 from kordant_jobs.errors import PermanentError, SetupError, SourceUnavailable
@@ -46,6 +48,30 @@ def test_another_file_than_the_manifest_describes_is_not_opened(tmp_path: Path) 
     (tmp_path / "aasist.onnx").unlink()
     with pytest.raises(SetupError, match="missing"):
         open_models(tmp_path)
+
+
+def test_the_list_of_models_refuses_a_damaged_file_and_names_the_licences(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in [*models_folder().glob("*.json"), *models_folder().glob("*.onnx")]:
+        shutil.copy(path, tmp_path)
+    monkeypatch.setenv("KORDANT_MODELS_DIR", str(tmp_path))
+    whole = CliRunner().invoke(app, ["models", "list"])
+    assert whole.exit_code == 0
+    assert f"notices and licences: {tmp_path / 'NOTICE'}" in whole.stdout
+    with (tmp_path / "aasist.onnx").open("r+b") as file:
+        file.write(b"\xff")
+    for words in (["models", "list"], ["models", "list", "--json"]):
+        refused = CliRunner().invoke(app, words)
+        assert isinstance(refused.exception, SetupError)
+        assert f"{tmp_path / 'aasist.onnx'}: not what the manifest describes" in str(refused.exception)
+
+
+def test_the_notice_holds_every_copyright_and_the_text_of_every_licence() -> None:
+    text = notice_of(list(MANIFESTS.values()))
+    assert all(one.notice in text for one in MANIFESTS.values())
+    assert "Permission is hereby granted, free of charge" in text  # MIT's first words
+    assert "TERMS AND CONDITIONS FOR USE, REPRODUCTION, AND DISTRIBUTION" in text  # Apache-2.0's
 
 
 def test_without_models_the_text_says_what_to_do(tmp_path: Path) -> None:

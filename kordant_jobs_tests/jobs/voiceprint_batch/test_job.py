@@ -106,6 +106,19 @@ def test_the_consent_text_is_shown_before_anybody_is_said_to_have_agreed(
     assert "Your voice is biometric data" in CliRunner().invoke(app, ["voices", "consent"]).stdout
 
 
+def test_forgetting_a_subscriber_says_how_many_voices_clips_and_consents_went(
+    db: Engine, keyring: Keyring, settings: Settings
+) -> None:
+    desk = desk_of(db, keyring)
+    desk.enrol()
+    desk.give(b"RIFF")
+    desk.give(b"OggS")
+    deleted = run("subscribers", "forget", str(desk.person.subscriber_id), "--yes")["deleted now"]
+    assert {"enrolled voices": 1, "clips of voices": 2, "consents to voices": 1}.items() <= deleted.items()
+    for table in ("voice_enrolments", "voice_consents", "analysis_jobs"):
+        assert desk.rows(f"SELECT 1 FROM kordant.{table}") == []
+
+
 UNKNOWN = "0198c2b4-5d7e-7c3a-9a54-3d1f0c2b4a6e"
 
 

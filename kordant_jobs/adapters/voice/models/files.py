@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 SPEECH_ID, SPEAKER_ID, SCREEN_ID = "silero-vad", "campplus", "aasist"
 PACKAGES = ("onnxruntime", "av")
+NOTICE = "NOTICE"
+"""The file beside the models with their notices and licences."""
 _MANIFEST = TypeAdapter(Manifest)
 
 

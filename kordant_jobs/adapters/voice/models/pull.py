@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kordant_jobs.adapters.voice.detectors import open_session
-from kordant_jobs.adapters.voice.models.files import SCREEN_ID, SPEAKER_ID, SPEECH_ID, sha256_of, write_manifest
+from kordant_jobs.adapters.voice.models.files import NOTICE, SCREEN_ID, SPEAKER_ID, SPEECH_ID, sha256_of, write_manifest
 from kordant_jobs.adapters.voice.models.weights import read_checkpoint
 from kordant_jobs.bootstrap import packages
 from kordant_jobs.bootstrap.state import CHECKOUT
@@ -100,12 +100,15 @@ def pull_models(folder: Path, state: Path, environ: Mapping[str, str], *, wheels
         for manifest in made:
             (Path(scratch) / f"{manifest.id}.onnx").replace(folder / f"{manifest.id}.onnx")
             write_manifest(folder, manifest)
-        notices = "\n".join(f"{one.id}: {one.notice}; {one.licence}" for one in made)
-        texts = [
-            (HERE / "licences" / f"{name}.txt").read_text("utf-8") for name in sorted({one.licence for one in made})
-        ]
-        (folder / "NOTICE").write_text("\n\n".join([notices, *texts]), encoding="utf-8")
+        (folder / NOTICE).write_text(notice_of(made), encoding="utf-8")
     return made
+
+
+def notice_of(manifests: Sequence[Manifest]) -> str:
+    """The copyright notices of models, and the text of each licence, which must go where the models go."""
+    notices = "\n".join(f"{one.id}: {one.notice}; {one.licence}" for one in manifests)
+    names = sorted({one.licence for one in manifests})
+    return "\n\n".join([notices, *((HERE / "licences" / f"{name}.txt").read_text("utf-8") for name in names)])
 
 
 def _fetched(target: Path, state: Path, environ: Mapping[str, str]) -> Path:
