@@ -20,6 +20,7 @@ from kordant_jobs.errors import SettingsError
 from kordant_jobs.observability import heartbeats, standing
 from kordant_jobs.postgres.locks import session_lock
 from kordant_jobs.settings import Settings
+from kordant_jobs.store.darkwatch import verdict_counts
 from kordant_jobs.store.operators import alerts
 
 if TYPE_CHECKING:
@@ -94,20 +95,24 @@ _SUBJECTS: Mapping[str, sa.TextClause] = {
         SELECT w.county, count(*)::float8 FROM kordant.county_states c
         JOIN kordant.watched_properties w ON w.county = c.county AND w.removed_at IS NULL
         WHERE c.reason IS NOT NULL GROUP BY 1"""),
-    "unknown_rising": sa.text("""
-        WITH days AS (
-            SELECT source, checked_on, count(*) FILTER (WHERE verdict = 'unknown')::float8 / count(*) AS share
-            FROM kordant.source_verdicts WHERE checked_on > (now() AT TIME ZONE 'UTC')::date - 8 GROUP BY 1, 2
-        ), past AS (
-            SELECT source, greatest(percentile_cont(0.5) WITHIN GROUP (ORDER BY share), 0.01) AS usual FROM days
-            WHERE checked_on < (now() AT TIME ZONE 'UTC')::date GROUP BY 1 HAVING count(*) >= 3
-        )
-        SELECT d.source, CASE WHEN d.share > 0.05 THEN d.share / p.usual ELSE 0 END
-        FROM days d JOIN past p USING (source) WHERE d.checked_on = (now() AT TIME ZONE 'UTC')::date"""),
     "cleanup_missed": sa.text("""
         SELECT 'cleanup', extract(epoch FROM now() - max(clock))::float8 / 86400 FROM kordant.cleanup_reports
         WHERE NOT dry_run HAVING count(*) > 0"""),
 }
+
+_UNKNOWN = sa.text("""
+WITH days AS (
+    SELECT source, checked_on, coalesce(sum(subscriptions) FILTER (WHERE verdict = 'unknown'), 0)::float8
+           / sum(subscriptions)::float8 AS share
+    FROM kordant.verdict_counts WHERE checked_on > (now() AT TIME ZONE 'UTC')::date - 8 GROUP BY 1, 2
+    HAVING sum(subscriptions) > 0
+), past AS (
+    SELECT source, greatest(percentile_cont(0.5) WITHIN GROUP (ORDER BY share), 0.01) AS usual FROM days
+    WHERE checked_on < (now() AT TIME ZONE 'UTC')::date GROUP BY 1 HAVING count(*) >= 3
+)
+SELECT d.source, CASE WHEN d.share > 0.05 THEN d.share / p.usual ELSE 0 END
+FROM days d JOIN past p USING (source) WHERE d.checked_on = (now() AT TIME ZONE 'UTC')::date
+""")
 
 
 class Operators(Protocol):
@@ -200,6 +205,12 @@ def _sla(connection: Connection, now: datetime) -> Values:
         yield "sla_exceeded", job, ratio
 
 
+def _unknown(connection: Connection, now: datetime) -> Values:
+    verdict_counts.fold(connection)
+    for source, times in connection.execute(_UNKNOWN):
+        yield "unknown_rising", source, times
+
+
 def _heartbeats(connection: Connection, now: datetime) -> Values:
     for part, age_s in heartbeats.ages_s(connection).items():
         if part not in heartbeats.SLOW:
@@ -220,6 +231,7 @@ MEASURES: Mapping[tuple[str, ...], Measure] = {
     ("execution_timeout",): _timeouts,
     ("queue_backlog",): _backlog,
     ("sla_exceeded",): _sla,
+    ("unknown_rising",): _unknown,
     ("daemon_silent",): _heartbeats,
     **{(rule,): _by_query(rule) for rule in _SUBJECTS},
 }

@@ -70,6 +70,7 @@ INSERT INTO kordant.subscribers (id) SELECT gen_random_uuid() FROM generate_seri
 INSERT INTO kordant.subscriptions (id, subscriber_id, tier)
 SELECT gen_random_uuid(), id, (ARRAY['basic', 'plus', 'premium'])[1 + (random() * 2)::int] FROM kordant.subscribers;
 INSERT INTO kordant.source_states (source, last_ok_at) SELECT unnest(CAST(:sources AS text[])), now();
+SET LOCAL session_replication_role = origin;
 INSERT INTO kordant.source_verdicts (subscription_id, source, checked_on, verdict, reason, exposures, new_exposures,
                                      covered_until)
 SELECT id, source, (now() AT TIME ZONE 'UTC')::date - day, CASE WHEN r < 0.02 THEN 'unknown' ELSE 'clean' END,

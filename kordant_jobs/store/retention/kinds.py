@@ -194,6 +194,7 @@ STAYS: Mapping[str, str] = {
     "reports": "each tier's own term (reports)",
     **dict.fromkeys(("cost_weeks", "http_counts", "policy_denials", "queue_depths"), "few figures without an owner"),
     "token_uses": "go with their token",
+    "verdict_counts": "sums that fall to nothing as their verdicts go (scan_verdicts)",
     "report_leftovers": "contents that are still to be deleted (reports)",
     "audit_log": "append-only (audit_log)",
     "voice_analyses": "go with their clip (voice_analyses)",
