@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
+import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import sqlalchemy as sa
@@ -95,6 +98,7 @@ _SUBJECTS: Mapping[str, sa.TextClause] = {
         SELECT w.county, count(*)::float8 FROM kordant.county_states c
         JOIN kordant.watched_properties w ON w.county = c.county AND w.removed_at IS NULL
         WHERE c.reason IS NOT NULL GROUP BY 1"""),
+    "audit_broken": sa.text("SELECT 'audit_log', 1.0::float8 FROM kordant.audit_progress WHERE fault IS NOT NULL"),
     "cleanup_missed": sa.text("""
         SELECT 'cleanup', extract(epoch FROM now() - max(clock))::float8 / 86400 FROM kordant.cleanup_reports
         WHERE NOT dry_run HAVING count(*) > 0"""),
@@ -217,12 +221,53 @@ def _heartbeats(connection: Connection, now: datetime) -> Values:
             yield "daemon_silent", part, age_s
 
 
+def _standby(connection: Connection, now: datetime) -> Values:
+    if heartbeats.processes(connection) == 1:
+        yield "standby_missing", "daemon", 1.0
+
+
 def _by_query(rule: str) -> Measure:
     def measure(connection: Connection, now: datetime) -> Values:
         for subject, value in connection.execute(_SUBJECTS[rule]):
             yield rule, subject, value
 
     return measure
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """The machine that evaluates the rules: what it says of itself. `folders` are those that we write to, by name."""
+
+    folders: Mapping[str, Path] = field(default_factory=dict)
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    name: str = field(default_factory=platform.node)
+
+    def disk(self, connection: Connection, now: datetime) -> Values:
+        """The share that is taken of each file system, under the first folder on it."""
+        seen = set()
+        for name, folder in self.folders.items():
+            if folder.exists() and (device := folder.stat().st_dev) not in seen:
+                seen.add(device)
+                room = os.statvfs(folder)
+                inodes = room.f_favail / room.f_files if room.f_files else 1.0
+                yield "disk", name, 1 - min(room.f_bavail / room.f_blocks, inodes)
+
+    def apart_s(self, connection: Connection, now: datetime) -> Values:
+        """How far its clock is from the database's, less the time that asking takes."""
+        before = self.clock()
+        there = connection.execute(sa.text("SELECT pg_catalog.clock_timestamp()")).scalar_one()
+        apart = max(before - there, there - self.clock(), timedelta())
+        yield "replica_clock", self.name, apart.total_seconds()
+
+
+HERE = Machine()
+"""This machine, of whose folders nothing is known."""
+
+
+def machine_of(settings: Settings) -> Machine:
+    """This machine, with the folders of the settings."""
+    names = {"state": settings.state_dir, "drop": settings.drop, "corpus": settings.corpus, "reports": settings.reports}
+    return Machine(folders=names)
 
 
 Measure = Callable[[Connection, datetime], Values]
@@ -233,21 +278,29 @@ MEASURES: Mapping[tuple[str, ...], Measure] = {
     ("sla_exceeded",): _sla,
     ("unknown_rising",): _unknown,
     ("daemon_silent",): _heartbeats,
+    ("standby_missing",): _standby,
     **{(rule,): _by_query(rule) for rule in _SUBJECTS},
 }
-"""The measure of each group of rules."""
+"""The measure of each group of rules, but for those of `Machine`."""
 
 
-def measured(connection: Connection, *, now: datetime) -> tuple[Mapping[tuple[str, str], float], set[str]]:
+def measures(machine: Machine) -> Mapping[tuple[str, ...], Measure]:
+    """The measure of every group of rules."""
+    return {**MEASURES, ("disk",): machine.disk, ("replica_clock",): machine.apart_s}
+
+
+def measured(
+    connection: Connection, *, now: datetime, machine: Machine = HERE
+) -> tuple[Mapping[tuple[str, str], float], set[str]]:
     """Values by rule and subject, and the rules that could not be measured: one that breaks stops no other."""
     values: dict[tuple[str, str], float] = {}
     missed: set[str] = set()
-    for rules, measure in MEASURES.items():
+    for rules, measure in measures(machine).items():
         try:
             with connection.begin_nested():
                 values |= {(rule, subject): value for rule, subject, value in measure(connection, now)}
-        except DBAPIError as error:
-            log.warning("%s could not be measured: %s", ", ".join(rules), type(error.orig).__name__)
+        except (DBAPIError, OSError) as error:
+            log.warning("%s could not be measured: %s", ", ".join(rules), _kind_of(error))
             missed.update(rules)
     return values, missed
 
@@ -264,7 +317,11 @@ class Evaluated:
     """Rule and subject of what fired."""
 
 
-def evaluate(db: Engine, operators: Operators) -> Evaluated:
+def _kind_of(error: Exception) -> str:
+    return type(error.orig if isinstance(error, DBAPIError) else error).__name__
+
+
+def evaluate(db: Engine, operators: Operators, machine: Machine = HERE) -> Evaluated:
     """Measure, move every alert, and send operators the notices that are due. Two at once wait for each other."""
     resolved, began = 0, list[tuple[str, str]]()
     with db.begin() as connection:
@@ -272,7 +329,7 @@ def evaluate(db: Engine, operators: Operators) -> Evaluated:
         connection.execute(sa.text("SET LOCAL statement_timeout = '10s'"))
         now: datetime = connection.execute(sa.text("SELECT now()")).scalar_one()
         rules, known = alerts.rules(connection), alerts.open_alerts(connection)
-        values, missed = measured(connection, now=now)
+        values, missed = measured(connection, now=now, machine=machine)
         quiet = alerts.silenced(connection, now=now)
         for key in sorted(set(values) | set(known)):
             if key[0] not in rules or key[0] in missed:

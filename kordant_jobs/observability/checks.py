@@ -411,14 +411,17 @@ def audit(patient: Patient) -> Iterator[Finding]:
     """The audit log is whole."""
     with patient.connection() as connection:
         rows = connection.execute(sa.text("SELECT coalesce(max(seq), 0) FROM kordant.audit_log")).scalar_one()
-        if rows > AUDIT_ROWS:
+        verified_at, seq, kind = log.known_fault(connection)
+        if rows <= AUDIT_ROWS:
+            ring = open_keyring(patient.settings)
+            ring.adopt(connection)
+            verdict = log.check(connection, ring)
+            seq, kind = verdict.seq, verdict.kind
+        elif kind is None and verified_at is None:
             raise Skipped(f"{rows:,} rows take too long for this check: `kordant-jobs audit verify`")
-        ring = open_keyring(patient.settings)
-        ring.adopt(connection)
-        verdict = log.check(connection, ring)
-    if not verdict.holds:
+    if kind is not None:
         yield fail(
-            f"row {verdict.seq} of the audit log is wrong ({verdict.kind})",
+            f"row {seq} of the audit log is wrong ({kind})",
             "the record was changed",
             "`kordant-jobs audit verify`, and compare with an anchor or a backup",
         )

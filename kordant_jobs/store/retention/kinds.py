@@ -174,11 +174,11 @@ STAYS: Mapping[str, str] = {
     ),
     **dict.fromkeys(
         (
-            "agent_grants", "alert_rules", "breach_lookups", "broker_contact_faults", "broker_domains", "broker_rows",
-            "broker_versions", "brokers", "channel_pauses", "county_states", "drp_businesses",
-            "forecast_corrections", "job_catalogue", "job_pauses", "keyring_check", "legal_holds", "principals",
-            "rate_buckets", "removal_moves", "retention_policies", "schedule_progress", "scheduler_config",
-            "source_states", "workflows",
+            "agent_grants", "alert_rules", "audit_progress", "breach_lookups", "broker_contact_faults",
+            "broker_domains", "broker_rows", "broker_versions", "brokers", "channel_pauses", "county_states",
+            "drp_businesses", "forecast_corrections", "job_catalogue", "job_pauses", "keyring_check", "legal_holds",
+            "principals", "rate_buckets", "removal_moves", "retention_policies", "schedule_progress",
+            "scheduler_config", "source_states", "workflows",
         ),
         _RULES,
     ),

@@ -1,4 +1,4 @@
-"""Verdicts are counted by day as they are written, for `/metrics`, the console and the rule `unknown_rising`."""
+"""Verdicts are counted by day as they are written; the audit log is verified all the time, a part at once."""
 
 from __future__ import annotations
 
@@ -23,4 +23,5 @@ def downgrade() -> None:
     for change in ("inserted", "updated", "deleted"):
         op.execute(f"DROP TRIGGER count_{change} ON kordant.source_verdicts")
     op.execute("DROP FUNCTION kordant.count_verdicts")
-    op.drop_table("verdict_counts", schema="kordant")
+    for table in ("verdict_counts", "audit_progress"):
+        op.drop_table(table, schema="kordant")

@@ -34,3 +34,16 @@ REFERENCING OLD TABLE AS old_rows FOR EACH STATEMENT EXECUTE FUNCTION kordant.co
 INSERT INTO kordant.verdict_counts
 SELECT checked_on, source, verdict, coalesce(reason, ''), count(*) FROM kordant.source_verdicts GROUP BY 1, 2, 3, 4;
 DROP INDEX IF EXISTS kordant.source_verdicts_checked_on_source_verdict_reason_idx;
+
+CREATE TABLE kordant.audit_progress (
+    id smallint NOT NULL,
+    seq bigint NOT NULL,
+    hash bytea NOT NULL,
+    verified_at timestamp with time zone,
+    fault_seq bigint,
+    fault text,
+    CONSTRAINT audit_progress_pkey PRIMARY KEY (id),
+    CONSTRAINT audit_progress_single_check CHECK (id = 1)
+);
+COMMENT ON TABLE kordant.audit_progress IS 'How far this pass over the audit log has verified it, and what is wrong since the last whole pass.';
+INSERT INTO kordant.audit_progress (id, seq, hash) VALUES (1, 0, sha256('kordant audit'));
