@@ -98,7 +98,7 @@ def servers(patient: Patient) -> Iterator[Finding]:
     strangers = {
         (one.laddr.port, one.pid)
         for one in psutil.net_connections(kind="tcp")
-        if one.status == psutil.CONN_LISTEN and one.laddr.port in ports and one.pid not in ours
+        if one.status == psutil.CONN_LISTEN and one.laddr and one.laddr.port in ports and one.pid not in ours
     }
     for port, pid in sorted(strangers, key=str):
         yield fail(

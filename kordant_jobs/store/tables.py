@@ -7,8 +7,7 @@ together.
 
 from collections.abc import Mapping
 
-from sqlalchemy import PrimaryKeyConstraint, UniqueConstraint
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import URL, PrimaryKeyConstraint, UniqueConstraint
 from sqlalchemy.schema import AddConstraint, CreateIndex, DDLElement
 
 from kordant_jobs.engine.store import tables as engine
@@ -59,5 +58,6 @@ def wanted_indexes() -> Mapping[str, str]:
         wanted |= {str(one.name): CreateIndex(one) for one in table.indexes}
         keys = (one for one in table.constraints if isinstance(one, PrimaryKeyConstraint | UniqueConstraint))
         wanted |= {str(one.name): AddConstraint(one) for one in keys if len(one.columns)}
-    made = {name: str(one.compile(dialect=postgresql.dialect())).strip() for name, one in wanted.items()}
+    dialect = URL.create("postgresql").get_dialect()()
+    made = {name: str(one.compile(dialect=dialect)).strip() for name, one in wanted.items()}
     return {name: text.replace(" INDEX ", " INDEX CONCURRENTLY ", 1) for name, text in made.items()}

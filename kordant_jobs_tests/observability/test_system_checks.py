@@ -209,8 +209,8 @@ def test_a_secret_in_a_command_line_or_where_none_is_needed_is_told(
             assert [one.partition(" holds ")[2] for one in found] == ["KORDANT_MASTER_KEY"] * is_told
     patient = changed(healthy, hibp_api_key=SecretStr("much-too-open"))
     with started(code, "--key=much-too-open") as child:
-        (found,) = facts(replace(patient, stack={"pid": child.pid}), "children")
-    assert f"process {child.pid}) holds KORDANT_HIBP_API_KEY" in found
+        (fact,) = facts(replace(patient, stack={"pid": child.pid}), "children")
+    assert f"process {child.pid}) holds KORDANT_HIBP_API_KEY" in fact
 
 
 @pytest.mark.injects("servers")
