@@ -59,9 +59,9 @@ def secrets(patient: Patient) -> Iterator[Finding]:
 
 
 def children(patient: Patient) -> Iterator[Finding]:
-    """No command line shows a secret, and the web server and the daemon hold none."""
+    """No command line shows a secret, and the web server and the daemon hold none of the settings'."""
     patient.must_run()
-    hidden = secret_variables()
+    hidden = secret_variables() - {"KORDANT_UI_SECRET"}  # the web server asks its callers for it
     values = {name: getattr(patient.settings, name.removeprefix("KORDANT_").lower()) for name in sorted(hidden)}
     for process in _family(patient):
         with suppress(psutil.Error):

@@ -202,6 +202,7 @@ def test_a_secret_in_a_command_line_or_where_none_is_needed_is_told(
     ours = (config.webserver_command(1), config.daemon_command(), stock.daemon_command())
     monkeypatch.setenv("KORDANT_MASTER_KEY", "k" * 43)
     monkeypatch.setenv("KORDANT_HIBP_API_KEY", "")
+    monkeypatch.setenv("KORDANT_UI_SECRET", "of the web server's own")
     code = "print(1, flush=True); input()"
     for command, is_told in ((config.warm_command(), False), *((command, True) for command in ours)):
         with started(code, *command) as child:
