@@ -20,11 +20,13 @@ def show_list(connection: Connection, visit: Visit) -> Response:
     """A page of agents by id, and what the policy refused all of them."""
     visit.who.permit(Action.SYSTEM_READ, visit.who.of_all())
     after = visit.asked("after") or ""
-    found = agents.listed(connection, after=after, limit=PAGE + 1, now=visit.who.now)
+    found, now = agents.listed(connection, after=after, limit=PAGE + 1), visit.who.now
+    ids = tuple(one.agent_id for one in found[:PAGE])
     return visit.page(
         "agents.html",
         visit.words.say("Agents"),
         items=found[:PAGE],
+        totals=visit.kept("agents", lambda: agents.totals(connection, ids, now=now), of=ids),
         after=found[PAGE - 1].agent_id if len(found) > PAGE else None,
         is_first=not after,
         denials=counts.denials(connection, Role.AGENT),
@@ -35,7 +37,7 @@ def show_one(connection: Connection, visit: Visit) -> Response:
     """One agent: its grants beside what it used of them, refusals by rule, proposals and workflows."""
     visit.who.permit(Action.SYSTEM_READ, visit.who.of_all())
     agent_id, now = visit.request.path_params["agent_id"], visit.who.now
-    found = agents.get(connection, agent_id, now=now)
+    found = agents.get(connection, agent_id)
     if found is None:
         raise not_found()
     grants, uses = people.grants(connection, agent_id), agents.uses(connection, agent_id, now=now)

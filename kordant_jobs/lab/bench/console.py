@@ -95,7 +95,7 @@ def _paths(db: Engine) -> list[str]:
         "requests": "SELECT id FROM kordant.job_requests WHERE status = 'dead' LIMIT 1",
         "approvals": "SELECT id FROM kordant.change_sets LIMIT 1",
         "subscriptions": "SELECT id FROM kordant.subscriptions LIMIT 1",
-        "agents": "SELECT id FROM kordant.principals WHERE role = 'agent' LIMIT 1",
+        "agents": "SELECT id FROM kordant.principals WHERE id = 'agent:a10'",
     }
     with db.connect() as connection:
         found = {name: connection.execute(sa.text(query)).scalar_one() for name, query in ones.items()}

@@ -17,18 +17,19 @@ ENTRIES = 1000
 
 _AGENTS = """
 SELECT a.id AS agent_id, a.owner, a.disabled_at IS NULL AND o.disabled_at IS NULL AS is_enabled,
-       (SELECT count(*) FROM kordant.agent_grants g WHERE g.agent_id = a.id) AS grants, used.requests, used.open,
-       used.dead
+       (SELECT count(*) FROM kordant.agent_grants g WHERE g.agent_id = a.id) AS grants
 FROM kordant.principals a LEFT JOIN kordant.principals o ON o.id = a.owner
-CROSS JOIN LATERAL (
-    SELECT count(*) AS requests, count(*) FILTER (WHERE status IN ('pending', 'running')) AS open,
-           count(*) FILTER (WHERE status = 'dead') AS dead
-    FROM kordant.job_requests r WHERE r.requested_by = a.id AND r.id >= :since
-) used
 WHERE a.role = 'agent' AND {where} ORDER BY a.id LIMIT :limit
 """
 _LISTED = sa.text(_AGENTS.format(where="a.id > :after"))
 _ONE = sa.text(_AGENTS.format(where="a.id = :agent"))
+_TOTALS = sa.text("""
+SELECT a.id, requests, open, dead FROM unnest(CAST(:agents AS text[])) a (id) CROSS JOIN LATERAL (
+    SELECT count(*) AS requests, count(*) FILTER (WHERE status IN ('pending', 'running')) AS open,
+           count(*) FILTER (WHERE status = 'dead') AS dead
+    FROM kordant.job_requests r WHERE r.requested_by = a.id AND r.id >= :since
+) used
+""")
 _USES = sa.text("""
 SELECT r.job, count(DISTINCT r.id) AS requests,
        count(DISTINCT r.id) FILTER (WHERE r.status IN ('pending', 'running')) AS open,
@@ -48,26 +49,27 @@ WHERE action = 'denied' AND recorded_at > :since GROUP BY 1 ORDER BY 2 DESC, 1
 
 @dataclass(frozen=True, kw_only=True)
 class Agent:
-    """An agent. Its requests are those of the last 24 hours, of which some are still open, and some dead letters.
-    `is_enabled` is false when its owner is disabled, too."""
+    """An agent, and how many grants it has. `is_enabled` is false when its owner is disabled, too."""
 
     agent_id: str
     owner: str | None
     is_enabled: bool
     grants: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Total:
+    """An agent's requests of the last 24 hours: all, those that are still open, and the dead letters."""
+
     requests: int
     open: int
     dead: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class Use:
-    """An agent's requests of one job in the last 24 hours, with the CPU time of their runs that have ended."""
+class Use(Total):
+    """As `Total`, of one job, with the CPU time of their runs that have ended."""
 
-    job: str
-    requests: int
-    open: int
-    dead: int
     cpu_s: float
 
 
@@ -85,23 +87,27 @@ def _since(now: datetime) -> UUID:
     return UUID(int=int((now - DAY).timestamp() * 1000) << 80)
 
 
-def listed(connection: Connection, *, after: str, limit: int, now: datetime) -> Sequence[Agent]:
+def listed(connection: Connection, *, after: str, limit: int) -> Sequence[Agent]:
     """Agents by id, those behind `after`."""
-    values = {"after": after, "limit": limit, "since": _since(now)}
-    return [Agent(**row) for row in connection.execute(_LISTED, values).mappings()]
+    return [Agent(**row) for row in connection.execute(_LISTED, {"after": after, "limit": limit}).mappings()]
 
 
-def get(connection: Connection, agent_id: str, *, now: datetime) -> Agent | None:
+def get(connection: Connection, agent_id: str) -> Agent | None:
     """One agent; None when there is none of this id."""
-    values = {"agent": agent_id, "limit": 1, "since": _since(now)}
-    row = connection.execute(_ONE, values).mappings().one_or_none()
+    row = connection.execute(_ONE, {"agent": agent_id, "limit": 1}).mappings().one_or_none()
     return None if row is None else Agent(**row)
+
+
+def totals(connection: Connection, agent_ids: Sequence[str], *, now: datetime) -> Mapping[str, Total]:
+    """The requests of each of these agents, by id."""
+    rows = connection.execute(_TOTALS, {"agents": list(agent_ids), "since": _since(now)})
+    return {agent_id: Total(requests=requests, open=is_open, dead=dead) for agent_id, requests, is_open, dead in rows}
 
 
 def uses(connection: Connection, agent_id: str, *, now: datetime) -> Mapping[str, Use]:
     """An agent's use of the last 24 hours, by job."""
     rows = connection.execute(_USES, {"agent": agent_id, "since": _since(now)}).mappings()
-    return {row["job"]: Use(**row) for row in rows}
+    return {row["job"]: Use(**{name: row[name] for name in ("requests", "open", "dead", "cpu_s")}) for row in rows}
 
 
 def refusals(connection: Connection, agent_id: str, *, now: datetime) -> Sequence[Refusal]:
