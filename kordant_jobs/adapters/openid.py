@@ -9,7 +9,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -88,6 +91,22 @@ class OpenIdProvider:
         if not isinstance(text, str):
             raise SignInRefused("no_id_token")
         return self._read(text, sign_in, access_token=given.get("access_token"))
+
+    def examine(self) -> datetime | None:
+        """Ask for the metadata and the keys as a sign-in does. Returns the provider's clock, None where it does not
+        say.
+
+        Raises:
+            SourceUnavailable: a sign-in would fail, and why.
+        """
+        self._at("authorization_endpoint")
+        self._at("token_endpoint")
+        if not self._key_set().keys:
+            raise SourceUnavailable("the OpenID provider publishes no public key.")
+        answer = _ask(self._at("jwks_uri"))
+        with suppress(ValueError):
+            return parsedate_to_datetime(answer.headers.get("date", ""))
+        return None
 
     def _read(self, text: str, sign_in: SignIn, *, access_token: Any) -> Mapping[str, Any]:
         registry = JWSRegistry(algorithms=list(ALGORITHMS), strict_check_header=False)
@@ -175,15 +194,22 @@ def is_safe(url: str) -> bool:
 
 
 def _get(url: str) -> Mapping[str, Any]:
+    answer = _ask(url)
     try:
-        answer = httpx2.get(url, timeout=WITHIN_S, follow_redirects=False, headers={"Accept": "application/json"})
-        answer.raise_for_status()
         found = answer.json() if len(answer.content) <= ANSWER_BYTES else None
-    except (httpx2.HTTPError, ValueError) as error:
+    except ValueError as error:
         raise _away(error) from None
     if not isinstance(found, dict):
         raise SourceUnavailable("the OpenID provider answered no JSON object.")
     return found
+
+
+def _ask(url: str) -> httpx2.Response:
+    try:
+        answer = httpx2.get(url, timeout=WITHIN_S, follow_redirects=False, headers={"Accept": "application/json"})
+        return answer.raise_for_status()
+    except httpx2.HTTPError as error:
+        raise _away(error) from None
 
 
 def _away(error: Exception) -> SourceUnavailable:

@@ -33,7 +33,8 @@ log = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 KEEP_S = 300.0
-"""Between two anchors of the audit log, and two times that old replies are deleted and proposals expire."""
+"""Between two anchors of the audit log, two verifications of its next rows, and two times that old replies are deleted
+and proposals expire."""
 COUNTS_S = 5.0
 """Between two times that counts of calls are written."""
 AT_ONCE = 1000
@@ -41,7 +42,8 @@ GRACE_S = 5
 
 
 def keep(db: Engine, keyring: Keyring, anchor: Path | None) -> None:
-    """Anchor the audit log, delete replies that are too old, and end proposals that no person decided."""
+    """Anchor the audit log, verify more of it, delete replies that are too old, and end proposals that no person
+    decided."""
     now = datetime.now(UTC)
     with db.begin() as connection:
         replies.prune(connection, now=now)
@@ -49,6 +51,8 @@ def keep(db: Engine, keyring: Keyring, anchor: Path | None) -> None:
     if anchor is not None:
         with db.connect() as connection:
             audit_log.write_anchor(connection, keyring, anchor)
+    with db.begin() as connection:
+        audit_log.verify_on(connection, keyring)
 
 
 async def _keep_for_ever(db: Engine, keyring: Keyring, anchor: Path | None) -> None:

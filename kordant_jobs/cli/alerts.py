@@ -159,10 +159,11 @@ def alerts_silence(
 def alerts_check(as_json: AsJson = False) -> None:
     """Evaluate the rules now, as the sensor does every half minute, and notify the operators."""
     from kordant_jobs.cli.session import open_session
-    from kordant_jobs.observability.alerting import evaluate, open_operators
+    from kordant_jobs.observability.alerting import evaluate, machine_of, open_operators
 
     with open_session() as session:
-        done = asdict(evaluate(session.db, open_operators(session.settings), voice_drop=session.settings.voice_drop))
+        settings = session.settings
+        done = asdict(evaluate(session.db, open_operators(settings), machine_of(settings)))
     print_json(done) if as_json else print_facts(done)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
+import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -22,6 +24,7 @@ from kordant_jobs.errors import SettingsError
 from kordant_jobs.observability import heartbeats, standing
 from kordant_jobs.postgres.locks import session_lock
 from kordant_jobs.settings import Settings
+from kordant_jobs.store.darkwatch import verdict_counts
 from kordant_jobs.store.operators import alerts
 
 if TYPE_CHECKING:
@@ -96,20 +99,25 @@ _SUBJECTS: Mapping[str, sa.TextClause] = {
         SELECT w.county, count(*)::float8 FROM kordant.county_states c
         JOIN kordant.watched_properties w ON w.county = c.county AND w.removed_at IS NULL
         WHERE c.reason IS NOT NULL GROUP BY 1"""),
-    "unknown_rising": sa.text("""
-        WITH days AS (
-            SELECT source, checked_on, count(*) FILTER (WHERE verdict = 'unknown')::float8 / count(*) AS share
-            FROM kordant.source_verdicts WHERE checked_on > (now() AT TIME ZONE 'UTC')::date - 8 GROUP BY 1, 2
-        ), past AS (
-            SELECT source, greatest(percentile_cont(0.5) WITHIN GROUP (ORDER BY share), 0.01) AS usual FROM days
-            WHERE checked_on < (now() AT TIME ZONE 'UTC')::date GROUP BY 1 HAVING count(*) >= 3
-        )
-        SELECT d.source, CASE WHEN d.share > 0.05 THEN d.share / p.usual ELSE 0 END
-        FROM days d JOIN past p USING (source) WHERE d.checked_on = (now() AT TIME ZONE 'UTC')::date"""),
+    "audit_broken": sa.text("SELECT 'audit_log', 1.0::float8 FROM kordant.audit_progress WHERE fault IS NOT NULL"),
     "cleanup_missed": sa.text("""
         SELECT 'cleanup', extract(epoch FROM now() - max(clock))::float8 / 86400 FROM kordant.cleanup_reports
         WHERE NOT dry_run HAVING count(*) > 0"""),
 }
+
+_UNKNOWN = sa.text("""
+WITH days AS (
+    SELECT source, checked_on, coalesce(sum(subscriptions) FILTER (WHERE verdict = 'unknown'), 0)::float8
+           / sum(subscriptions)::float8 AS share
+    FROM kordant.verdict_counts WHERE checked_on > (now() AT TIME ZONE 'UTC')::date - 8 GROUP BY 1, 2
+    HAVING sum(subscriptions) > 0
+), past AS (
+    SELECT source, greatest(percentile_cont(0.5) WITHIN GROUP (ORDER BY share), 0.01) AS usual FROM days
+    WHERE checked_on < (now() AT TIME ZONE 'UTC')::date GROUP BY 1 HAVING count(*) >= 3
+)
+SELECT d.source, CASE WHEN d.share > 0.05 THEN d.share / p.usual ELSE 0 END
+FROM days d JOIN past p USING (source) WHERE d.checked_on = (now() AT TIME ZONE 'UTC')::date
+""")
 
 
 class Operators(Protocol):
@@ -202,10 +210,21 @@ def _sla(connection: Connection, now: datetime) -> Values:
         yield "sla_exceeded", job, ratio
 
 
+def _unknown(connection: Connection, now: datetime) -> Values:
+    verdict_counts.fold(connection)
+    for source, times in connection.execute(_UNKNOWN):
+        yield "unknown_rising", source, times
+
+
 def _heartbeats(connection: Connection, now: datetime) -> Values:
     for part, age_s in heartbeats.ages_s(connection).items():
         if part not in heartbeats.SLOW:
             yield "daemon_silent", part, age_s
+
+
+def _standby(connection: Connection, now: datetime) -> Values:
+    if heartbeats.processes(connection) == 1:
+        yield "standby_missing", "daemon", 1.0
 
 
 def _by_query(rule: str) -> Measure:
@@ -216,36 +235,86 @@ def _by_query(rule: str) -> Measure:
     return measure
 
 
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """The machine that evaluates the rules: what it says of itself. `folders` are those that we write to, by name."""
+
+    folders: Mapping[str, Path] = field(default_factory=dict)
+    voice_drop: Path | None = None
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    name: str = field(default_factory=platform.node)
+
+    def disk(self, connection: Connection, now: datetime) -> Values:
+        """The share that is taken of each file system, under the first folder on it."""
+        seen = set()
+        for name, folder in self.folders.items():
+            if folder.exists() and (device := folder.stat().st_dev) not in seen:
+                seen.add(device)
+                room = os.statvfs(folder)
+                inodes = room.f_favail / room.f_files if room.f_files else 1.0
+                yield "disk", name, 1 - min(room.f_bavail / room.f_blocks, inodes)
+
+    def unclaimed(self, connection: Connection, now: datetime) -> Values:
+        """Files in the drop folder of clips that no run takes in, by reason."""
+        if self.voice_drop is not None:
+            for why, count in left_behind(self.voice_drop, now).items():
+                yield UNCLAIMED, why, float(count)
+
+    def apart_s(self, connection: Connection, now: datetime) -> Values:
+        """The difference between its clock and the database's, less the time that asking takes."""
+        before = self.clock()
+        there = connection.execute(sa.text("SELECT pg_catalog.clock_timestamp()")).scalar_one()
+        apart = max(before - there, there - self.clock(), timedelta())
+        yield "replica_clock", self.name, apart.total_seconds()
+
+
+UNCLAIMED = "clips_unclaimed"
+"""The rule about the drop folder of clips, which a machine with that folder evaluates."""
+HERE = Machine()
+"""This machine, of whose folders nothing is known."""
+
+
+def machine_of(settings: Settings) -> Machine:
+    """This machine, with the folders of the settings."""
+    names = {"state": settings.state_dir, "drop": settings.drop, "corpus": settings.corpus, "reports": settings.reports}
+    return Machine(folders=names, voice_drop=settings.voice_drop)
+
+
 Measure = Callable[[Connection, datetime], Values]
 MEASURES: Mapping[tuple[str, ...], Measure] = {
     tuple(_BURNS): _failures,
     ("execution_timeout",): _timeouts,
     ("queue_backlog",): _backlog,
     ("sla_exceeded",): _sla,
+    ("unknown_rising",): _unknown,
     ("daemon_silent",): _heartbeats,
+    ("standby_missing",): _standby,
     **{(rule,): _by_query(rule) for rule in _SUBJECTS},
 }
-"""The measure of each group of rules that Postgres answers."""
-UNCLAIMED = "clips_unclaimed"
-"""The rule that the drop folder of clips answers, where this machine has it."""
+"""The measure of each group of rules, but for those of `Machine`."""
+
+
+def measures(machine: Machine) -> Mapping[tuple[str, ...], Measure]:
+    """The measure of every group of rules that can be evaluated on a machine."""
+    found = {**MEASURES, ("disk",): machine.disk, ("replica_clock",): machine.apart_s}
+    if machine.voice_drop is not None and machine.voice_drop.is_dir():
+        found[(UNCLAIMED,)] = machine.unclaimed
+    return found
 
 
 def measured(
-    connection: Connection, *, now: datetime, voice_drop: Path | None = None
+    connection: Connection, *, now: datetime, machine: Machine = HERE
 ) -> tuple[Mapping[tuple[str, str], float], set[str]]:
     """Values by rule and subject, and the rules that could not be measured: one that breaks stops no other."""
     values: dict[tuple[str, str], float] = {}
-    missed: set[str] = set()
-    if voice_drop is not None and voice_drop.is_dir():
-        values |= {(UNCLAIMED, why): float(count) for why, count in left_behind(voice_drop, now).items()}
-    else:
-        missed.add(UNCLAIMED)
-    for rules, measure in MEASURES.items():
+    measured_here = measures(machine)
+    missed: set[str] = set() if (UNCLAIMED,) in measured_here else {UNCLAIMED}
+    for rules, measure in measured_here.items():
         try:
             with connection.begin_nested():
                 values |= {(rule, subject): value for rule, subject, value in measure(connection, now)}
-        except DBAPIError as error:
-            log.warning("%s could not be measured: %s", ", ".join(rules), type(error.orig).__name__)
+        except (DBAPIError, OSError) as error:
+            log.warning("%s could not be measured: %s", ", ".join(rules), _kind_of(error))
             missed.update(rules)
     return values, missed
 
@@ -262,16 +331,19 @@ class Evaluated:
     """Rule and subject of what fired."""
 
 
-def evaluate(db: Engine, operators: Operators, *, voice_drop: Path | None = None) -> Evaluated:
-    """Measure, move every alert, and send operators the notices that are due. Two at once wait for each other.
-    `voice_drop`: the drop folder of clips; its alerts stay as they are where there is none."""
+def _kind_of(error: Exception) -> str:
+    return type(error.orig if isinstance(error, DBAPIError) else error).__name__
+
+
+def evaluate(db: Engine, operators: Operators, machine: Machine = HERE) -> Evaluated:
+    """Measure, move every alert, and send operators the notices that are due. Two at once wait for each other."""
     resolved, began = 0, list[tuple[str, str]]()
     with db.begin() as connection:
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtextextended('kordant:operator alerts', 0))"))
         connection.execute(sa.text("SET LOCAL statement_timeout = '10s'"))
         now: datetime = connection.execute(sa.text("SELECT now()")).scalar_one()
         rules, known = alerts.rules(connection), alerts.open_alerts(connection)
-        values, missed = measured(connection, now=now, voice_drop=voice_drop)
+        values, missed = measured(connection, now=now, machine=machine)
         quiet = alerts.silenced(connection, now=now)
         for key in sorted(set(values) | set(known)):
             if key[0] not in rules or key[0] in missed:

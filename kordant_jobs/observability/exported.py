@@ -1,7 +1,8 @@
 """The alert rules for Prometheus and the two dashboards for Grafana, made from our rules and metrics.
 
 `docs/observability` holds what `write` makes of the shipped rules; a test compares. Rules whose value no metric has
-(those by agent, medians of weeks) are evaluated by us alone; backlog is exported by the age of the oldest alone.
+(those by agent, medians of weeks, a machine's disks and clock) are evaluated by us alone; backlog is exported by the
+age of the oldest alone.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ EXPRESSIONS: Mapping[str, str] = {
     "source_stale": f"((time() - {_ANSWERED}) and {_ANSWERED} > 0 and on (source) ({P}source_state == 0)) >= {{at}}",
     "daemon_silent": f'time() - {P}heartbeat_timestamp_seconds{{part!~"{"|".join(heartbeats.SLOW)}"}} >= {{at}}',
     "cleanup_missed": f"((time() - {_CLEANED}) / 86400 and {_CLEANED} > 0) >= {{at}}",
+    "standby_missing": f"({P}daemons == 1) >= {{at}}",
+    "audit_broken": f"{P}audit_broken >= {{at}}",
     "outbox_late": f"{P}outbox_oldest_seconds >= {{at}}",
     "channel_paused": f"{P}channel_pauses >= {{at}}",
     "dumps_unread": f"({P}dumps_quarantined + {P}dumps_partial) >= {{at}}",
@@ -87,6 +90,8 @@ _FAULTS: Mapping[str, tuple[str, Mapping[str, str], Mapping[str, str]]] = {
                                                f'{P}source_state{{source="s"}}': "0x180"}),
     "daemon_silent": ("10m", {"part": "SENSOR"}, {f'{P}heartbeat_timestamp_seconds{{part="SENSOR"}}': "1x30"}),
     "cleanup_missed": ("16d", {}, {_CLEANED: "1x23040"}),
+    "standby_missing": ("10m", {}, {f"{P}daemons": "1x30"}),
+    "audit_broken": ("10m", {}, {f"{P}audit_broken": "1x30"}),
     "outbox_late": ("10m", {"channel": "email"}, {f'{P}outbox_oldest_seconds{{channel="email"}}': "4000x30"}),
     "channel_paused": ("10m", {"channel": "email"}, {f'{P}channel_pauses{{channel="email"}}': "2x30"}),
     "dumps_unread": ("10m", {}, {f"{P}dumps_quarantined": "1x30", f"{P}dumps_partial": "0x30"}),
@@ -102,6 +107,8 @@ _WELL = _SEEN | {
     f'{P}heartbeat_timestamp_seconds{{part="SENSOR"}}': "1+60x600",
     f'{P}heartbeat_timestamp_seconds{{part="KORDANT_RETENTION"}}': "1x600",
     _CLEANED: "1x600",
+    f"{P}daemons": "2x600",
+    f"{P}audit_broken": "0x600",
     f'{P}outbox_oldest_seconds{{channel="email"}}': "30x600",
     f'{P}channel_pauses{{channel="sms"}}': "1x600",
     f"{P}dumps_quarantined": "0x600",

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from kordant_jobs.domain.operators.alert_rules import BY_NAME
+from kordant_jobs.engine import DAEMON_LOCK
 
 SLOW = {"KORDANT_RETENTION": 900.0}
 """Daemons that give no sign while they work for long."""
@@ -25,6 +26,13 @@ def ages_s(connection: Connection) -> Mapping[str, float]:
     if not connection.execute(_THERE).scalar():
         return {}
     return {row[0]: row[1] for row in connection.execute(_AGES)}
+
+
+def processes(connection: Connection) -> int:
+    """The daemon processes that are connected: the one that leads, and those that stand by."""
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = :lock"
+    count: int = connection.execute(sa.text(query), {"lock": DAEMON_LOCK}).scalar_one()
+    return count
 
 
 def allowed_s(part: str) -> float:

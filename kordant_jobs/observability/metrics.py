@@ -21,6 +21,7 @@ from kordant_jobs.catalog import CATALOG
 from kordant_jobs.engine import Priority, attempt_counts
 from kordant_jobs.observability import heartbeats, standing
 from kordant_jobs.observability.alerting import SLAS
+from kordant_jobs.store.audit import log
 from kordant_jobs.store.operators import counts
 from kordant_jobs.store.operators.counts import HTTP_S
 
@@ -213,6 +214,12 @@ def _parts(connection: Connection, now: datetime) -> Iterator[Metric]:
         beats.add_metric([part], now.timestamp() - age_s)
     yield beats
     audit, cleaned, quarantined, partial = connection.execute(sa.text(_OTHERS)).one()
+    verified_at, _, fault = log.known_fault(connection)
+    yield GaugeMetricFamily(f"{P}audit_broken", "1: the audit log was changed", value=fault is not None)
+    yield GaugeMetricFamily(f"{P}audit_verified_timestamp_seconds", "when the whole audit log was last without a fault",
+                            value=verified_at.timestamp() if verified_at else 0)  # fmt: skip
+    yield GaugeMetricFamily(f"{P}daemons", "daemon processes, the one that leads and those that stand by",
+                            value=heartbeats.processes(connection))  # fmt: skip
     yield CounterMetricFamily(f"{P}audit_entries", "entries of the audit log", value=audit)
     yield GaugeMetricFamily(f"{P}cleanup_timestamp_seconds", "when the last clean-up ended", value=float(cleaned))
     yield GaugeMetricFamily(f"{P}dumps_quarantined", "dumps that were not read", value=quarantined)

@@ -10,7 +10,7 @@ import httpx
 
 from kordant_jobs.adapters.mail.dkim_record import public_half, published_keys
 from kordant_jobs.adapters.messengers import open_signer
-from kordant_jobs.errors import TransientError
+from kordant_jobs.errors import SourceUnavailable, TransientError
 from kordant_jobs.observability.alerting import open_operators
 from kordant_jobs.observability.doctor import Finding, Patient, Skipped, fail
 from kordant_jobs.observability.system_checks import ANSWER_S, is_listening
@@ -47,6 +47,31 @@ def dkim(patient: Patient) -> Iterator[Finding]:
             f"DNS has {found} at {name}",
             "receivers find our signatures wrong, and refuse mails or put them among spam",
             f"publish there, as TXT: v=DKIM1; k=rsa; p={ours}",
+        )
+
+
+def openid(patient: Patient) -> Iterator[Finding]:
+    """People can sign in through the OpenID provider."""
+    settings = patient.settings
+    if settings.oidc_issuer is None:
+        raise Skipped("KORDANT_OIDC_ISSUER is unset: people sign in with a token")
+    from kordant_jobs.adapters.openid import LEEWAY_S, OpenIdProvider
+
+    try:
+        there = OpenIdProvider(issuer=settings.oidc_issuer, client_id=settings.oidc_client_id).examine()
+    except SourceUnavailable as error:
+        yield fail(
+            str(error).rstrip(".").removesuffix(": try again"),
+            "no person can sign in to the console and Dagster's UI; sessions that have begun go on",
+            "correct KORDANT_OIDC_ISSUER, or see to the provider; tokens of `kordant-jobs tokens create` sign in, too",
+        )
+        return
+    apart_s = abs((there - patient.clock()).total_seconds()) if there else 0.0
+    if apart_s > LEEWAY_S:
+        yield fail(
+            f"the clock of the OpenID provider is {apart_s:,.0f} s from this machine's",
+            f"its tokens are refused: they may be off by {LEEWAY_S} s",
+            "turn on time synchronisation on both",
         )
 
 

@@ -5,7 +5,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from kordant_jobs.domain.operators.alert_rules import BY_NAME
-from kordant_jobs.observability.alerting import evaluate, open_operators, run_about
+from kordant_jobs.observability.alerting import evaluate, machine_of, open_operators, run_about
 from kordant_jobs.observability.history import keep_costs
 from kordant_jobs.settings import load_settings
 
@@ -31,7 +31,7 @@ def _write_on_run(instance: dg.DagsterInstance, db: Engine, rule: str, subject: 
 def operator_alert_sensor(context: dg.SensorEvaluationContext, db: dg.ResourceParam[Engine]) -> dg.SkipReason:
     """Evaluate the rules."""
     settings = load_settings()
-    done = evaluate(db, open_operators(settings), voice_drop=settings.voice_drop)
+    done = evaluate(db, open_operators(settings), machine_of(settings))
     for rule, subject in done.began:
         _write_on_run(context.instance, db, rule, subject)
     try:

@@ -34,6 +34,6 @@ SELECT source, CASE WHEN open_until > now() THEN 0 ELSE 1 END,
        coalesce(extract(epoch FROM last_ok_at), 0) FROM kordant.source_states ORDER BY 1
 """
 VERDICTS = """
-SELECT source, verdict, coalesce(reason, ''), count(*) FROM kordant.source_verdicts
-WHERE checked_on >= (now() AT TIME ZONE 'UTC')::date GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+SELECT source, verdict, reason, sum(subscriptions)::bigint FROM kordant.verdict_counts
+WHERE checked_on >= (now() AT TIME ZONE 'UTC')::date GROUP BY 1, 2, 3 HAVING sum(subscriptions) <> 0 ORDER BY 1, 2, 3
 """

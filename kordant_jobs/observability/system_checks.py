@@ -5,10 +5,11 @@ from __future__ import annotations
 import socket
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from ipaddress import ip_address
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
@@ -19,6 +20,7 @@ from kordant_jobs.catalog import CATALOG
 from kordant_jobs.engine import DAEMON_LOCK, warm_is_outdated
 from kordant_jobs.errors import TransientError
 from kordant_jobs.observability.doctor import Finding, Patient, Skipped, fail, warn
+from kordant_jobs.settings import secret_variables
 
 FRESH_S = 45.0
 """Dagster's daemons give a sign each 30 s at least."""
@@ -34,6 +36,9 @@ UNUSED = timedelta(days=90)
 ENDS_WITHIN = timedelta(days=7)
 ANCHORED_WITHIN_S = 900.0
 ANSWER_S = 3.0
+ACCEPTS = 0x10000
+"""The flag of a listening socket in /proc/net/unix (`__SO_ACCEPTCON`)."""
+_NO_SECRETS = ("kordant_jobs.pages.dagster_ui", "dagster._daemon")
 KEY_FILES = ("dkim_key_path", "apns_key_path", "vapid_key_path", "fcm_service_account", "drp_key_path")
 
 
@@ -51,6 +56,69 @@ def secrets(patient: Patient) -> Iterator[Finding]:
                 "other users of this machine can read what is in it",
                 f"chmod {'700' if stat.S_ISDIR(mode) else '600'} {path}",
             )
+
+
+def children(patient: Patient) -> Iterator[Finding]:
+    """No command line shows a secret, and the web server and the daemon hold none of the settings'."""
+    patient.must_run()
+    hidden = secret_variables() - {"KORDANT_UI_SECRET"}  # the web server asks its callers for it
+    values = {name: getattr(patient.settings, name.removeprefix("KORDANT_").lower()) for name in sorted(hidden)}
+    for process in _family(patient):
+        with suppress(psutil.Error):
+            line, held = process.cmdline(), process.environ()
+            for name, value in values.items():
+                if value is not None and any(value.get_secret_value() in one for one in line):
+                    yield fail(
+                        f"the command line of {process.name()} (process {process.pid}) holds {name}",
+                        "everyone on this machine reads it",
+                        "give it in the environment of `up`, and make a new one",
+                    )
+            if needs_no_secret(line) and (found := sorted(name for name in hidden if held.get(name))):
+                yield fail(
+                    f"{process.name()} (process {process.pid}) holds {', '.join(found)}",
+                    "the UI and the daemon need no secret, and what gets into them would have it",
+                    "start them with `kordant-jobs up`, which leaves it out",
+                )
+
+
+def needs_no_secret(line: Sequence[str]) -> bool:
+    """True for the command line of a web server or daemon of Dagster's, ours or stock."""
+    return any(
+        one == "-m" and (module in _NO_SECRETS or (module, part) == (SYSTEM.app, "daemon"))
+        for one, module, part in zip(line, line[1:], [*line[2:], ""], strict=False)
+    )
+
+
+def servers(patient: Patient) -> Iterator[Finding]:
+    """No other process serves on a socket or port of ours."""
+    patient.must_run()
+    stack = patient.stack or {}
+    ours = {one.pid for one in _family(patient)}
+    ports = {urlsplit(url).port or 80 for url in stack.get("urls", {}).values()}
+    strangers = {
+        (one.laddr.port, one.pid)
+        for one in psutil.net_connections(kind="tcp")
+        if one.status == psutil.CONN_LISTEN and one.laddr and one.laddr.port in ports and one.pid not in ours
+    }
+    for port, pid in sorted(strangers, key=str):
+        yield fail(
+            f"{f'process {pid}' if pid else 'a process of another user'} listens on our port {port}, too",
+            "it gets a part of the calls, by chance (SO_REUSEPORT)",
+            "end it, or start `up` on other ports",
+        )
+    if (count := _listeners(stack.get("code_server", ""))) > 1:
+        yield fail(
+            f"{count} code servers listen on {stack['code_server']}",
+            "runs may start with the code of a server that is not reloaded any more",
+            "end `up` and every process that `lsof` names for this socket, then start it again",
+        )
+
+
+def _listeners(path: str) -> int:
+    """The sockets that listen at a path: Linux keeps one that was bound there before. 0 on other systems."""
+    table = Path("/proc/net/unix")
+    rows = [line.split(maxsplit=7) for line in table.read_text().splitlines()[1:]] if table.exists() else []
+    return sum(row[-1] == path and bool(int(row[3], 16) & ACCEPTS) for row in rows)
 
 
 def leader(patient: Patient) -> Iterator[Finding]:

@@ -4,6 +4,11 @@ Dagster's own tables are in the schema `dagster`. Only columns ending `_encrypte
 `store.people.keyring`). `migrations/` defines how a database is created; a test compares the two.
 """
 
+from collections.abc import Mapping
+
+from sqlalchemy import URL, PrimaryKeyConstraint, UniqueConstraint
+from sqlalchemy.schema import AddConstraint, CreateIndex, DDLElement
+
 from kordant_jobs.engine.store import tables as engine
 from kordant_jobs.postgres.schema import SCHEMA, metadata
 from kordant_jobs.store.access import tables as access
@@ -41,4 +46,17 @@ __all__ = [
     "schedules",
     "sources",
     "voice",
+    "wanted_indexes",
 ]
+
+
+def wanted_indexes() -> Mapping[str, str]:
+    """Every index by name, those of keys too, with the statement that makes it; writers need not wait for it."""
+    wanted: dict[str, DDLElement] = {}
+    for table in metadata.tables.values():
+        wanted |= {str(one.name): CreateIndex(one) for one in table.indexes}
+        keys = (one for one in table.constraints if isinstance(one, PrimaryKeyConstraint | UniqueConstraint))
+        wanted |= {str(one.name): AddConstraint(one) for one in keys if len(one.columns)}
+    dialect = URL.create("postgresql").get_dialect()()
+    made = {name: str(one.compile(dialect=dialect)).strip() for name, one in wanted.items()}
+    return {name: text.replace(" INDEX ", " INDEX CONCURRENTLY ", 1) for name, text in made.items()}

@@ -38,7 +38,8 @@ pytestmark = [
 FEW = ("", "requests", "dead")
 PAGES = (
     *FEW, "performance", "approvals", "schedules", "schedules/reports_generate/plus", "alerts", "sources",
-    "subscriptions", "audit", "doctor", "dead/replay?job=removebrokers_process&cause=exception",
+    "subscriptions", "agents", "agents/agent:planner", "audit", "doctor",
+    "dead/replay?job=removebrokers_process&cause=exception",
 )  # fmt: skip
 PICTURES = "KORDANT_SCREENSHOTS" in os.environ
 VIOLATIONS = """options => axe.run(document, {resultTypes: ["violations"], ...options}).then(

@@ -7,11 +7,12 @@ import os
 import random
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import dagster as dg
 import pytest
@@ -30,8 +31,9 @@ from kordant_jobs.domain.operators.alert_rules import (
     Standing,
     move,
 )
+from kordant_jobs.engine.daemon.leader import Leader
 from kordant_jobs.errors import SettingsError
-from kordant_jobs.observability.alerting import MEASURES, UNCLAIMED, AppriseOperators, evaluate, measured
+from kordant_jobs.observability.alerting import HERE, UNCLAIMED, AppriseOperators, Machine, evaluate, measured, measures
 from kordant_jobs.observability.sensor import operator_alert_sensor
 from kordant_jobs.store.operators import alerts
 
@@ -163,6 +165,10 @@ CAUSES = {
         "gen_random_uuid(), now() - interval '16 days', false, '', '{}'",
         "UPDATE kordant.cleanup_reports SET clock = now()",
     ),
+    "audit_broken": (
+        "UPDATE kordant.audit_progress SET fault_seq = 3, fault = 'altered'",
+        "UPDATE kordant.audit_progress SET fault_seq = NULL, fault = NULL",
+    ),
     "daemon_silent": (
         "CREATE SCHEMA IF NOT EXISTS dagster; CREATE TABLE dagster.daemon_heartbeats (daemon_type text, daemon_id "
         "text, timestamp timestamp); INSERT INTO dagster.daemon_heartbeats "
@@ -175,7 +181,9 @@ CAUSES = {
 def test_every_rule_has_a_cause_and_is_measured() -> None:
     """The cause and its end are told below; that a healthy month raises none is in `test_healthy_month`, which
     evaluates every rule that is measured."""
-    assert {*CAUSES, UNCLAIMED} == set(BY_NAME) == {rule for rules in MEASURES for rule in rules} | {UNCLAIMED}
+    by_machine = {"standby_missing", "disk", "replica_clock"}  # told below, each in a test of its own
+    measured_here = {rule for rules in measures(HERE) for rule in rules}
+    assert {*CAUSES, *by_machine, UNCLAIMED} == set(BY_NAME) == {*measured_here, UNCLAIMED}
 
 
 @pytest.mark.parametrize("rule", DEFAULT_RULES, ids=lambda one: one.name)
@@ -190,21 +198,72 @@ def test_a_rule_fires_within_its_window_and_not_before(rule: AlertRule) -> None:
     assert move(rule, None, rule.fires_at * 0.999, now=NOW).state is None
 
 
-@pytest.mark.parametrize("rule", CAUSES)
-def test_a_cause_is_told_once_and_so_is_its_end(db: Engine, rule: str) -> None:
+@contextmanager
+def told_once(db: Engine, rule: str, well: Machine = HERE, fault: Machine = HERE) -> Iterator[None]:
+    """Around the end of a cause that is there already, or is `fault`: that it is told once, and so is its end."""
     heard = Heard()
+    for _ in range(3):
+        evaluate(db, heard, fault)
+    assert len([title for _, title in heard.told if f"page: {rule}" in title]) == 1
+    yield
+    for _ in range(3):
+        evaluate(db, heard, well)
+    assert len([title for _, title in heard.told if title.startswith(f"resolved: {rule}")]) == 1
+
+
+def at_once(db: Engine, rule: str, machine: Machine = HERE) -> None:
+    """Have the rule fire as soon as its cause is there, which it is not yet."""
     run(db, f"INSERT INTO kordant.alert_rules SELECT '{rule}', 1, 'page', {BY_NAME[rule].fires_at}, "
             f"{BY_NAME[rule].clears_at}, 0, true, 'test'")  # fmt: skip
-    assert evaluate(db, heard).fired == 0
+    assert evaluate(db, Heard(), machine).fired == 0
+
+
+@pytest.mark.parametrize("rule", CAUSES)
+def test_a_cause_is_told_once_and_so_is_its_end(db: Engine, rule: str) -> None:
+    at_once(db, rule)
     run(db, CAUSES[rule][0])
-    for _ in range(3):
-        evaluate(db, heard)
-    fired = [title for _, title in heard.told if f"page: {rule}" in title]
-    assert len(fired) == 1
-    run(db, CAUSES[rule][1])
-    for _ in range(3):
-        evaluate(db, heard)
-    assert len([title for _, title in heard.told if title.startswith(f"resolved: {rule}")]) == 1
+    with told_once(db, rule):
+        run(db, CAUSES[rule][1])
+
+
+def test_a_daemon_without_a_standby_is_told_once(db: Engine, database_url: str) -> None:
+    leader, standby, next_standby = (Leader(database_url) for _ in range(3))
+    assert (leader.still(), standby.still()) == (True, False)
+    at_once(db, "standby_missing")
+    standby.release()
+    with told_once(db, "standby_missing"):
+        assert not next_standby.still()
+    leader.release()
+    next_standby.release()
+
+
+class _Room(NamedTuple):
+    """A file system as statvfs gives it."""
+
+    f_bavail: int = 90
+    f_blocks: int = 100
+    f_favail: int = 90
+    f_files: int = 100
+
+
+@pytest.mark.parametrize("full", [_Room(f_bavail=4), _Room(f_favail=0)], ids=["bytes", "inodes"])
+def test_a_disk_that_fills_is_told_once(
+    db: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: _Room
+) -> None:
+    machine = Machine(folders={"state": tmp_path, "drop": tmp_path, "reports": tmp_path / "not-there"})
+    monkeypatch.setattr(os, "statvfs", lambda _: _Room(f_files=0))  # a file system without a number of inodes
+    at_once(db, "disk", machine)
+    monkeypatch.setattr(os, "statvfs", lambda _: full)
+    with told_once(db, "disk", well=machine, fault=machine):
+        monkeypatch.setattr(os, "statvfs", lambda _: _Room())
+
+
+@pytest.mark.parametrize("off_s", [-3, 3])
+def test_a_clock_that_is_off_is_told_once(db: Engine, off_s: int) -> None:
+    at_once(db, "replica_clock")
+    fault = Machine(clock=lambda: datetime.now(UTC) + timedelta(seconds=off_s))
+    with told_once(db, "replica_clock", fault=fault):
+        """The clock is set."""
 
 
 def test_a_clip_that_no_run_takes_in_is_told_once_and_so_is_its_end(db: Engine, tmp_path: Path) -> None:
@@ -213,14 +272,14 @@ def test_a_clip_that_no_run_takes_in_is_told_once_and_so_is_its_end(db: Engine, 
         (tmp_path / name).write_bytes(b"sound")
         os.utime(tmp_path / name, (written_at, written_at))
     for _ in range(2):
-        evaluate(db, heard, voice_drop=tmp_path)
+        evaluate(db, heard, Machine(voice_drop=tmp_path))
     assert heard.told == [(0, "ticket: clips_unclaimed no id in the name")]
     evaluate(db, heard)
-    evaluate(db, heard, voice_drop=tmp_path / "of another machine")
+    evaluate(db, heard, Machine(voice_drop=tmp_path / "of another machine"))
     assert len(heard.told) == 1
     (tmp_path / "call from Ana.wav").unlink()
     for _ in range(2):
-        evaluate(db, heard, voice_drop=tmp_path)
+        evaluate(db, heard, Machine(voice_drop=tmp_path))
     assert heard.told[1:] == [(0, "resolved: clips_unclaimed no id in the name")]
 
 

@@ -129,6 +129,12 @@ FAULTS = [
         "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'kordant.job_requests_next_idx'::regclass",
         "job_requests_next_idx is not valid",
     ),
+    Fault("indexes", "DROP INDEX kordant.exposures_breach_name_idx", "kordant.exposures_breach_name_idx is missing"),
+    Fault(
+        "indexes",
+        "ALTER TABLE kordant.attempt_hours DROP CONSTRAINT attempt_hours_pkey",
+        "kordant.attempt_hours_pkey is missing",
+    ),
     Fault(
         "agents",
         "INSERT INTO kordant.principals (id, role, owner, disabled_at) VALUES ('user:b', 'admin', NULL, now()), "

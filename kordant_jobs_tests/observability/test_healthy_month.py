@@ -163,7 +163,9 @@ def test_thirty_healthy_days_raise_nothing_and_a_fault_on_the_next_day_does(db: 
 def test_the_simulation_measures_every_rule(db: Engine, simulated: Engine) -> None:
     """No rule is left out for want of something to measure: each has a value at some time of a day, or is of faults."""
     of_faults = {"execution_timeout", "dead_letters", "dumps_unread", "county_unknown", "failure_rate_high"} | {
-        "failure_rate_slow"
+        "failure_rate_slow",
+        "standby_missing",
+        "audit_broken",
     }
     rng, seen = random.Random(1), set[str]()
     for day in range(-8, 0):

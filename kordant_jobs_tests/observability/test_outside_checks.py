@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import http.server
+import re
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import dns.message
@@ -20,6 +23,7 @@ from pydantic import SecretStr
 
 from kordant_jobs.adapters.mail import dkim_record
 from kordant_jobs.adapters.mail.dkim_record import public_half
+from kordant_jobs.lab.fakes.openid import FakeOpenId
 from kordant_jobs.observability.checks import CHECKS
 from kordant_jobs.observability.doctor import Patient, State, examine
 from kordant_jobs_tests.observability.conftest import changed, facts, only, wrong
@@ -144,3 +148,23 @@ def test_operators_and_the_heartbeat_are_tried_only_when_asked(healthy: Patient)
         "address 1 of KORDANT_ALERT_URLS took no test notice",
         "KORDANT_HEARTBEAT_URL does not take a ping (HTTPStatusError)",
     ]
+
+
+def _moment(off_s: int) -> datetime:
+    return datetime.now(UTC) + timedelta(seconds=off_s)
+
+
+@pytest.mark.injects("openid")
+def test_an_openid_provider_through_which_nobody_can_sign_in_is_told(healthy: Patient) -> None:
+    with FakeOpenId() as fake:
+        patient = changed(healthy, oidc_issuer=fake.url, oidc_client_id="kordant")
+        assert "openid" not in wrong(patient)
+        fake.is_away = True
+        assert "could not be asked" in only(patient, "openid")
+        fake.is_away = False
+        assert "says that it is another issuer" in only(changed(patient, oidc_issuer=f"{fake.url}/"), "openid")
+        for off_s in (-90, 50, 90):
+            off = replace(patient, clock=partial(_moment, off_s))
+            found = [float(one) for fact in facts(off, "openid") for one in re.findall(r"is (\d+) s from", fact)]
+            assert found == ([] if off_s == 50 else [pytest.approx(90, abs=3)])  # said to the second
+    assert "could not be asked (ConnectError)" in only(patient, "openid")

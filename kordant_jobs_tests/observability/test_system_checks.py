@@ -17,9 +17,11 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from pydantic import SecretStr
 from sqlalchemy import Engine
 
 from kordant_jobs.api.gate import Tokens
+from kordant_jobs.cli.parts import StackConfig
 from kordant_jobs.domain.access.principals import Role, TokenScope
 from kordant_jobs.observability import system_checks
 from kordant_jobs.observability.checks import CHECKS
@@ -185,6 +187,66 @@ def test_what_listens_beyond_this_machine_is_told(healthy: Patient) -> None:
             patient = replace(healthy, stack={"pid": child.pid})
             assert [f"listens on {host}:{port}" in one for one in facts(patient, "exposure")] == [True] * is_told
             child.communicate(b"\n")
+
+
+@pytest.mark.injects("children")
+def test_a_secret_in_a_command_line_or_where_none_is_needed_is_told(
+    healthy: Patient, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The warm process needs secrets, the web server and the daemon none."""
+    folder = settings.state_dir
+    config, stock = (
+        StackConfig(checkout=folder, state_dir=folder, environ={"KORDANT_LAUNCHER": launcher}, web_port=1)
+        for launcher in ("warm", "stock")
+    )
+    ours = (config.webserver_command(1), config.daemon_command(), stock.daemon_command())
+    monkeypatch.setenv("KORDANT_MASTER_KEY", "k" * 43)
+    monkeypatch.setenv("KORDANT_HIBP_API_KEY", "")
+    monkeypatch.setenv("KORDANT_UI_SECRET", "of the web server's own")
+    code = "print(1, flush=True); input()"
+    for command, is_told in ((config.warm_command(), False), *((command, True) for command in ours)):
+        with started(code, *command) as child:
+            found = facts(replace(healthy, stack={"pid": child.pid}), "children")
+            assert [one.partition(" holds ")[2] for one in found] == ["KORDANT_MASTER_KEY"] * is_told
+    patient = changed(healthy, hibp_api_key=SecretStr("much-too-open"))
+    with started(code, "--key=much-too-open") as child:
+        (fact,) = facts(replace(patient, stack={"pid": child.pid}), "children")
+    assert f"process {child.pid}) holds KORDANT_HIBP_API_KEY" in fact
+
+
+@pytest.mark.injects("servers")
+def test_a_stranger_on_a_port_of_ours_is_told(healthy: Patient) -> None:
+    """It shares the port without a word."""
+    serves = (
+        "import socket, sys; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1); "
+        "s.bind(('127.0.0.1', int(sys.argv[1]))); s.listen(); print(1, flush=True); input()"
+    )
+    with socket.socket() as stranger:
+        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        stranger.bind(("127.0.0.1", 0))
+        port = stranger.getsockname()[1]
+        with started(serves, str(port)) as up:
+            patient = replace(healthy, stack={"pid": up.pid, "urls": {"API": f"http://127.0.0.1:{port}/api/jobs"}})
+            assert facts(patient, "servers") == []
+            stranger.listen()
+            assert facts(patient, "servers") == [f"process {os.getpid()} listens on our port {port}, too"]
+
+
+@pytest.mark.injects("servers")
+def test_a_second_code_server_is_told(healthy: Patient, tmp_path: Path) -> None:
+    """The socket's file is replaced, while the first server still listens and has a caller."""
+    path = tmp_path / "code-server.sock"
+    patient = replace(healthy, stack={"pid": os.getpid(), "code_server": str(path)})
+    with socket.socket(socket.AF_UNIX) as first, socket.socket(socket.AF_UNIX) as second:
+        first.bind(str(path))
+        first.listen()
+        with socket.socket(socket.AF_UNIX) as caller:
+            caller.connect(str(path))
+            assert facts(patient, "servers") == []
+            path.unlink()
+            second.bind(str(path))
+            second.listen()
+            assert only(patient, "servers") == f"2 code servers listen on {path}"
 
 
 @pytest.mark.injects("runs")

@@ -13,6 +13,7 @@ from kordant_jobs.postgres.schema import SCHEMA, metadata
 from kordant_jobs.store import migrate
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.retention.deleting import unindexed_references
+from kordant_jobs.store.tables import wanted_indexes
 from kordant_jobs_tests.jobs.people import subscribe
 
 
@@ -101,3 +102,16 @@ def test_keys_of_merchants_that_may_name_a_person_are_hashed_when_the_schema_is_
         keys = connection.execute(query).scalars().all()
     assert [key if key[0] != "~" else "~" for key in keys] == ["NETFLIX"] * 2 + ["~"] * 4 + ["12345678000195", "~"]
     assert (keys[4], keys[7], len(set(keys[2:5]))) == (keys[5], "~ab", 3)
+
+
+def test_an_index_that_is_missing_is_made_again_by_its_statement(db: Engine) -> None:
+    names = ("job_requests_merge_once", "verdict_counts_checked_on_idx", "exposures_item_id_breach_name_key")
+    there = "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'kordant' ORDER BY 1"
+    with db.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        before = connection.execute(sa.text(there)).all()
+        assert {name for name, _ in before} - {"alembic_version_pkc"} == set(wanted_indexes())
+        connection.execute(sa.text("ALTER TABLE kordant.exposures DROP CONSTRAINT exposures_item_id_breach_name_key"))
+        connection.execute(sa.text(f"DROP INDEX kordant.{names[0]}, kordant.{names[1]}"))
+        for name in names:
+            connection.execute(sa.text(wanted_indexes()[name]))
+        assert connection.execute(sa.text(there)).all() == before

@@ -20,6 +20,7 @@ from starlette.routing import Route
 
 from kordant_jobs.api.console import (
     HOME,
+    agents,
     alerts,
     approvals,
     dead,
@@ -111,6 +112,8 @@ PAGES: tuple[tuple[str, View, View | None], ...] = (
     ("/performance", performance.show, None),
     ("/approvals", approvals.show_list, None),
     ("/approvals/{change_id}", approvals.show_one, approvals.act),
+    ("/agents", agents.show_list, None),
+    ("/agents/{agent_id}", agents.show_one, None),
     ("/schedules", schedules.show_list, None),
     ("/schedules/{job}/{tier}", schedules.show_one, schedules.act),
     ("/alerts", alerts.show, alerts.act),

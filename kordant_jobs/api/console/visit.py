@@ -188,6 +188,7 @@ class Visit:
             ("dead", say("Dead letters"), Action.READ),
             ("performance", say("Performance"), Action.SYSTEM_READ),
             ("approvals", say("Approvals"), Action.READ_CHANGE),
+            ("agents", say("Agents"), Action.SYSTEM_READ),
             ("schedules", say("Schedules"), Action.SCHEDULE_READ),
             ("alerts", say("Alerts"), Action.SYSTEM_READ),
             ("sources", say("Sources"), Action.SYSTEM_READ),

@@ -122,12 +122,20 @@ def link(prev_hash: bytes, seq: int, mac: bytes | None, entry: str) -> bytes:
     return hashlib.sha256(prev_hash + seq.to_bytes(8, "big") + (mac or b"") + entry.encode()).digest()
 
 
+BEGINNING = Anchor(seq=0, hash=GENESIS)
+"""The anchor before the first row."""
+
+
 def verify(
-    rows: Iterable[Row], *, mac_of: Callable[[bytes], bytes], anchors: Mapping[int, bytes] | None = None
+    rows: Iterable[Row],
+    *,
+    mac_of: Callable[[bytes], bytes],
+    anchors: Mapping[int, bytes] | None = None,
+    after: Anchor = BEGINNING,
 ) -> Verdict:
-    """Check a whole chain, in its stored order, against anchors by `seq`. Stops at the first fault."""
+    """Check a chain in its stored order, from the row after `after`, against anchors by `seq`, to the first fault."""
     anchors = anchors or {}
-    last, before, checked = 0, GENESIS, 0
+    last, before, checked = after.seq, after.hash, 0
 
     def broken(seq: int, kind: Break) -> Verdict:
         return Verdict(checked=checked, head=Anchor(seq=last, hash=before), seq=seq, kind=kind)

@@ -47,7 +47,7 @@ SET LOCAL session_replication_role = replica;
 INSERT INTO kordant.job_requests (id, job, payload, status, priority, run_at, turn_at, created_at, requested_by,
     attempt, started_at, ended_at, cause, error, tenant, entity_key, acknowledged_at)
 SELECT kordant.uuid7(), jobs[1 + (random() * random() * cardinality(jobs))::int % cardinality(jobs)], '{}', status,
-    (random() * 3)::int, at, at, at, 'user:u' || (i % 500), 1,
+    (random() * 3)::int, at, at, at, CASE WHEN i % 10 = 0 THEN 'agent:a' || (i % 100) ELSE 'user:u' || (i % 500) END, 1,
     CASE WHEN status <> 'pending' THEN at END, CASE WHEN status <> 'pending' THEN at + interval '2 s' END,
     CASE WHEN status = 'dead' THEN (ARRAY['exception', 'timeout', 'memory', 'killed'])[1 + i % 4] END,
     CASE WHEN status = 'dead' THEN 'TransientError: list ' || i % 40 || ' did not answer' END,
@@ -70,6 +70,7 @@ INSERT INTO kordant.subscribers (id) SELECT gen_random_uuid() FROM generate_seri
 INSERT INTO kordant.subscriptions (id, subscriber_id, tier)
 SELECT gen_random_uuid(), id, (ARRAY['basic', 'plus', 'premium'])[1 + (random() * 2)::int] FROM kordant.subscribers;
 INSERT INTO kordant.source_states (source, last_ok_at) SELECT unnest(CAST(:sources AS text[])), now();
+SET LOCAL session_replication_role = origin;
 INSERT INTO kordant.source_verdicts (subscription_id, source, checked_on, verdict, reason, exposures, new_exposures,
                                      covered_until)
 SELECT id, source, (now() AT TIME ZONE 'UTC')::date - day, CASE WHEN r < 0.02 THEN 'unknown' ELSE 'clean' END,
@@ -94,6 +95,7 @@ def _paths(db: Engine) -> list[str]:
         "requests": "SELECT id FROM kordant.job_requests WHERE status = 'dead' LIMIT 1",
         "approvals": "SELECT id FROM kordant.change_sets LIMIT 1",
         "subscriptions": "SELECT id FROM kordant.subscriptions LIMIT 1",
+        "agents": "SELECT id FROM kordant.principals WHERE id = 'agent:a10'",
     }
     with db.connect() as connection:
         found = {name: connection.execute(sa.text(query)).scalar_one() for name, query in ones.items()}
@@ -108,7 +110,7 @@ def _paths(db: Engine) -> list[str]:
         "", "requests", *(f"requests?{one}" for one in filters), "dead", "dead?job=darkwatch_scan",
         "dead/replay?job=darkwatch_scan&cause=timeout", "performance", "approvals", "schedules",
         "schedules/darkwatch_scan/premium", "alerts", "sources", "subscriptions", "subscriptions?tier=plus", "audit",
-        "doctor",
+        "agents", "doctor",
     ]  # fmt: skip
     return [*pages, *(f"{name}/{one}" for name, one in found.items())]
 

@@ -11,14 +11,16 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from kordant_jobs.domain.access.audit import Anchor, Entry, Row, Verdict, verify
+from kordant_jobs.domain.access.audit import BEGINNING, Anchor, Break, Entry, Row, Verdict, verify
 from kordant_jobs.errors import PermanentError
-from kordant_jobs.store.audit.tables import audit_log
+from kordant_jobs.store.audit.tables import audit_log, audit_progress
 from kordant_jobs.store.people.keyring import Keyring
 
 PURPOSE, ANCHORS = "audit", "audit-anchor"
 """Purposes of the signatures of entries, and of anchors."""
 AT_ONCE = 10_000
+PART = 50_000
+"""Rows that `verify_on` verifies at once, in a third of a second."""
 
 
 def record(connection: Connection, keyring: Keyring, *entries: Entry) -> None:
@@ -33,13 +35,14 @@ def record(connection: Connection, keyring: Keyring, *entries: Entry) -> None:
         )
 
 
-def stored_rows(connection: Connection) -> Iterator[Row]:
-    """Every row by `seq`, streamed."""
+def stored_rows(connection: Connection, *, after: int = 0, limit: int | None = None) -> Iterator[Row]:
+    """Rows by `seq`, streamed: all, or so many behind one."""
     connection.execute(sa.text("SELECT"))  # so that there is a transaction, in which the cursor lives
     driver: Any = connection.connection.driver_connection
     with driver.cursor(name="audit") as cursor:  # past SQLAlchemy: a quarter of the time
         cursor.itersize = AT_ONCE
-        cursor.execute("SELECT seq, entry, mac, prev_hash, hash FROM kordant.audit_log ORDER BY seq")
+        query = "SELECT seq, entry, mac, prev_hash, hash FROM kordant.audit_log WHERE seq > %s ORDER BY seq LIMIT %s"
+        cursor.execute(query, (after, limit))
         for seq, entry, mac, prev_hash, own_hash in cursor:
             yield Row(seq, entry, None if mac is None else bytes(mac), bytes(prev_hash), bytes(own_hash))
 
@@ -47,6 +50,37 @@ def stored_rows(connection: Connection) -> Iterator[Row]:
 def check(connection: Connection, keyring: Keyring, anchors: Mapping[int, bytes] | None = None) -> Verdict:
     """Verify the whole log. Returns the first fault with its row and kind."""
     return verify(stored_rows(connection), mac_of=lambda text: keyring.sign(PURPOSE, text), anchors=anchors)
+
+
+def verify_on(connection: Connection, keyring: Keyring, *, rows: int = PART) -> None:
+    """Verify the next rows of the log; behind its end the pass begins again. A fault is kept until a whole pass finds
+    none. While another process verifies, nothing happens."""
+    column = audit_progress.c
+    query = sa.select(column.seq, column.hash).with_for_update(skip_locked=True)
+    known = connection.execute(query).one_or_none()
+    if known is None:
+        return
+    verdict = verify(
+        stored_rows(connection, after=known.seq, limit=rows),
+        mac_of=lambda text: keyring.sign(PURPOSE, text),
+        after=Anchor(seq=known.seq, hash=bytes(known.hash)),
+    )
+    is_whole = verdict.holds and verdict.checked < rows
+    at = BEGINNING if is_whole or not verdict.holds else verdict.head
+    found: dict[str, Any] = {"seq": at.seq, "hash": at.hash}
+    if not verdict.holds:
+        found |= {"fault_seq": verdict.seq, "fault": verdict.kind}
+    elif is_whole:
+        found |= {"fault_seq": None, "fault": None, "verified_at": sa.func.now()}
+    connection.execute(sa.update(audit_progress).values(found))
+
+
+def known_fault(connection: Connection) -> tuple[datetime | None, int | None, Break | None]:
+    """When `verify_on` last found the whole log without a fault, and the row and kind of the fault that it found
+    since."""
+    column = audit_progress.c
+    row = connection.execute(sa.select(column.verified_at, column.fault_seq, column.fault)).one()
+    return row.verified_at, row.fault_seq, None if row.fault is None else Break(row.fault)
 
 
 def entries(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Computed, Index, LargeBinary, Table, Text
+from sqlalchemy import BigInteger, CheckConstraint, Column, Computed, Index, LargeBinary, SmallInteger, Table, Text
 
 from kordant_jobs.postgres.schema import metadata, moment
 
@@ -21,4 +21,17 @@ audit_log = Table(
     Index(None, "actor", "seq"),
     Index(None, "target", "seq"),
     comment="What was done, by whom, in whose name. Rows are added and never changed.",
+)
+
+audit_progress = Table(
+    "audit_progress",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    moment("verified_at", nullable=True),
+    Column("fault_seq", BigInteger),
+    Column("fault", Text),
+    CheckConstraint("id = 1", name="single"),
+    comment="How far this pass over the audit log has verified it, and what is wrong since the last whole pass.",
 )

@@ -151,7 +151,17 @@ source_verdicts = Table(
     moment("checked_at", default_now=True),
     one_of("verdict", Verdict),
     CheckConstraint("verdict <> 'unknown' OR reason IS NOT NULL", name="unknown_has_a_reason"),
-    Index(None, "checked_on", "source", "verdict", "reason"),  # counted by day: /metrics, the console, unknown_rising
+)
+
+verdict_counts = Table(
+    "verdict_counts",
+    metadata,
+    Column("checked_on", Date, nullable=False, index=True),
+    Column("source", Text, nullable=False),
+    Column("verdict", Text, nullable=False),
+    Column("reason", Text, nullable=False, comment="empty: none"),
+    Column("subscriptions", BigInteger, nullable=False, comment="negative: verdicts that were replaced or deleted"),
+    comment="Verdicts by day, to be summed: a trigger adds a row for what each statement changed in source_verdicts.",
 )
 
 scan_watermarks = Table(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
+from kordant_jobs.domain.access.principals import Role
 from kordant_jobs.store.operators.tables import http_counts, policy_denials
 
 HTTP_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -49,3 +50,10 @@ def add_denial(connection: Connection, rule: str, role: str) -> None:
     adding = insert(policy_denials).values(rule=rule, role=role, denials=1)
     more = {"denials": policy_denials.c.denials + 1}
     connection.execute(adding.on_conflict_do_update(index_elements=policy_denials.primary_key, set_=more))
+
+
+def denials(connection: Connection, role: Role) -> Mapping[str, int]:
+    """By rule, what callers of a role were refused since the beginning, the most frequent first."""
+    column = policy_denials.c
+    query = sa.select(column.rule, column.denials).where(column.role == role).order_by(column.denials.desc(), "rule")
+    return dict(connection.execute(query).tuples().all())

@@ -136,6 +136,8 @@ def dead(db: Engine) -> Callable[..., list[UUID]]:
 def change(db: Engine, app: Any) -> UUID:
     """A proposal of an agent's that waits for a person."""
     with db.begin() as connection:
+        people.save_principal(connection, "user:owner", Role.OPERATOR, by="user:test")
+        people.save_principal(connection, "agent:a", Role.AGENT, owner="user:owner", tenants=["t1"], by="user:test")
         made = changes.propose(
             connection, job="notifications_send", tier="all", base_version=1, changes={"cron": "*/20 * * * *"},
             by="agent:a", owner="user:owner", now=datetime.now(UTC),

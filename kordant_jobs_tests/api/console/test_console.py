@@ -16,6 +16,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 from starlette.concurrency import run_in_threadpool
+from uuid_utils.compat import uuid7
 
 from kordant_jobs.api.console import session as sessions
 from kordant_jobs.api.console import system
@@ -23,6 +24,7 @@ from kordant_jobs.api.console.app import PAGES
 from kordant_jobs.api.console.live import Changes
 from kordant_jobs.api.console.visit import COOKIE
 from kordant_jobs.api.problems import Problem
+from kordant_jobs.domain.access.audit import Entry, Outcome
 from kordant_jobs.domain.access.change_sets import ChangeKind, ChangeState
 from kordant_jobs.domain.access.principals import Role, TokenScope
 from kordant_jobs.domain.identifiers import IdentifierKind, mask
@@ -30,7 +32,7 @@ from kordant_jobs.engine import Priority, operate
 from kordant_jobs.observability import health
 from kordant_jobs.store.access import changes, people
 from kordant_jobs.store.audit import log
-from kordant_jobs.store.operators import alerts
+from kordant_jobs.store.operators import alerts, counts
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.schedules import config as scheduler_config
 from kordant_jobs.triggers import price_list
@@ -52,6 +54,8 @@ PATHS: dict[str, tuple[str, frozenset[str]]] = {
     "/performance": ("/performance", UNSCOPED),
     "/approvals": ("/approvals", EVERYBODY),
     "/approvals/{change_id}": ("/approvals/{change}", EVERYBODY),
+    "/agents": ("/agents", UNSCOPED),
+    "/agents/{agent_id}": ("/agents/agent:a", UNSCOPED),
     "/schedules": ("/schedules", EVERYBODY),
     "/schedules/{job}/{tier}": ("/schedules/darkwatch_scan/premium", EVERYBODY),
     "/alerts": ("/alerts", UNSCOPED),
@@ -690,3 +694,47 @@ def test_a_week_without_attempts_is_a_gap_of_the_line(
     assert page.count('class="first dot"') == 3
     (line,) = re.findall(r'<path class="first" d="([^"]+)"', page)
     assert (line.count("M"), line.count("L")) == (2, 1)
+
+
+def cells(text: str, head: str) -> list[str]:
+    """The texts of the row that begins with this."""
+    row = next(one for one in re.findall(r"<tr>(.*?)</tr>", text, re.DOTALL) if f">{head}<" in one)
+    return [re.sub(r"<[^>]+>", "", one).strip() for one in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL)]
+
+
+@pytest.mark.usefixtures("change")
+def test_an_agent_is_shown_with_what_it_used_of_its_grants_and_was_refused(
+    readers: dict[str, Reader], db: Engine, keyring: Keyring
+) -> None:
+    """Of the last 24 hours; the CPU time of a run is shared among its requests, those of others too."""
+    grant = people.Grant(job="reports_generate", max_priority=Priority.NORMAL, requests_per_hour=5, requests_per_day=20,
+                         concurrent=3, cpu_s_per_day=60, ask_first=True)  # fmt: skip
+    ask = """INSERT INTO kordant.job_requests (id, job, payload, priority, run_at, turn_at, created_at, requested_by,
+             status, ended_at) VALUES (:id, :job, '{}', 2, now(), now(), now(), :by, :status, now())"""
+    ran = """INSERT INTO kordant.job_attempts (request_id, attempt, lease_id, worker, started_at, ended_at, outcome,
+             cpu_s) VALUES (:id, 1, :lease, 'w', now(), now(), 'success', 40)"""
+    yesterday = UUID(int=int((datetime.now(UTC) - timedelta(hours=25)).timestamp() * 1000) << 80 | 1)
+    lease = uuid4()
+    with db.begin() as connection:
+        people.save_grant(connection, "agent:a", grant, by="user:owner")
+        for status, request_id, by in (
+            ("completed", uuid7(), "agent:a"), ("completed", uuid7(), "user:b"), ("dead", uuid7(), "agent:a"),
+            ("pending", uuid7(), "agent:a"), ("completed", yesterday, "agent:a"),
+        ):  # fmt: skip
+            values = {"id": request_id, "job": grant.job, "by": by, "status": status, "lease": lease}
+            connection.execute(sa.text(ask), values)
+            if status == "completed":
+                connection.execute(sa.text(ran), values)
+        denied = Entry(actor="agent:a", role="agent", source="http", action="denied", target_kind="operation",
+                       target_id="x", outcome=Outcome.DENIED, rule="agent.no_grant_of_job")  # fmt: skip
+        log.record(connection, keyring, denied, denied)
+        counts.add_denial(connection, "agent.no_grant_of_job", "agent")
+    listed = readers["operator"].get("/console/agents").text
+    assert cells(listed, "agent:a")[1:] == ["on", "user:owner", "1", "3", "1", "1"]
+    assert cells(listed, "agent.no_grant_of_job")[1:] == ["1"]
+    text = readers["operator"].get("/console/agents/agent:a").text
+    shown = ["normal", "5", "3 / 20", "1 / 3", "13 / 60", "1", "–", "asks a person"]
+    assert cells(text, "reports_generate")[1:] == shown
+    assert cells(text, "agent.no_grant_of_job")[1] == "2"
+    assert "notifications_send" in text  # its proposal
+    assert readers["operator"].get("/console/agents/agent:nobody").status_code == 404

@@ -199,3 +199,33 @@ def test_a_change_by_sql_is_in_the_log_too(db: Engine, keyring: Keyring) -> None
     assert found["action"] == "scheduler_config.update"
     assert found["actor"].startswith("sql:")
     assert (found["before"]["cron"], found["after"]["cron"]) == ("*/15 * * * *", "5 4 * * *")
+
+
+def test_a_fault_is_known_until_a_whole_pass_finds_none(db: Engine, keyring: Keyring) -> None:
+    """In parts of eight rows, over twenty; the pass goes on with new rows, and begins again behind the last."""
+
+    def verify_on(times: int) -> tuple[int | None, Break | None]:
+        for _ in range(times):
+            with db.begin() as connection:
+                log.verify_on(connection, keyring, rows=8)
+        with db.connect() as connection:
+            return log.known_fault(connection)[1:]
+
+    def change(change: str) -> None:
+        with db.begin() as connection:
+            connection.execute(sa.text("SET LOCAL session_replication_role = replica"))
+            connection.execute(sa.text(f"UPDATE kordant.audit_log SET entry = {change} WHERE seq = 5"))
+
+    filled(db, keyring)
+    assert verify_on(2) == (None, None)
+    with db.begin() as connection:
+        log.record(connection, keyring, entry(99))
+    assert verify_on(2) == (None, None)
+    change("entry || ' '")  # the pass is behind that row
+    assert verify_on(2) == (None, None)
+    assert verify_on(2) == (5, Break.ALTERED)
+    change("rtrim(entry)")
+    assert verify_on(2) == (5, Break.ALTERED)  # not yet a whole pass
+    assert verify_on(1) == (None, None)
+    with db.connect() as connection:
+        assert log.known_fault(connection)[0] is not None
