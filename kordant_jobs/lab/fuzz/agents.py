@@ -63,7 +63,7 @@ class Planted:
 
 
 def _plant(db: Engine, callers: Mapping[str, Who]) -> Planted:
-    """Requests of every owner in every state, with a canary in what is told of them."""
+    """Requests of every owner in every state, with a canary in the texts about them."""
     [entity_a], [entity_b] = callers["agent:a"].entities, callers["agent:b"].entities
     placed = {"agent:a": ("t1", entity_a), "agent:b": ("t2", entity_b), "agent:c": ("t1", entity_a),
               "service:service": ("t1", entity_a), "user:operator": ("t-canary-of-none", "canary-of-none")}  # fmt: skip
@@ -355,7 +355,7 @@ async def _run(app: Any, db: Engine, callers: Mapping[str, Who], count: int, see
             if status >= 500:
                 wrong.append(f"{who.id}: {status}")
             known = f"{path} {raw.decode('utf-8', 'replace')}"
-            wrong += _told(who, sent, text, known, planted.canaries[name])
+            wrong += _leaks(who, sent, text, known, planted.canaries[name])
             found.violations += [f"call {number}: {sent.method} {path} {raw[:300]!r}: {one}" for one in wrong]
             caller.learn(name, sent, status, text)
     found.changes = observer.changes
@@ -363,13 +363,13 @@ async def _run(app: Any, db: Engine, callers: Mapping[str, Who], count: int, see
     return found
 
 
-def _told(who: Who, sent: Sent, text: str, known: str, canaries: Sequence[str]) -> list[str]:
+def _leaks(who: Who, sent: Sent, text: str, known: str, canaries: Sequence[str]) -> list[str]:
     """What an answer holds that is not the caller's to know. Proposals hold what their agent once wrote, whatever it
     named: of these it is asked whose they are."""
     is_proposal = any(word in known for word in ("/workflows", "/change-sets", "change_set", "propose_change"))
     found = [one for one in canaries if one in text and one not in known and not (is_proposal and one in MADE_UP)]
     others = {name for name in _AUTHOR.findall(text) if name != who.id}
-    return [f"{who.id} was told {one}" for one in (*found, *(others if is_proposal else ()))]
+    return [f"{who.id} was given {one}" for one in (*found, *(others if is_proposal else ()))]
 
 
 def _outcome(sent: Sent, status: int, text: str) -> str:

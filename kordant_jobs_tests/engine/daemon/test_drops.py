@@ -13,7 +13,7 @@ def settle(watch: DropWatch, from_s: int) -> list[int]:
     return [second for second in range(from_s, from_s + 10) if watch.have_settled(second)]
 
 
-def test_a_new_file_is_told_once_when_it_stopped_changing(tmp_path: Path) -> None:
+def test_a_new_file_is_reported_once_when_it_stopped_changing(tmp_path: Path) -> None:
     watch = DropWatch(tmp_path)
     settle(watch, 0)
     (tmp_path / "dump.txt").write_text("a@example.com")
@@ -33,7 +33,7 @@ def test_a_file_that_still_grows_is_waited_for(tmp_path: Path) -> None:
     assert len(settle(watch, 8)) == 1
 
 
-def test_what_lay_there_before_is_told_as_well(tmp_path: Path) -> None:
+def test_what_lay_there_before_is_reported_as_well(tmp_path: Path) -> None:
     (tmp_path / "dump.txt").write_text("a@example.com")
     assert len(settle(DropWatch(tmp_path), 0)) == 1
 
