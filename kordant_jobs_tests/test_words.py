@@ -1,7 +1,7 @@
 """The field's words: names, docstrings, comments, texts and documentation do without the words that readers stumble on.
 
-The left column of `WORDS` is searched in the whole text of product code and pages; `docs/glossary.md` has our words.
-Code of the lab, migrations and decisions, which record what was, are left out.
+The left column of `WORDS` is searched in the whole text of code, pages and decisions, and in the names of tests;
+`docs/glossary.md` has our words. Migrations, which record what was, are left out.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PRODUCT = ROOT / "kordant_jobs"
+TESTS = ROOT / "kordant_jobs_tests"
 
 WORDS = {
     "told": "configured, given, reported, alerted (people are notified)",
@@ -39,6 +40,10 @@ COLUMNS = ("told_at", "told_days", "told_off_at", "told_paid", "told_shape", "is
 ALLOWED = {
     "kordant_jobs/domain/removals/states.py": "Turn.NOBODY is a word of the database",
     "kordant_jobs/jobs/reports_generate/removals.py": "the same",
+    "docs/decisions/0002-embedded-postgres.md": "`nobody` is a user of Unix",
+    "kordant_jobs/lab/bench/console.py": "a name that no row has",
+    "kordant_jobs/lab/world/dump_shapes.py": "a name in rows of no one",
+    "kordant_jobs/lab/voices": "still to be read",
     "kordant_jobs/postgres/embedded/account.py": "`nobody` is the Unix user that the server runs as",
     "kordant_jobs/postgres/embedded/cluster.py": "the same",
     "kordant_jobs/postgres/embedded/folders.py": "the same",
@@ -49,20 +54,27 @@ ALLOWED = {
     "kordant_jobs/jobs/notifications_send/alert_message.py": "a sentence for people, 'where somebody logged in'",
     "kordant_jobs/jobs/reports_generate/receipt.py": "a sentence for people, 'whoever has our public key'",
 }
+OTHERS = {"api", "brokers", "observability", "removals", "removebrokers_process", "voice", "voiceprint_batch", "voices"}
+"""Folders of tests whose names are still to be read."""
 TABLES = re.compile(r"store/(?:[a-z]+/)?\w*tables\.py$")
 """Comments of tables and columns change by a migration only."""
 OPENING = re.compile(r'^\s*r?"""(What|Whether|How|Who|Whom|Whose|Which)\b', re.MULTILINE)
 
 
 def sources() -> list[Path]:
-    """The Python files of the product."""
-    left_out = {"lab", "migrations"}
-    return sorted(path for path in PRODUCT.rglob("*.py") if not left_out & set(path.relative_to(PRODUCT).parts))
+    """The Python files of the product and of its lab."""
+    return sorted(path for path in PRODUCT.rglob("*.py") if "migrations" not in path.parts)
 
 
 def pages() -> list[Path]:
-    """The pages of documentation, without decisions."""
-    return [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    """The pages of documentation and of decisions."""
+    return [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "docs/decisions").glob("*.md")]
+
+
+def names_of_tests() -> list[str]:
+    """Each test's name without `test_`, beside the folders of `OTHERS`."""
+    files = (path for path in TESTS.rglob("test_*.py") if not OTHERS & set(path.relative_to(TESTS).parts))
+    return [name for path in files for name in re.findall(r"def test_(\w+)", path.read_text())]
 
 
 def words_in(text: str, words: Iterable[str]) -> list[str]:
@@ -95,6 +107,13 @@ def test_no_text_or_name_has_a_word_that_readers_stumble_on() -> None:
     assert found(files, WORDS) == []
 
 
+def test_names_of_tests_have_no_such_word_either() -> None:
+    names = names_of_tests()
+    unix = [name for name in names if re.search("root_run|other_programs|closed_to_nobody", name)]
+    assert len(names) > 1000
+    assert [name for name in names if name not in unix and words_in(name, WORDS)] == []
+
+
 def test_a_notification_is_no_parcel_and_no_letter() -> None:
     folders = ("jobs/notifications_send", "store/notifications", "domain/notifications")
     files = [path for folder in folders for path in sorted((PRODUCT / folder).rglob("*.py"))]
@@ -106,6 +125,7 @@ def test_docstrings_open_with_what_the_reader_gets() -> None:
     openings = [
         f"{path.relative_to(ROOT)}: {opening[1]}"
         for path in sources()
+        if "lab" not in path.relative_to(PRODUCT).parts
         for opening in OPENING.finditer(path.read_text())
     ]
     assert openings == []

@@ -278,7 +278,7 @@ WHERE job = ANY(:jobs) AND status IN ('running', 'pending')
 
 
 def _wait_for_others(session: Session, *jobs: str) -> None:
-    """Sensors may have started runs of these jobs beside ours: what is made next rests on what they find, too."""
+    """Sensors may have started runs of these jobs beside ours: what is made next depends on what they find, too."""
     deadline = time.monotonic() + OUTBOX_WITHIN_S
     while time.monotonic() < deadline:
         with session.db.connect() as connection:

@@ -1,4 +1,4 @@
-"""For tests of jobs: a clock that is told the time, runs in this process, and faults on order. No daemon needed.
+"""For tests of jobs: a clock that is set by the test, runs in this process, and faults on order. No daemon needed.
 
     with db.begin() as connection:
         request_id = enqueue(connection, DarkwatchScan(), requested_by="test")
@@ -35,13 +35,13 @@ from kordant_jobs.errors import PermanentError, TransientError
 
 
 class FakeClock:
-    """Stands still until it is told to go on."""
+    """A clock that stands still until the test moves it."""
 
     def __init__(self, at: datetime = datetime(2026, 11, 21, 12, tzinfo=UTC)) -> None:
         self._now = at
 
     def now(self) -> datetime:
-        """The moment it was told."""
+        """The moment it was set to."""
         return self._now
 
     def advance(self, seconds: float) -> None:
@@ -87,7 +87,7 @@ Handler = Callable[[Work], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """An end on order. With `silent` nobody tells of it: the lease has to run out, as after a host's death."""
+    """An end on order. With `silent` it is not reported: the lease has to run out, as after a host's death."""
 
     cause: Cause = Cause.EXCEPTION
     after_work: bool = False
@@ -163,7 +163,7 @@ def run_handler(handler: Handler, one: Work, fault: Fault | None = None) -> RunE
     if fault is None or fault.after_work:
         try:
             handler(one)
-        except Exception as raised:  # noqa: BLE001 - any end of a run is told, as a launcher tells it
+        except Exception as raised:  # noqa: BLE001 - any end of a run is recorded, as a launcher records it
             error = raised
     if fault is not None:
         return (

@@ -57,7 +57,7 @@ ROW = JobRow(
 )
 ''',
     "kordant_jobs/jobs/$name/__init__.py": '"""TODO: $name in one line."""\n',
-    "kordant_jobs/jobs/$name/rules.py": '''"""What $name decides. Values in, values out; the time is an argument."""
+    "kordant_jobs/jobs/$name/rules.py": '''"""The decisions of $name. Values in, values out; the time is an argument."""
 
 from __future__ import annotations
 
@@ -86,16 +86,16 @@ JOB = "$name"
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """What a run did."""
+    """The figures of a run."""
 
-    looked_at: int = 0
+    checked: int = 0
 
 
 def $verb(limit: int, *, db: Engine) -> Done:
     """TODO: the work; safe to repeat."""
     with db.begin() as connection:
         numbers = connection.execute(sa.text("SELECT generate_series(0, 9)")).scalars()
-        return Done(looked_at=sum(is_due(number, limit=limit) for number in numbers))
+        return Done(checked=sum(is_due(number, limit=limit) for number in numbers))
 ''',
     "kordant_jobs/jobs/$name/job.py": '''"""$name in Dagster: one op. For work in chunks: `sharded_job`."""
 
@@ -129,8 +129,8 @@ from kordant_jobs.jobs.$name import service
 from kordant_jobs.jobs.$name.job import JOBS
 
 
-def test_it_looks_at_what_is_due(db: Engine) -> None:
-    assert service.$verb(3, db=db).looked_at == 3
+def test_it_checks_what_is_due(db: Engine) -> None:
+    assert service.$verb(3, db=db).checked == 3
 
 
 def test_it_runs_in_dagster(db: Engine) -> None:
@@ -139,6 +139,8 @@ def test_it_runs_in_dagster(db: Engine) -> None:
 ''',
 }
 """The files of a job, by path."""
+_TEST = "kordant_jobs_tests/jobs/test_{name}.py"
+NEXT = f"Fill in what is marked TODO, then: python3 -m kordant_jobs test --only tests {_TEST}"
 
 
 def words_of(name: str) -> dict[str, str]:
@@ -200,4 +202,4 @@ def new_job(
         commands.append([sys.executable, "-m", "kordant_jobs", "db", "migration", table])
     for command in commands:
         subprocess.run(command, cwd=CHECKOUT, check=True)
-    out.print(f"Fill in what is marked TODO, then: python3 -m kordant_jobs test --only tests -k {name}")
+    out.print(NEXT.format(name=name))

@@ -29,7 +29,7 @@ def test_what_was_put_is_got_back_and_kept_once(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "reports").stat().st_mode) == 0o700
 
 
-def test_a_file_that_was_cut_short_is_written_anew(tmp_path: Path) -> None:
+def test_a_file_that_was_cut_short_is_written_again(tmp_path: Path) -> None:
     storage = LocalReportStorage(tmp_path)
     key = storage.put(b"%PDF one")
     (tmp_path / key).write_bytes(b"%P")

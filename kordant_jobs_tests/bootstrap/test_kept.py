@@ -71,7 +71,7 @@ def test_the_exit_code_is_the_commands(tmp_path: Path, mark: str, script: str, c
     it.end(0)
 
 
-def test_a_command_that_is_not_there_says_so_in_the_log(tmp_path: Path, mark: str) -> None:
+def test_a_command_that_is_missing_is_logged(tmp_path: Path, mark: str) -> None:
     it = kept(tmp_path, mark, "/nonexistent/tool")
     it.spawn()
     assert until(lambda: it.ended() is not None)

@@ -40,7 +40,7 @@ def test_the_environment_beats_the_install_section_and_that_beats_the_global_one
     assert pip_config.parse(listing) == {"timeout": "3", "index-url": "i"}
 
 
-def test_what_uv_is_told_already_stays() -> None:
+def test_settings_that_uv_has_already_stay() -> None:
     options = {"index-url": "https://mirror/simple", "timeout": "9"}
     given = {"UV_INDEX_URL": "https://mine/simple", "UV_HTTP_TIMEOUT": "5"}
     assert pip_config.uv_environment(options, given) == {}
@@ -51,7 +51,7 @@ def test_pip_without_an_index_means_uv_without_one() -> None:
     assert pip_config.uv_arguments({}) == []
 
 
-def test_the_machines_certificates_are_tried_before_uvs_own_unless_somebody_said_which() -> None:
+def test_the_machines_certificates_are_tried_before_uvs_own_unless_configured() -> None:
     machine, own = pip_config.uv_trust({}, {})
     assert machine["UV_SYSTEM_CERTS"] == "true"
     assert own == {}

@@ -9,7 +9,9 @@ import pytest
 from kordant_jobs.bootstrap.state import state_dir
 
 
-def test_a_folder_beside_one_that_is_not_ours_is_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_beside_one_that_is_not_ours_is_reported_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     checkout = tmp_path / "checkout"
     checkout.mkdir()
     (checkout / "pyproject.toml").touch()

@@ -87,7 +87,7 @@ def test_a_checkout_that_was_moved_needs_a_new_environment(made: Path, checkout:
     assert venv.ready(moved / ".venv", moved) is None
 
 
-def test_a_half_made_environment_is_made_anew_and_the_next_start_does_nothing(
+def test_a_half_made_environment_is_made_again_and_the_next_start_does_nothing(
     checkout: Path, bare: dict[str, str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     leftover = checkout / ".venv" / "lib" / "half"

@@ -109,7 +109,7 @@ def test_three_partitions_are_backfilled_by_clicks(system: System, page: Page, s
     page.screenshot(path=screenshots / "runs.png")
 
 
-def test_a_dump_dropped_while_up_runs_is_scanned_and_told(system: System, page: Page, screenshots: Path) -> None:
+def test_a_dump_dropped_while_up_runs_is_scanned_and_alerted(system: System, page: Page, screenshots: Path) -> None:
     premium = [person for person in make_population(SEED, PEOPLE).subscribers if person.tier == "premium"]
     named = next(item for person in premium for item in person.items if item.kind == "email")
     before = len(_runs(system, "notifications_send"))

@@ -26,7 +26,7 @@ def run(*words: str, typed: str | None = None, exit_code: int = 0) -> Result:
     return done
 
 
-def told(*words: str, typed: str | None = None, exit_code: int = 0) -> Any:
+def output_of(*words: str, typed: str | None = None, exit_code: int = 0) -> Any:
     return json.loads(run(*words, "--json", typed=typed, exit_code=exit_code).stdout)
 
 
@@ -42,37 +42,37 @@ def put(folder: Path, name: str, content: bytes) -> None:
     os.utime(path, (SETTLED, SETTLED))
 
 
-def test_an_empty_corpus_is_told_without_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_corpus_is_reported_without_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KORDANT_STATE_DIR", str(tmp_path / "state"))
-    facts = told("status")
+    facts = output_of("status")
     assert (facts["dumps"], facts["records"], facts["bytes"], facts["drafts"]) == (0, 0, 0, 0)
     assert not (tmp_path / "state" / "postgres").exists()
 
 
 def test_what_waits_is_ingested_without_a_scan_and_can_be_looked_up(drop: Path) -> None:
     put(drop, "x.txt", b"ann@example.com:hunter2\nbob@example.com:a\nANN@example.com:b\n")
-    [row] = told("ingest")
+    [row] = output_of("ingest")
     assert (row["lines"], row["records"], row["bad_lines"], row["problem"]) == (3, 3, 0, None)
     assert not dropped_files(drop), "an ingested file is removed"
-    facts = told("status")
+    facts = output_of("status")
     assert (facts["dumps"], facts["records"], facts["drafts"]) == (1, 3, 0)
-    [found] = told("lookup", "email", typed=" Ann@Example.com \n")
+    [found] = output_of("lookup", "email", typed=" Ann@Example.com \n")
     assert found == {"dump": row["dump"], "line": 1, "occurrences": 2, "secret": "clear"}
-    assert told("lookup", "email", typed="eve@example.com\n") == []
+    assert output_of("lookup", "email", typed="eve@example.com\n") == []
 
 
 def test_ingesting_twice_does_nothing_more(drop: Path) -> None:
     put(drop, "x.txt", b"ann@example.com:hunter2\n")
-    told("ingest")
+    output_of("ingest")
     put(drop, "again.txt", b"ann@example.com:hunter2\n")
-    assert told("ingest") == []
+    assert output_of("ingest") == []
     assert "nothing waits" in run("ingest").stdout
 
 
-def test_a_dump_that_cannot_be_read_is_told_and_the_others_go_in(drop: Path) -> None:
+def test_a_dump_that_cannot_be_read_is_reported_and_the_others_go_in(drop: Path) -> None:
     put(drop, "bad.gz", b"\x1f\x8b\x08\x00junk")
     put(drop, "good.txt", b"ann@example.com:hunter2\n")
-    rows = told("ingest", exit_code=1)
+    rows = output_of("ingest", exit_code=1)
     assert sorted(row["records"] for row in rows) == [0, 1]
     [problem] = [row["problem"] for row in rows if row["problem"]]
     assert "damaged" in problem

@@ -23,7 +23,7 @@ def run(*words: str) -> Any:
 
 
 @pytest.mark.usefixtures("settings")
-def test_it_foretells_with_dry_run_and_keeps_as_long_as_is_set(db: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dry_run_counts_ahead_and_rows_stay_as_long_as_is_set(db: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = FakeClock()  # its time is long past
     with db.begin() as connection:
         enqueue(connection, NotificationsSend(), requested_by="test", now=clock.now())

@@ -109,7 +109,7 @@ def test_what_others_wrote_is_no_markup(db: Engine, settings: Settings) -> None:
     assert "[/bold] [red]" in run("jobs", "list").stdout
 
 
-def test_a_mistyped_setting_is_told_with_the_one_it_may_stand_for() -> None:
+def test_a_mistyped_setting_is_reported_with_the_one_it_may_stand_for() -> None:
     typed = {"KORDANT_SMPT_URL": "x", "KORDANT_NONSENSE_AT_ALL": "x", "KORDANT_STATE_DIR": "x", "PATH": "x"}
     assert unknown_settings(typed) == {"KORDANT_NONSENSE_AT_ALL": None, "KORDANT_SMPT_URL": "KORDANT_SMTP_URL"}
 

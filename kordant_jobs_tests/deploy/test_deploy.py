@@ -162,7 +162,7 @@ def test_every_setting_and_command_that_is_named_exists(path: Path) -> None:
     assert set(commands) - set(GROUPS) - {"up", "test"} == set()
 
 
-def test_the_image_has_the_packages_of_the_lock_and_is_nobodys_root() -> None:
+def test_the_image_has_the_packages_of_the_lock_and_is_no_ones_root() -> None:
     text = (DEPLOY / "Dockerfile").read_text()
     assert "--require-hashes -r requirements-hosts.lock" in text
     assert re.search(r"^USER 10001", text, re.M)

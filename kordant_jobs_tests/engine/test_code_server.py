@@ -30,7 +30,7 @@ def ahead(folder: Path, app: str = SYSTEM.app) -> subprocess.Popen[str]:
     )
 
 
-def test_it_becomes_the_command_that_it_is_told(tmp_path: Path) -> None:
+def test_it_becomes_the_command_that_it_is_given(tmp_path: Path) -> None:
     with ahead(tmp_path) as process:
         said, _ = process.communicate(json.dumps(["--version"]) + "\n", timeout=120)
     assert process.returncode == 0
@@ -45,7 +45,7 @@ def test_it_waits_also_when_the_code_is_broken_since_it_may_be_whole_by_then(tmp
     assert DAGSTER_VERSION in said
 
 
-def test_it_ends_with_whoever_would_tell_it(tmp_path: Path) -> None:
+def test_it_ends_with_its_parent(tmp_path: Path) -> None:
     with ahead(tmp_path) as process:
         process.communicate("", timeout=120)
     assert process.returncode == 0

@@ -257,6 +257,6 @@ def test_a_run_that_was_refused_is_kept_as_it_came_and_refused_again() -> None:
         claimed_payload(ROW, kept)
 
 
-def test_nobody_sends_in_a_partition_of_another_job() -> None:
+def test_no_one_sends_in_a_partition_of_another_job() -> None:
     with pytest.raises(PermanentError, match=r"survey: payload\.partition: Extra inputs are not permitted"):
         claimed_payload(ROW, {"partition": {"job": "cleanup", "key": "2026-11-18"}, "payload": {}})

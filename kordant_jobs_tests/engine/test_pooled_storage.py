@@ -106,7 +106,7 @@ def test_an_end_waits_for_nothing(instance: DagsterInstance, kind: DagsterEventT
         assert stored(instance, run) == ["ENGINE_EVENT", kind.value]
 
 
-def test_whoever_reads_the_log_sees_what_waits(instance: DagsterInstance) -> None:
+def test_readers_of_the_log_see_events_that_wait_to_be_written(instance: DagsterInstance) -> None:
     run = new_run(instance)
     with log_of(instance).held_back():
         report(instance, run, DagsterEventType.ENGINE_EVENT)

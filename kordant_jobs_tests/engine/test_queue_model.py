@@ -1,4 +1,4 @@
-"""One door: what Dagster submits waits as a request, starts as the run that it is, and survives a kill anywhere."""
+"""One queue: what Dagster submits waits as a request, starts as the run that it is, and survives a kill anywhere."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ def test_a_job_without_a_row_is_refused_with_what_to_do(door: Door) -> None:
     assert door.requests() == []
 
 
-def test_a_paused_job_starts_by_no_door_until_it_is_resumed(door: Door) -> None:
+def test_a_paused_job_starts_in_no_way_until_it_is_resumed(door: Door) -> None:
     with door.db.begin() as connection:
         assert pauses.pause(connection, "chore", reason="the feed moves", by="ann", now=door.clock.now())
         assert not pauses.pause(connection, "chore", reason="again", by="bob", now=door.clock.now())
@@ -292,7 +292,7 @@ def test_while_no_warm_process_answers_a_given_run_stays_queued_and_starts_later
         assert [each.outcome for each in attempts_of(connection, one.id)] == [Outcome.RETURNED, Outcome.SUCCESS]
 
 
-def test_repeating_a_dead_run_takes_its_request_over_at_the_door(door: Door) -> None:
+def test_repeating_a_dead_run_takes_its_request_over_when_it_is_queued(door: Door) -> None:
     first = door.launch()
 
     def fail(work: Work) -> None:
@@ -308,7 +308,7 @@ def test_repeating_a_dead_run_takes_its_request_over_at_the_door(door: Door) -> 
     assert (one.status, one.run_id, one.root_run_id) == (RequestStatus.COMPLETED, again, first)
 
 
-def test_a_queued_run_that_nobody_asked_us_for_is_taken_in(door: Door) -> None:
+def test_a_queued_run_without_a_request_is_taken_in(door: Door) -> None:
     run = door.made()
     door.instance.report_dagster_event(dg.DagsterEvent.job_enqueue(run), run.run_id)
     assert door.requests() == []

@@ -156,7 +156,7 @@ def test_a_critical_request_passes_a_backfill_of_200_partitions(system: System) 
     until(lambda: not [one for one in system.all(job=ERRAND) if not one.ended_at], 120)
 
 
-def test_a_paused_job_starts_by_no_door_but_dagster_job_execute(system: System) -> None:
+def test_a_paused_job_starts_in_no_way_but_dagster_job_execute(system: System) -> None:
     with system.db.begin() as connection:
         now = connection.exec_driver_sql("SELECT now()").scalar_one()
         pauses.pause(connection, ERRAND, reason="test", by="test", now=now)

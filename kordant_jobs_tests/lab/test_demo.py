@@ -70,7 +70,7 @@ def _database(state: Path) -> Iterator[tuple[str, bytes]]:
     yield from files(facts.data_dir)
 
 
-def test_found_is_planted_and_everybody_concerned_is_told(demo: Demo) -> None:
+def test_found_is_planted_and_everybody_concerned_is_alerted(demo: Demo) -> None:
     summary = demo.summary
     assert (summary["missed"], summary["false_hits"]) == (0, 0)
     assert summary["found"] == summary["planted"] > 0

@@ -13,7 +13,8 @@ from sqlalchemy import Engine
 
 from kordant_jobs.errors import KordantError
 from kordant_jobs.lab.documents import CHECKOUT
-from kordant_jobs.lab.new_job import FILES, words_of, write_job
+from kordant_jobs.lab.new_job import FILES, NEXT, words_of, write_job
+from kordant_jobs_tests.test_words import OPENING, WORDS, words_in
 
 _RUN = """
 import sys, sqlalchemy as sa
@@ -50,3 +51,16 @@ def test_it_is_in_dagster_and_runs(db: Engine, tmp_path: Path) -> None:
 def test_a_name_that_cannot_be_one_is_refused(name: str) -> None:
     with pytest.raises(KordantError):
         words_of(name)
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_the_files_keep_to_our_words(path: str) -> None:
+    assert not OPENING.search(FILES[path])
+    assert words_in(FILES[path], WORDS) == []
+
+
+def test_the_page_shows_what_the_command_prints() -> None:
+    page = (CHECKOUT / "docs/add-a-job.md").read_text()
+    made = [f"  {path.replace('$name', 'toy_count')}" for path in FILES]
+    printed = "\n".join(["$ python3 -m kordant_jobs new job toy_count", *made, NEXT.format(name="toy_count")])
+    assert printed in page

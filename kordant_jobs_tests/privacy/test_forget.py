@@ -172,6 +172,6 @@ def test_documents_and_mails_go_at_once_and_others_stay(world: World) -> None:
     assert not list((world.maildir.parent / "reports").rglob("*.pdf"))
 
 
-def test_a_second_time_there_is_nobody(world: World) -> None:
+def test_a_second_time_there_is_no_one(world: World) -> None:
     world.forget()
     assert world.try_to_forget() is None

@@ -56,7 +56,7 @@ def test_a_subscriber_who_is_forgotten_has_no_connection_at_a_provider(
     assert [item.is_deleted for item in bank.ledger.items.values()] == [True, True]
 
 
-def test_nobody_is_forgotten_while_a_provider_still_gathers(bank: SmallBank, person: Person, tmp_path: Path) -> None:
+def test_no_one_is_forgotten_while_a_provider_still_gathers(bank: SmallBank, person: Person, tmp_path: Path) -> None:
     off = Banks(off={Provider.PLUGGY: "no client"})
     with pytest.raises(TransientError, match="no client"):
         forgotten(person, bank, off, tmp_path)

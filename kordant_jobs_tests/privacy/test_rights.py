@@ -47,7 +47,7 @@ def ann(db: Engine, keyring: Keyring, settings: Settings) -> Person:
     return person
 
 
-def test_an_export_opens_everything_and_holds_nobody_else(db: Engine, keyring: Keyring, ann: Person) -> None:
+def test_an_export_opens_everything_and_holds_no_one_else(db: Engine, keyring: Keyring, ann: Person) -> None:
     subscribe(db, keyring, "bob@example.com")
     found = run("export", str(ann.subscriber_id))
     told = json.loads(found.stdout)

@@ -96,5 +96,5 @@ def test_a_source_that_does_not_answer_is_said_and_forgets_nothing(bench: Bench,
     assert (after.run_requests, after.cursor) == ([], seen)
 
 
-def test_it_rests_unless_it_is_wanted() -> None:
+def test_it_is_stopped_unless_it_is_wanted() -> None:
     assert latest_breach_sensor.default_status is dg.DefaultSensorStatus.STOPPED

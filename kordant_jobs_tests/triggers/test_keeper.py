@@ -32,7 +32,7 @@ def since(db: Engine, key: tuple[str, str], back: timedelta) -> None:
     begin(db, key, datetime.now(UTC) - back)
 
 
-def test_a_tick_that_nobody_looked_at_is_started_once(listed: Engine) -> None:
+def test_a_tick_that_was_missed_is_started_once(listed: Engine) -> None:
     """The row was never ticked by Dagster: a new schedule misses its first minute."""
     since(listed, NET, timedelta(hours=2))
     requests, cursor, _ = keep(listed, 0)
@@ -87,7 +87,7 @@ def test_the_switch_is_read_from_dagster() -> None:
         assert switched_off(instance) == {"off"}
 
 
-def test_rows_that_a_lost_event_left_wrong_are_put_right(listed: Engine, subscribe_many: Subscribe) -> None:
+def test_rows_that_a_lost_event_left_wrong_are_repaired(listed: Engine, subscribe_many: Subscribe) -> None:
     (subscription_id,) = subscribe_many(1, "basic")
     with listed.begin() as connection:
         connection.execute(sa.text("UPDATE kordant.subscriptions SET tier = 'premium'"))

@@ -114,7 +114,7 @@ def test_a_reload_that_fails_is_said_and_tried_again(
     until(lambda: net(tmp_path).row.cron == "8 * * * *")
 
 
-def test_a_row_made_wrong_by_sql_keeps_its_last_good_form_and_others_go_on(
+def test_a_row_made_invalid_by_sql_keeps_its_last_good_form_and_others_go_on(
     listed: Engine, running: reloader.ScheduleReloader, webserver: Webserver, tmp_path: Path, said: list[str]
 ) -> None:
     with listed.begin() as connection:

@@ -85,7 +85,7 @@ def test_a_row_of_a_job_that_is_not_there_makes_no_schedule(listed: Engine) -> N
     assert {one.job_name for one in register_schedules([gone, *rows[1:]])} <= set(BY_NAME)
 
 
-def test_a_disabled_and_a_paused_row_stay_declared_and_say_so(listed: Engine, tmp_path: Path) -> None:
+def test_a_disabled_and_a_paused_row_stay_declared_with_their_reason(listed: Engine, tmp_path: Path) -> None:
     with listed.begin() as connection:
         price_list.change(connection, PREMIUM, {"enabled": False}, by="ann")
         price_list.pause(connection, ("reports_generate", "plus"), reason="new layout", until=None, by="ann")

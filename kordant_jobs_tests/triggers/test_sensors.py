@@ -55,7 +55,7 @@ def test_a_new_file_asks_for_one_scan_of_the_realtime_tiers(bench: Bench, instan
     assert again.run_key == request.run_key, "Dagster starts one run for it"
 
 
-def test_a_changed_file_asks_anew(bench: Bench, instance: dg.DagsterInstance) -> None:
+def test_a_changed_file_asks_again(bench: Bench, instance: dg.DagsterInstance) -> None:
     path = bench.drop("a.txt", "ann@example.com:x\n")
     [first] = _evaluate(new_data_sensor, bench, instance)
     path.write_text("ann@example.com:x\nbob@example.com:y\n")

@@ -96,7 +96,7 @@ def test_an_edited_cron_does_not_fire_for_a_past_time(listed: Engine) -> None:
     assert take(listed, RowCheck(key=NET, source="keeper"), busy=lambda: False).starts == (), "nor is it made up for"
 
 
-def test_a_definition_that_is_not_loaded_anew_yet_starts_nothing(listed: Engine) -> None:
+def test_a_definition_that_is_not_reloaded_yet_starts_nothing(listed: Engine) -> None:
     stale = begin(listed, NET, at(0))
     with listed.begin() as connection:
         price_list.change(connection, NET, {"cron": "7 * * * *"}, by="ann")
@@ -174,7 +174,7 @@ def test_runs_name_those_who_are_due_and_reports_their_period(listed: Engine, su
     assert (facts["kind"], facts["period_start_on"], facts["period_end_on"]) == ("weekly", "2031-11-10", "2031-11-17")
 
 
-def test_an_edit_in_the_middle_of_a_night_serves_nobody_twice_and_forgets_nobody(
+def test_an_edit_in_the_middle_of_a_night_serves_no_one_twice_and_forgets_no_one(
     listed: Engine, subscribe_many: Subscribe
 ) -> None:
     ids = subscribe_many(150)
@@ -186,7 +186,7 @@ def test_an_edit_in_the_middle_of_a_night_serves_nobody_twice_and_forgets_nobody
     assert served([*before, *after]) == Counter(ids)
 
 
-def test_the_next_due_moment_is_told(listed: Engine, subscribe_many: Subscribe) -> None:
+def test_the_next_due_moment_is_known(listed: Engine, subscribe_many: Subscribe) -> None:
     (subscription_id,) = subscribe_many(1, "basic")
     with listed.connect() as connection:
         slots = due_slots.of_subscription(connection, subscription_id)
@@ -198,7 +198,7 @@ def test_the_next_due_moment_is_told(listed: Engine, subscribe_many: Subscribe) 
 
 
 @pytest.mark.parametrize("kind", ["cron", "time_zone"])
-def test_a_row_made_wrong_by_sql_is_told_and_stops_no_other(listed: Engine, kind: str) -> None:
+def test_a_row_made_invalid_by_sql_is_reported_and_stops_no_other(listed: Engine, kind: str) -> None:
     with listed.begin() as connection:
         connection.exec_driver_sql(f"UPDATE kordant.scheduler_config SET {kind} = 'nonsense' WHERE tier = 'plus'")
     with listed.connect() as connection:

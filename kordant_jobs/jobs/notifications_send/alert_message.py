@@ -12,6 +12,7 @@ from kordant_jobs.domain.notifications.pending import AlertRow
 from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.jobs.notifications_send.bundle import Opened
 from kordant_jobs.wording import Wording, wording
+from kordant_jobs.wording.texts import one_line, severity_word
 
 TITLE_MAX = 80
 """The most characters of a breach's title in a subject; most mail programs show about 70 of the whole line."""
@@ -36,22 +37,6 @@ class AlertMessage:
     footer: list[str]
 
 
-def one_line(text: str, limit: int = TITLE_MAX) -> str:
-    """`text` on one line, cut where it is too long."""
-    line = " ".join(text.split())
-    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
-
-
-def severity_word(words: Wording, severity: Severity) -> str:
-    """The word for a severity."""
-    return {
-        Severity.LOW: words.say("Low"),
-        Severity.MEDIUM: words.say("Medium"),
-        Severity.HIGH: words.say("High"),
-        Severity.CRITICAL: words.say("Critical"),
-    }[severity]
-
-
 def subject_of(words: Wording, row: AlertRow) -> str:
     """The subject line. It has no identifier, and no name of a breach that reveals something intimate, since it is
     shown on locked screens."""
@@ -59,7 +44,9 @@ def subject_of(words: Wording, row: AlertRow) -> str:
         return words.say("Security alert: your data was found in a breach")
     if row.breach_source == BreachSource.DUMP:
         return words.say("Security alert: your data was found in a collection of stolen data")
-    return words.say("Security alert: your data was found in the breach “%(title)s”", title=one_line(row.breach_title))
+    return words.say(
+        "Security alert: your data was found in the breach “%(title)s”", title=one_line(row.breach_title, TITLE_MAX)
+    )
 
 
 SOURCE_NAMES = {

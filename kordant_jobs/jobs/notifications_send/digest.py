@@ -11,17 +11,12 @@ from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.notifications.choices import Held
 from kordant_jobs.domain.notifications.pending import AlertRow, PropertyRow, VoiceRow
 from kordant_jobs.domain.people.subscriptions import Locale
-from kordant_jobs.jobs.notifications_send.alert_message import (
-    kind_word,
-    one_line,
-    severity_word,
-    stolen_classes,
-    subject_of,
-)
+from kordant_jobs.jobs.notifications_send.alert_message import kind_word, stolen_classes, subject_of
 from kordant_jobs.jobs.notifications_send.bundle import Bundle
 from kordant_jobs.jobs.notifications_send.property_message import detail_of, property_facts
 from kordant_jobs.jobs.notifications_send.voice_message import clip_subject, voice_facts
 from kordant_jobs.wording import Wording, wording
+from kordant_jobs.wording.texts import one_line, severity_word
 
 GROUPS_MAX = 25
 """The most breaches that a digest lists; the others are counted. Mail programs cut a mail off at about 100 kB."""

@@ -8,10 +8,10 @@ from datetime import datetime
 from kordant_jobs.domain.finance.states import ConsentEnd, NoticeKind
 from kordant_jobs.domain.insights.insight import Kind
 from kordant_jobs.domain.people.subscriptions import Locale
-from kordant_jobs.jobs.notifications_send.alert_message import one_line
 from kordant_jobs.jobs.notifications_send.news import NewsLine, NewsMessage, write_news
 from kordant_jobs.store.finance.notices import FinanceNoticeRow
 from kordant_jobs.wording import Wording, wording
+from kordant_jobs.wording.texts import one_line
 
 YOURS = frozenset({NoticeKind.NEEDS_USER, NoticeKind.CONSENT_EXPIRING, NoticeKind.CONSENT_ENDED})
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.people.subscriptions import Locale
-from kordant_jobs.jobs.notifications_send.alert_message import one_line
 from kordant_jobs.wording import Wording
+from kordant_jobs.wording.texts import one_line
 
 LINES_MAX = 40
 

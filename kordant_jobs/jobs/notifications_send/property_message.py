@@ -10,9 +10,10 @@ from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.notifications.pending import PropertyRow
 from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.domain.property.instruments import ROLL, Event, recorder_page
-from kordant_jobs.jobs.notifications_send.alert_message import AlertMessage, one_line, severity_word
+from kordant_jobs.jobs.notifications_send.alert_message import AlertMessage
 from kordant_jobs.jobs.notifications_send.bundle import Bundle, Opened
 from kordant_jobs.wording import Wording, wording
+from kordant_jobs.wording.texts import one_line, severity_word
 
 NAMES_MAX = 200
 ROWS_MAX = 25

@@ -7,10 +7,10 @@ from uuid import UUID
 
 from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.domain.removals.states import RemovalState
-from kordant_jobs.jobs.notifications_send.alert_message import one_line
 from kordant_jobs.jobs.notifications_send.news import NewsLine, NewsMessage, write_news
 from kordant_jobs.store.removals.notices import RemovalNoticeRow
 from kordant_jobs.wording import Wording, wording
+from kordant_jobs.wording.texts import one_line, removal_state
 
 ASKED = frozenset({RemovalState.NEEDS_USER_ACTION, RemovalState.NEEDS_IDENTITY})
 YOURS = ASKED | {RemovalState.ESCALATED}
@@ -32,18 +32,9 @@ def _text(words: Wording, row: RemovalNoticeRow, *, has_page: bool) -> str:
             }.get(row.reason, words.say("It takes requests by its form only. Kordant shows the steps."))
         case RemovalState.ESCALATED:
             return words.say("It did not do what it has to. A complaint to the authority is ready for you.")
-        case RemovalState.COMPLETED:
-            return words.say("It says that your data was removed. We check that ourselves.")
-        case RemovalState.VERIFIED_REMOVED:
-            return words.say("Removed: our own check finds you there no more.")
-        case RemovalState.NO_MATCH:
-            return words.say("It says that it holds nothing about you.")
-        case RemovalState.EXEMPT:
-            return words.say("It keeps your data under a law that lets it.")
-        case RemovalState.DENIED:
-            return words.say("It refused the request.")
-        case _:
-            return words.say("There is news in Kordant.")
+        case state:
+            said = removal_state(words, state)
+            return f"{said[0].upper()}{said[1:]}."
 
 
 def write_removal_message(

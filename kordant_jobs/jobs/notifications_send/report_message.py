@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 from kordant_jobs.domain.darkwatch.exposures import Verdict
 from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.domain.reports.retention import LINK_LASTS, report_link
-from kordant_jobs.jobs.notifications_send.alert_message import one_line
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.reports.notices import ReportNoticeRow
 from kordant_jobs.wording import Wording, wording
+from kordant_jobs.wording.texts import one_line
 
 ONE_DAY = timedelta(days=1)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.notifications.pending import AlertRow, PropertyRow, VoiceRow
 from kordant_jobs.domain.people.subscriptions import Locale
-from kordant_jobs.jobs.notifications_send.alert_message import one_line, subject_of
+from kordant_jobs.jobs.notifications_send.alert_message import subject_of
 from kordant_jobs.jobs.notifications_send.bundle import Bundle
 from kordant_jobs.jobs.notifications_send.finance_message import finance_subject
 from kordant_jobs.jobs.notifications_send.property_message import property_subject
@@ -13,6 +13,7 @@ from kordant_jobs.jobs.notifications_send.report_message import report_subject
 from kordant_jobs.jobs.notifications_send.voice_message import clip_subject
 from kordant_jobs.ports import OutgoingPush, OutgoingText
 from kordant_jobs.wording import Wording, wording
+from kordant_jobs.wording.texts import one_line
 
 BODY_MAX = 240
 """The most characters; phones show about four lines of 60. It also keeps a message far below the 4096 bytes that FCM,

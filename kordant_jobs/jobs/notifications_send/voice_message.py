@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.notifications.pending import VoiceRow
 from kordant_jobs.domain.people.subscriptions import Locale
-from kordant_jobs.jobs.notifications_send.alert_message import AlertMessage, one_line, severity_word
+from kordant_jobs.jobs.notifications_send.alert_message import AlertMessage
 from kordant_jobs.jobs.notifications_send.bundle import Bundle
 from kordant_jobs.wording import Wording, wording
+from kordant_jobs.wording.texts import one_line, severity_word
 from kordant_jobs.wording.voices import clip_mark, clip_result, clip_word, person_word
 
 ROWS_MAX = 25

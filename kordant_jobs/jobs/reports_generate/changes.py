@@ -12,18 +12,13 @@ from kordant_jobs.domain.darkwatch.exposures import Source, Verdict
 from kordant_jobs.jobs.reports_generate import rules
 from kordant_jobs.jobs.reports_generate.rules import ClosedLine, CloseReason, ReportFigures, SourceLine
 from kordant_jobs.wording import Wording
+from kordant_jobs.wording.texts import one_line
 
 MENTIONS_MAX = 4
 """The most breaches named in one line."""
 
 MENTION_MAX = 60
 """The most characters of a breach's title where it is only mentioned."""
-
-
-def one_line(text: str, limit: int) -> str:
-    """`text` on one line, cut where it is too long."""
-    line = " ".join(text.split())
-    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
 
 
 def some(words: Wording, parts: Sequence[str], limit: int) -> str:

@@ -13,6 +13,7 @@ from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.jobs.reports_generate import rules
 from kordant_jobs.jobs.reports_generate.rules import ReportFigures, ReportKind
 from kordant_jobs.wording import Wording
+from kordant_jobs.wording.texts import severity_word
 
 SHADES = {
     Severity.CRITICAL: "#7a0f24",
@@ -23,16 +24,6 @@ SHADES = {
 INK, SOFT, ACCENT, PALE = "#17202c", "#566273", "#1f4e79", "#a9bed3"
 WIDTH = 228
 """The width in points; two charts fit side by side within the page's 482."""
-
-
-def severity_word(words: Wording, severity: Severity) -> str:
-    """The severity's name."""
-    return {
-        Severity.LOW: words.say("Low"),
-        Severity.MEDIUM: words.say("Medium"),
-        Severity.HIGH: words.say("High"),
-        Severity.CRITICAL: words.say("Critical"),
-    }[severity]
 
 
 def _svg(title: str, height: float, body: str) -> str:

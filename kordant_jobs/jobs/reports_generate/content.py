@@ -17,7 +17,6 @@ from kordant_jobs.jobs.reports_generate.changes import (
     MENTION_MAX,
     breach_title,
     changes,
-    one_line,
     some,
     source_name,
     trend,
@@ -31,6 +30,7 @@ from kordant_jobs.jobs.reports_generate.receipt import ReceiptSection, receipt_s
 from kordant_jobs.jobs.reports_generate.removals import RemovalSection, removal_section
 from kordant_jobs.jobs.reports_generate.rules import ReportFigures, ReportKind, SourceLine
 from kordant_jobs.wording import Wording, wording
+from kordant_jobs.wording.texts import one_line
 
 ROW_CLASSES_MAX = 8
 """The most data classes named in one row of a table; the worst breaches hold over fifty."""

@@ -12,9 +12,9 @@ from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.property.findings import UnknownReason, Verdict
 from kordant_jobs.domain.property.instruments import ROLL
 from kordant_jobs.domain.property.parcels import masked_parcel
-from kordant_jobs.jobs.reports_generate.charts import severity_word
 from kordant_jobs.jobs.reports_generate.rules import PropertyDocument, PropertyLine
 from kordant_jobs.wording import Wording
+from kordant_jobs.wording.texts import severity_word
 
 ROWS_MAX = 50
 """The most watched parcels in one report; the others are counted. Those with events come first, then unknown ones."""

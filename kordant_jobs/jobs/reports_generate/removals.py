@@ -10,6 +10,7 @@ from kordant_jobs.domain.removals.messages import CheckVerdict
 from kordant_jobs.domain.removals.states import TURNS, RemovalState, Turn
 from kordant_jobs.jobs.reports_generate.rules import RemovalLine
 from kordant_jobs.wording import Wording
+from kordant_jobs.wording.texts import removal_state
 
 ROWS_MAX = 150
 """The most brokers in one report; the others are counted. Requests in which the subscriber must act come first."""
@@ -36,30 +37,6 @@ class RemovalSection:
     heads: tuple[str, str, str, str, str]
     rows: list[RemovalRow]
     more: str
-
-
-def _state(words: Wording, state: RemovalState, *, reminded: bool) -> str:
-    return {
-        RemovalState.DRAFT: words.say("about to be sent"),
-        RemovalState.QUEUED: words.say("about to be sent"),
-        RemovalState.SENT: words.say("sent"),
-        RemovalState.ACKNOWLEDGED: words.say("received by the broker"),
-        RemovalState.NEEDS_USER_ACTION: words.say("needs you"),
-        RemovalState.NEEDS_IDENTITY: words.say("asks for more proof of who you are"),
-        RemovalState.IN_PROGRESS: words.say("in progress"),
-        RemovalState.EXTENDED: words.say("the broker took more time, as the law allows"),
-        RemovalState.COMPLETED: words.say("removed, as the broker says; not yet checked by us"),
-        RemovalState.NO_MATCH: words.say("holds nothing about you, as the broker says"),
-        RemovalState.DENIED: words.say("refused"),
-        RemovalState.EXEMPT: words.say("kept under a law that allows it"),
-        RemovalState.CONTACT_MOVED: words.say("the broker's address changed; we look for the new one"),
-        RemovalState.BOUNCED: words.say("did not arrive; we try another way"),
-        RemovalState.OVERDUE: words.say("overdue; we remind the broker") if reminded else words.say("overdue"),
-        RemovalState.ESCALATED: words.say("overdue; a complaint is ready for you"),
-        RemovalState.VERIFIED_REMOVED: words.say("removed, checked by us"),
-        RemovalState.RELISTED: words.say("listed again; we ask again"),
-        RemovalState.CANCELLED: words.say("withdrawn"),
-    }[state]
 
 
 def _turn(words: Wording, turn: Turn) -> str:
@@ -121,7 +98,7 @@ def _row(words: Wording, line: RemovalLine) -> RemovalRow:
         clock = words.say("sent on %(day)s", day=words.day(line.sent_on, "medium"))
     return RemovalRow(
         broker=line.broker[:BROKER_MAX],
-        state=_state(words, state, reminded=line.reminders > 0),
+        state=removal_state(words, state, reminded=line.reminders > 0),
         answers=_answers(words, line),
         clock=clock,
         next_step=_next_step(words, state),

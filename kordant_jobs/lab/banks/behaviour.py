@@ -37,7 +37,7 @@ class Counts:
 
 @dataclass
 class BankDays:
-    """Plays days at one ledger. `has_webhooks`: removals are told explicitly; `back_dates`: a row may be ingested weeks
+    """Plays days at one ledger. `has_webhooks`: removals are announced; `back_dates`: a row may be ingested weeks
     after its day and still be found."""
 
     ledger: Ledger
@@ -46,7 +46,7 @@ class BankDays:
     back_dates: bool
     counts: Counts = field(default_factory=Counts)
     deleted: list[tuple[str, str]] = field(default_factory=list)
-    """Item and row id of explicit removals that a webhook has to tell."""
+    """Item and row id of explicit removals that a webhook has to announce."""
     _number: int = 0
 
     def open(self, item: str, institution: str, kinds: tuple[str, ...]) -> None:
@@ -87,7 +87,7 @@ class BankDays:
             self.counts.add("removed for good")
             self._plain(account, day, moment).gone_at = moment + timedelta(hours=20)
         elif dice < 0.92 and self.has_webhooks:
-            self.counts.add("deleted, told by a webhook")
+            self.counts.add("deleted, announced by a webhook")
             made = self._plain(account, day, moment)
             made.gone_at = moment + timedelta(days=1)
             self.deleted.append((account.item, made.id_at(moment)))
@@ -137,7 +137,7 @@ class BankDays:
         self.counts.add("bill closed, every id of its cycle changed")
         closing, bill = at(day, 23), f"{account.id}-{day.isoformat()}"
         mine = [one for one in account.entries if one.bill is None and one.booked_on <= day and one.is_there(closing)]
-        # a row of a closed bill is final: that one vanishes must then be told, so that no such row is in a bill
+        # a row of a closed bill is final: that one vanishes must then be reported, so that no such row is in a bill
         stays = [one for one in mine if one.gone_at is None or one.back_at is not None]
         posted = [one for one in stays if (seen := one.shown(closing)) and seen.is_posted]
         for one in posted:

@@ -156,7 +156,7 @@ class World:
         for one in self.banks.values():
             one.ledger.now = now
 
-    def tell(self, now: datetime) -> None:
+    def send_webhooks(self, now: datetime) -> None:
         """A storm of webhooks: each several times, in any order."""
         bank = self.banks[Provider.PLUGGY]
         events = [
@@ -268,7 +268,7 @@ def play(world: World, *, days: int, kills: int) -> None:
         world.servers[Provider.PLUGGY].duplicate_rows = world.chance.random() < 0.3
         world.servers[Provider.PLUGGY].full_next = world.chance.random() < 0.3
         if is_played and world.chance.random() < 0.4:
-            world.tell(now)
+            world.send_webhooks(now)
         if tick in struck:
             world.worker.tick(now, kill_after_s=world.chance.uniform(0.0, longest))
             world.books.kills += 1

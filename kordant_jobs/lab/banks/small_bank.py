@@ -38,7 +38,7 @@ class SmallBank:
     connection_ids: dict[str, UUID] = field(default_factory=dict)
     document: str = "52998224725"
     wrong: list[str] = field(default_factory=list)
-    """What `compare` found, a line a row: for whoever looks into it."""
+    """What `compare` found, a line per row, for reading by a person."""
     limits: Limits = field(default_factory=lambda: Limits(rates={}))
     secret_of: Callable[[str], str] = lambda item: item
     """What a connection's secret is, given the id of its item or consent."""

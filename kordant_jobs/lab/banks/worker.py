@@ -1,4 +1,4 @@
-"""A process that syncs when it is told the time, a line each; the simulation kills it. python -m …worker FILE"""
+"""A process that syncs at each time that it reads, one per line; the simulation kills it. python -m …worker FILE"""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ def _drop(folder: Path, subscribers: int, dump_bytes: int) -> int:
 
 
 class _Seen(threading.Thread):
-    """Looks at the alert rows until there are as many as there should be, or it is told to end."""
+    """Looks at the alert rows until there are as many as there should be, or it is asked to end."""
 
     def __init__(self, db: Engine, planted: int) -> None:
         super().__init__(name="alerts", daemon=True)

@@ -71,7 +71,7 @@ def _tiled(books: Books, entities: int, first: int) -> Books:
 
 
 def by_pandas(books: Books) -> int:
-    """What somebody writes first: pandas, an entity at a time; the easier half of the catalogue. Returns findings."""
+    """The code one writes first: pandas, an entity at a time; the easier half of the catalogue. Returns findings."""
     rows = pd.DataFrame(
         books.rows.with_columns(category_expression()).filter(~pl.col("is_own")).to_dict(as_series=False)
     )

@@ -187,7 +187,7 @@ def _scans(count: int) -> list[Item]:
 
 
 def _reports(count: int) -> list[Item]:
-    nobody: Payload = ReportsGenerate.model_validate(
+    no_one: Payload = ReportsGenerate.model_validate(
         {
             "kind": "on_demand",
             "period_start_on": "2026-01-01",
@@ -195,7 +195,7 @@ def _reports(count: int) -> list[Item]:
             "subscription_ids": [uuid4()],
         }
     )
-    return [Item(payload=nobody) for _ in range(count)]
+    return [Item(payload=no_one) for _ in range(count)]
 
 
 def measure(*, minutes: int, million: bool) -> list[Figure]:

@@ -43,7 +43,7 @@ from kordant_jobs.postgres.embedded import EmbeddedPostgres
 
 JOBS, WORK_S = 12, 0.4
 PATIENCE_S = 45.0
-"""Longer than what brings work back in any of them: leases and heartbeats of 2 to 10 s, a look every 10 s. Celery on
+"""Longer than what brings work back in any of them: leases and heartbeats of 2 to 10 s, a check every 10 s. Celery on
 Redis delivers again after an hour (`visibility_timeout`), which counts as lost here."""
 POISON_RUNS = 4
 """Of the deadly job: the first and three retries."""

@@ -58,7 +58,7 @@ def kill_code_server(site: Site, chance: Random) -> float:
 
 
 def kill_daemon(site: Site, chance: Random) -> float:
-    """SIGKILL to the daemon, whose claims nobody started then run out."""
+    """SIGKILL to the daemon; its claims that were not started yet then run out."""
     _signal(site.daemon(), signal.SIGKILL)
     return LEASE_S + RETRY_S
 

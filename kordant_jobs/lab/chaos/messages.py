@@ -2,7 +2,7 @@
 
 As with mails, a sender is a process of its own that SIGKILL ends before or after any step, or from outside. The way
 out that it begins with is drawn, so that every channel is struck. Where a service has a key by which a copy takes the
-place of the first (APNs, Web Push), copies do no harm and are counted; where a copy shows (FCM, SMS), nobody may get
+place of the first (APNs, Web Push), copies do no harm and are counted; where a copy shows (FCM, SMS), no one may get
 more than one, and what may have arrived twice already is left to an operator with the reason.
 """
 
@@ -155,7 +155,7 @@ def _compare(world: World, reached: Services, names: dict[object, str]) -> list[
     ledgers = {Channel(name): Counter(ledger) for name, ledger in reached.ledgers().items()}
     with world.db.connect() as connection:
         rows = connection.execute(sa.text("SELECT channel, address_id, status FROM kordant.notification_outbox")).all()
-    shows = {outlet.channel: outlet.copies_show for outlet in reached.senders()}
+    shows = {sender.channel: sender.copies_show for sender in reached.senders()}
     books = []
     for channel, took in ledgers.items():
         mine = [row for row in rows if row.channel == channel]

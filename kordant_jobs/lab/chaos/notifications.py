@@ -48,13 +48,13 @@ WITH one AS (
     INSERT INTO kordant.exposures (id, item_id, breach_name, secret, judgement, first_seen_at, last_seen_at)
     SELECT gen_random_uuid(), item_id, 'Shop' || n, 'none', 'alert', now(), now()
     FROM few, generate_series(1, 2) n RETURNING id, item_id
-), told AS (
+), queued AS (
     INSERT INTO kordant.alerts (id, subscription_id, exposure_id, severity, why)
     SELECT gen_random_uuid(), subscription_id, exposed.id, 'medium', '[]'::jsonb
     FROM exposed JOIN few USING (item_id) RETURNING id, subscription_id
 )
 INSERT INTO kordant.notification_outbox (id, alert_id, subscription_id, channel)
-SELECT gen_random_uuid(), id, subscription_id, 'email' FROM told;
+SELECT gen_random_uuid(), id, subscription_id, 'email' FROM queued;
 UPDATE kordant.notification_outbox o SET held_for = 'daily'
 FROM (SELECT subscription_id FROM kordant.notification_outbox GROUP BY 1 HAVING count(*) > 1) many
 WHERE many.subscription_id = o.subscription_id;
@@ -84,7 +84,7 @@ class Books:
     copies: int
     """Messages that the server took again, under the same Message-ID."""
     doubled: int
-    """Messages that the server took twice under different Message-IDs, or that nobody asked for."""
+    """Messages that the server took twice under different Message-IDs, or that were not in the outbox."""
     altered: int
     """Copies that say something else than the first."""
     counted: int

@@ -52,7 +52,7 @@ def main() -> None:
     """Serve on a free port of the loopback address."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler(Ledger(Path(sys.argv[1]))))
     server.daemon_threads = True
-    print(server.server_address[1], flush=True)  # noqa: T201 - told to whoever started us
+    print(server.server_address[1], flush=True)  # noqa: T201 - read by the process that started this one
     server.serve_forever()
 
 

@@ -27,7 +27,7 @@ class FakeOpenId(FakeServer):
     """Runs while entered.
 
     Attributes:
-        person: the claims of whoever signs in.
+        person: the claims of the person who signs in.
         lies: claims that are put in the place of the true ones.
         sign_as: `RS256`, or how a token is forged: `none`, `HS256` with the public key as secret, or `stranger`.
         host: its name in addresses; `localhost` is another site to a browser than `127.0.0.1`.

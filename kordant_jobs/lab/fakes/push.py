@@ -1,4 +1,4 @@
-"""Push services on loopback for tests: they check what the real ones check, keep a ledger, and answer as told."""
+"""Push services on loopback for tests: they check what the real ones check, keep a ledger, and answer as configured."""
 
 from __future__ import annotations
 

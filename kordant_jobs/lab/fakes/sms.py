@@ -1,4 +1,4 @@
-"""Twilio's Messages resource on loopback for tests: it keeps a ledger and answers as told."""
+"""Twilio's Messages resource on loopback for tests: it keeps a ledger and answers as configured."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kordant_jobs.lab.fakes.http import Answer, Asked, FakeServer
 
 
 class FakeTwilio(FakeServer):
-    """Takes texts of one account. `delivered` are the numbers whose texts were taken, `callbacks` where to tell of
+    """Takes texts of one account. `delivered` are the numbers whose texts were taken, `callbacks` where to report
     each."""
 
     def __init__(self, script: Callable[[str], Answer | None] = lambda _: None) -> None:

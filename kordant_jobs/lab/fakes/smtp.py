@@ -1,4 +1,4 @@
-"""An SMTP server on loopback for tests and benchmarks: takes mails, keeps a ledger, answers as it is told.
+"""An SMTP server on loopback for tests and benchmarks: takes mails, keeps a ledger, answers as configured.
 
 Needs aiosmtpd, which the development group of the project installs.
 """
@@ -102,7 +102,7 @@ class FakeSmtpServer:
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
         self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
     ) -> str:
-        """Answer RCPT as told."""
+        """Answer RCPT as configured."""
         times = self._times.get(address, 0)
         self._times[address] = times + 1
         if answer := self.answers.to_rcpt(address, times):
@@ -111,7 +111,7 @@ class FakeSmtpServer:
         return "250 2.1.5 OK"
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - as above
-        """Take the mail, or answer as told."""
+        """Take the mail, or answer as configured."""
         address = envelope.rcpt_tos[0]
         if answer := self.answers.to_data(address, self._times[address] - 1):
             return answer

@@ -34,8 +34,6 @@ WHO = ("agent:a", "agent:a", "agent:a", "agent:b", "agent:b", "agent:c", "subscr
 URL = "http://127.0.0.1:3090"
 MCP_SHARE, DAMAGED_SHARE = 0.15, 0.1
 STATES = ("pending", "running", "completed", "dead", "cancelled")
-MADE_UP = ("canary-of-none",)
-"""A canary that callers name themselves, too."""
 _AUTHOR = re.compile(r'"(?:agent_id|proposed_by)"\s*:\s*"([^"]+)"')
 READ_IT = "read it"
 """Stands for an ETag or a digest that is read before it is sent."""
@@ -56,14 +54,16 @@ class Found:
 
 @dataclass(frozen=True, kw_only=True)
 class Planted:
-    """Requests by id that callers may name, and what must never be answered to each."""
+    """Requests by id that callers may name, what must never be answered to each, and the `entities` that any caller
+    may name, so that its own proposals hold them."""
 
     ids: Sequence[str]
     canaries: Mapping[str, Sequence[str]]
+    entities: Sequence[str]
 
 
 def _plant(db: Engine, callers: Mapping[str, Who]) -> Planted:
-    """Requests of every owner in every state, with a canary in what is told of them."""
+    """Requests of every owner in every state, with a canary in the texts about them."""
     [entity_a], [entity_b] = callers["agent:a"].entities, callers["agent:b"].entities
     placed = {"agent:a": ("t1", entity_a), "agent:b": ("t2", entity_b), "agent:c": ("t1", entity_a),
               "service:service": ("t1", entity_a), "user:operator": ("t-canary-of-none", "canary-of-none")}  # fmt: skip
@@ -93,7 +93,8 @@ def _plant(db: Engine, callers: Mapping[str, Who]) -> Planted:
         tenants = [f"canary-run-{tenant}" for tenant, _ in placed.values() if tenant not in mine.tenants]
         others = [one for one in (entity_a, entity_b, "canary-of-none") if one not in mine.entities]
         never[name] = [*outputs, *foreign, *tenants, *others]
-    return Planted(ids=[one for some in own.values() for one in some], canaries=never)
+    ids = [one for some in own.values() for one in some]
+    return Planted(ids=ids, canaries=never, entities=(entity_a, entity_b, "canary-of-none"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +113,8 @@ class Caller:
 
     def __init__(self, dice: Random, callers: Mapping[str, Who], planted: Planted) -> None:
         self.dice, self._callers, self._planted = dice, callers, planted
-        self._entities = [*{one for who in callers.values() for one in who.entities}, "canary-of-none", "x", ""]
+        entities = (one for who in callers.values() for one in who.entities)
+        self._entities = [*dict.fromkeys(entities), "canary-of-none", "x", ""]  # in order: a seed means the same calls
         self.learned: dict[str, list[str]] = {name: [] for name in callers}
         self.changes: list[str] = []
 
@@ -355,7 +357,7 @@ async def _run(app: Any, db: Engine, callers: Mapping[str, Who], count: int, see
             if status >= 500:
                 wrong.append(f"{who.id}: {status}")
             known = f"{path} {raw.decode('utf-8', 'replace')}"
-            wrong += _told(who, sent, text, known, planted.canaries[name])
+            wrong += _leaks(who, text, known, planted, planted.canaries[name])
             found.violations += [f"call {number}: {sent.method} {path} {raw[:300]!r}: {one}" for one in wrong]
             caller.learn(name, sent, status, text)
     found.changes = observer.changes
@@ -363,13 +365,15 @@ async def _run(app: Any, db: Engine, callers: Mapping[str, Who], count: int, see
     return found
 
 
-def _told(who: Who, sent: Sent, text: str, known: str, canaries: Sequence[str]) -> list[str]:
+def _leaks(who: Who, text: str, known: str, planted: Planted, canaries: Sequence[str]) -> list[str]:
     """What an answer holds that is not the caller's to know. Proposals hold what their agent once wrote, whatever it
     named: of these it is asked whose they are."""
     is_proposal = any(word in known for word in ("/workflows", "/change-sets", "change_set", "propose_change"))
-    found = [one for one in canaries if one in text and one not in known and not (is_proposal and one in MADE_UP)]
+    found = [
+        one for one in canaries if one in text and one not in known and not (is_proposal and one in planted.entities)
+    ]
     others = {name for name in _AUTHOR.findall(text) if name != who.id}
-    return [f"{who.id} was told {one}" for one in (*found, *(others if is_proposal else ()))]
+    return [f"{who.id} was given {one}" for one in (*found, *(others if is_proposal else ()))]
 
 
 def _outcome(sent: Sent, status: int, text: str) -> str:

@@ -51,7 +51,7 @@ def ask_all(app: Any, token: str, *, examples: int, dice: int = 1) -> Asked:
             asked.calls += 1
             try:
                 case.validate_response(response, checks=CHECKS)
-            except Exception as error:  # noqa: BLE001 - all of them are told at the end
+            except Exception as error:  # noqa: BLE001 - all of them are printed at the end
                 asked.failures.append(f"{case.method} {case.path}: {str(error)[:600]}")
 
         ask()

@@ -66,7 +66,7 @@ def fuzz_scans(
     seed: Annotated[int, typer.Option(help="Where the dice begin.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of words.")] = False,
 ) -> None:
-    """Whole dumps through the whole scan, on a database of its own: no exception, and nobody clean who stands in one.
+    """Whole dumps through the whole scan, on a database of its own: no exception, no one in them is clean.
 
     Exit code 1 when something broke; the inputs that did are kept in the state folder.
     """
@@ -97,9 +97,9 @@ def fuzz_damage(
     seed: Annotated[int, typer.Option(help="Where the dice begin.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of words.")] = False,
 ) -> None:
-    """Every form of a dump, damaged in every way: nobody is missed who stands in what counts as read.
+    """Every form of a dump, damaged in every way: no person in what counts as read is missed.
 
-    Exit code 1 when somebody was, or a reader failed.
+    Exit code 1 when a person was missed, or a reader failed.
     """
     from kordant_jobs.lab.fuzz.damage import matrix
 

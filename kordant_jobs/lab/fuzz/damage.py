@@ -59,7 +59,7 @@ DAMAGES: Mapping[str, Callable[[bytes, Random, int], bytes]] = MappingProxyType(
 
 @dataclass
 class Matrix:
-    """What became of the damaged forms: how many read, in part, refused; and each in which somebody was missed though
+    """What became of the damaged forms: how many read, in part, refused; and each in which a person was missed though
     it counts as read, or that made the reader fail."""
 
     outcomes: Counter[str] = field(default_factory=Counter)

@@ -75,7 +75,7 @@ _SEEDS = (
     b"4111111111111111;Shop.example\n",
     b'\x10{"first_name": "Ann", "last_name": "Doe", "birthday": "01/31/1980", "cpf": "390.533.447-05"}\n',
 )
-"""Beside these every form of `lab.world.forms`, whose shape is not told."""
+"""Beside these every form of `lab.world.forms`, whose shape is not given."""
 
 
 def main() -> None:

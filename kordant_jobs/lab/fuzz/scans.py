@@ -1,6 +1,6 @@
 """Whole dumps through the whole scan: each input is registered, ingested, scanned for ten watched people and judged.
 
-An input may be refused or read in part. It may not raise, fail the scan, or leave somebody *clean* whose address stands
+An input may be refused or read in part. It may not raise, fail the scan, or leave a person *clean* whose address stands
 in it as people and programs write addresses: in plain, with '%40', '&#64;' or '\\u0040', or as LDIF's base64.
 """
 
@@ -122,7 +122,7 @@ class World:
 
 
 def standing(content: bytes) -> list[str]:
-    """The watched addresses that stand in a text so that nobody can deny it: alone, between characters that are no part
+    """The watched addresses that stand in a text beyond dispute: alone, between characters that are no part
     of an address; and not as the user of a URL."""
     lowered = content.lower()
     return [address for address in WATCHED if any(_stands(address, lowered))]

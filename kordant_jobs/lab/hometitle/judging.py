@@ -37,10 +37,10 @@ def instrument_of(record: Record) -> Instrument:
 
 
 def loudness(finding: Finding) -> str:
-    """Quiet: only listed. Calm: low. Told: medium or high. Loud: critical."""
+    """Quiet: only listed. Calm: low. Alerted: medium or high. Loud: critical."""
     if not finding.raises_alert:
         return "quiet"
-    return {Severity.LOW: "calm", Severity.CRITICAL: "loud"}.get(finding.severity, "told")
+    return {Severity.LOW: "calm", Severity.CRITICAL: "loud"}.get(finding.severity, "alerted")
 
 
 def expected(record: Record) -> str:
@@ -50,15 +50,15 @@ def expected(record: Record) -> str:
         return "loud"
     match truth.event:
         case Event.OWNERSHIP_CHANGE:
-            return "told" if truth.relation == "stranger" else "calm"
+            return "alerted" if truth.relation == "stranger" else "calm"
         case Event.MORTGAGE:
-            return "quiet" if truth.relation == "refinance" else "told"
+            return "quiet" if truth.relation == "refinance" else "alerted"
         case Event.CORRECTION | Event.OTHER | Event.ASSIGNMENT:
             return "quiet"
         case Event.RELEASE | Event.TRANSFER_ON_DEATH:
             return "calm"
         case _:
-            return "told"
+            return "alerted"
 
 
 @dataclass
@@ -115,7 +115,7 @@ def judge(county: County, watched: Iterable[int]) -> Count:
 
 def judge_roll(county: County, seed: int) -> tuple[Count, Count]:
     """A year's change of the owner roll, of every lot: redirected mail, and owners whom no document explains, as they
-    are told after the 60 days; each right, wrong or missed."""
+    are alerted after the 60 days; each right, wrong or missed."""
     on_lot: dict[int, list[Record]] = {}
     for record in county.records:
         for lot in record.lots:
@@ -180,8 +180,8 @@ def _count(count: Count, record: Record, finding: Finding | None) -> None:
 
 
 def judge_owners(county: County, watched: int) -> tuple[Count, list[tuple[float, bool]]]:
-    """Owners watched by their name alone, as they write it: right when a document of theirs is told. Beside the count,
-    of each document that the name's keys bring up the probability and the truth."""
+    """Owners watched by their name alone, as they write it: right when a document of theirs is alerted. Beside the
+    count, of each document that the name's keys bring up the probability and the truth."""
     on_key: dict[str, list[Record]] = {}
     of_person: dict[int, list[Record]] = {}
     for record in county.records:

@@ -22,7 +22,7 @@ from kordant_jobs.cli.output import print_json, print_table
 from kordant_jobs.domain.property import likeness
 from kordant_jobs.domain.property.likeness import Question, Weights, body_features, person_features
 from kordant_jobs.domain.property.names import Name, Order, parse
-from kordant_jobs.lab.world.county_people import People, Somebody, written
+from kordant_jobs.lab.world.county_people import CountyParty, People, written
 
 TABLE = Path(likeness.__file__).parent / "tables" / "likeness.json"
 POINTS_MAX = 40
@@ -46,7 +46,7 @@ JUMBLED_SHARE = 0.02
 """So many names are keyed so badly that only their letters are left."""
 
 
-def _read(one: Somebody, rng: random.Random, *, noise: float = 1.0) -> Name:
+def _read(one: CountyParty, rng: random.Random, *, noise: float = 1.0) -> Name:
     name = parse(written(one, rng, noise=noise), Order.SURNAME_FIRST)
     if not name.is_person or rng.random() >= 2 * JUMBLED_SHARE:
         return name
@@ -86,7 +86,7 @@ def alone_pairs(seed: int, size: int, among: int = TOWN) -> Iterator[Pair]:
         town.append(one)
         if rng.random() < 0.5:
             town.append(people.relative(one))
-    by_key: dict[str, list[Somebody]] = {}
+    by_key: dict[str, list[CountyParty]] = {}
     for one in town:
         by_key.setdefault(f"{one.surname[:3]}{one.given[0]}", []).append(one)
     for one in rng.sample(town, min(size, len(town))):
@@ -111,7 +111,7 @@ def body_pairs(seed: int, size: int) -> Iterator[Pair]:
         elif one.of is not None:
             other = people.trust(people.person())
         elif one.body[0].isdigit() and rng.random() < 0.5:
-            other = Somebody(-1, body=f"{rng.randrange(2, 4000)} {one.body.split(' ', 1)[1]}")
+            other = CountyParty(-1, body=f"{rng.randrange(2, 4000)} {one.body.split(' ', 1)[1]}")
         else:
             alike = [b for b in rng.sample(near, 40) if b.body != one.body and b.body.split()[0] == one.body.split()[0]]
             other = alike[0] if alike else near[(near.index(one) + 1) % len(near)]

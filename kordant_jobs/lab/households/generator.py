@@ -114,7 +114,7 @@ class _Entity:
 
     def pay(self, channel: str, account: str, day: date, value: float, name: str, category: str, *, style: str = "",
             mcc: int | None = None, **truth: Any) -> dict[str, Any]:  # fmt: skip
-        """A payment to somebody over a channel."""
+        """A payment to another person over a channel."""
         is_card = account.startswith("card")
         kind = {"card": "card", "pix": "pix", "pix_in": "pix", "boleto": "boleto", "debit": "collection"}
         sign = 1 if channel == "pix_in" else -1

@@ -131,7 +131,7 @@ def score_rises(world: World, rows: pl.DataFrame, said: pl.DataFrame) -> Judged:
 
 
 def score_duplicates(world: World, rows: pl.DataFrame, said: pl.DataFrame) -> Judged:
-    """Duplicates said against planted ones that nobody reversed and of which it may be told."""
+    """Reported duplicates against planted ones that were not reversed and that may be reported."""
     today = days_of(world.as_of)
     copies = rows.filter(pl.col("duplicate_of").is_not_null()).select(
         "entity", "row", "uid", "duplicate_of", "day", "cents"

@@ -1,6 +1,6 @@
 """The rows of an invented world as a sync would have written them: payees read from lines, own transfers paired.
 
-Nothing of the truth goes in; a PIX says whose document is on the other side, as banks do.
+Nothing of the truth goes in; a PIX says the document of the other party, as banks do.
 """
 
 from __future__ import annotations

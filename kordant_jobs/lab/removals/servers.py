@@ -75,7 +75,7 @@ class SimBroker:
 
 @dataclass(kw_only=True)
 class BrokerWorld:
-    """All simulated brokers on their servers. Enter it, and tell it the day."""
+    """All simulated brokers on their servers. Enter it as a context manager, and set its day."""
 
     brokers: list[SimBroker]
     inbox: Path

@@ -269,14 +269,14 @@ def _played(size: Size, seed: int) -> Books:
     kind = f"{size.kills} kills" if size.kills else "no kills"
     began = time.monotonic()
 
-    def tell(day: int) -> None:
+    def show_progress(day: int) -> None:
         if (day + 1) % 10 == 0:
             err.print(
                 f"seed {seed}, {kind}: day {day + 1} of {size.days}, {time.monotonic() - began:.0f} s", markup=False
             )
 
     with simulation(size, seed) as made:
-        return play(made, size, seed, each=tell)
+        return play(made, size, seed, each=show_progress)
 
 
 def measure(size: Size, seed: int) -> list[Figure]:

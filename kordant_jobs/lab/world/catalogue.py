@@ -65,7 +65,7 @@ _BREACHES = (
         domain="lojalegal.example",
         breached_on="2024-09-12",
         classes=("Credit cards", "Email addresses", "Names", "Passwords"),
-        story="the Brazilian shop Loja Legal lost <strong>card numbers</strong> &amp; passwords; São Paulo was told.",
+        story="the Brazilian shop Loja Legal lost <strong>card numbers</strong> &amp; passwords; São Paulo knows.",
     ),
     _Breach(
         name="ParcelPigeon",
@@ -108,7 +108,7 @@ _BREACHES = (
         domain="quietquill.example",
         breached_on="2016-04-02",
         classes=("Email addresses", "Usernames"),
-        story="the diary service Quiet Quill was breached; its data were later destroyed by whoever held them.",
+        story="the diary service Quiet Quill was breached; its data were later destroyed by their holders.",
         flags=("IsVerified", "IsRetired"),
     ),
     _Breach(

@@ -13,7 +13,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 from kordant_jobs.domain.property.instruments import Event
-from kordant_jobs.lab.world.county_people import LENDERS, People, Somebody, written_all
+from kordant_jobs.lab.world.county_people import LENDERS, CountyParty, People, written_all
 
 START = date(2006, 1, 1)
 YEARS = 20
@@ -54,7 +54,7 @@ class Record:
 class Lot:
     """One parcel: who owns it, and the open mortgages on it."""
 
-    owners: list[Somebody]
+    owners: list[CountyParty]
     mortgages: list[tuple[str, str]] = field(default_factory=list)
     """Keys and lenders."""
     price: int = 300_000
@@ -82,7 +82,7 @@ class County:
         one = self._buyer()
         return Lot(owners=one, price=self.rng.randrange(80, 1200) * 1000)
 
-    def _buyer(self) -> list[Somebody]:
+    def _buyer(self) -> list[CountyParty]:
         draw = self.rng.random()
         if draw < 0.12:
             return [self.people.firm()]
@@ -96,8 +96,8 @@ class County:
         self,
         code: str,
         lots: Sequence[int],
-        givers: Sequence[Somebody],
-        takers: Sequence[Somebody],
+        givers: Sequence[CountyParty],
+        takers: Sequence[CountyParty],
         truth: Truth,
         *,
         amount: int = 0,
@@ -196,12 +196,12 @@ class County:
         if self.rng.random() < 0.65:
             self._borrow(lot, buyers, self.rng.choice(LENDERS))
 
-    def _borrow(self, lot: int, who: list[Somebody], lender: str) -> None:
+    def _borrow(self, lot: int, who: list[CountyParty], lender: str) -> None:
         truth = Truth(Event.MORTGAGE, "owner", False)
         made = self._record("MORTGAGE", [lot], who, (), truth, amount=self.lots[lot].price * 3 // 4, lender=lender)
         self.lots[lot].mortgages.append((made.key, lender))
 
-    def _satisfy(self, lot: int, key: str, lender: str, who: list[Somebody], *, days: int = 0) -> None:
+    def _satisfy(self, lot: int, key: str, lender: str, who: list[CountyParty], *, days: int = 0) -> None:
         refers = (key,) if self.rng.random() < 0.7 else ()
         self._record("SATISFACTION OF MORTGAGE", [lot], who, (), Truth(Event.RELEASE, "owner", False), lender=lender,
                      refers_to=refers, days=days)  # fmt: skip
@@ -224,13 +224,13 @@ class County:
             self._satisfy(lot, key, lender, one.owners)
         one.mortgages = []
 
-    def _move(self, lot: int, takers: list[Somebody], relation: str, code: str) -> None:
+    def _move(self, lot: int, takers: list[CountyParty], relation: str, code: str) -> None:
         one = self.lots[lot]
         amount = self.rng.choice((0, 0, 1, 1, 10))
         self._record(code, [lot], one.owners, takers, Truth(Event.OWNERSHIP_CHANGE, relation, False), amount=amount)
         one.owners = takers
 
-    def _person_of(self, lot: int) -> Somebody | None:
+    def _person_of(self, lot: int) -> CountyParty | None:
         return next((one for one in self.lots[lot].owners if not one.body), None)
 
     def _to_trust(self, lot: int) -> None:
@@ -308,7 +308,7 @@ class County:
         if one.mortgages:
             key, lender = one.mortgages[-1]
             new = self.rng.choice(LENDERS)
-            bank = Somebody(-1, body=lender)
+            bank = CountyParty(-1, body=lender)
             truth = Truth(Event.ASSIGNMENT, "owner", False)
             self._record("ASSIGNMENT OF MORTGAGE", [lot], [bank], (), truth, lender=new, refers_to=(key,))
             one.mortgages[-1] = (key, new)
@@ -321,7 +321,7 @@ class County:
 
     def _tax_deed(self, lot: int) -> None:
         buyer = [self.people.firm()]
-        sheriff = Somebody(-1, body="SHERIFF OF THE COUNTY")
+        sheriff = CountyParty(-1, body="SHERIFF OF THE COUNTY")
         self._record("SHERIFF'S DEED", [lot], [sheriff, *self.lots[lot].owners], buyer,
                      Truth(Event.TAX_DEED, "stranger", True), amount=40_000)  # fmt: skip
         self.lots[lot].owners, self.lots[lot].mortgages = buyer, []
@@ -332,7 +332,9 @@ class County:
         self._steal(lot, [self.people.person()], "QUIT CLAIM DEED", "forged-quitclaim-nominal",
                     amount=self.rng.choice((0, 10)))  # fmt: skip
 
-    def _steal(self, lot: int, takers: list[Somebody], code: str, fraud: str, *, amount: int, days: int = 0) -> Record:
+    def _steal(
+        self, lot: int, takers: list[CountyParty], code: str, fraud: str, *, amount: int, days: int = 0
+    ) -> Record:
         one = self.lots[lot]
         one.stolen = True
         truth = Truth(Event.OWNERSHIP_CHANGE, "stranger", True, fraud)

@@ -26,7 +26,7 @@ _TRADES = ("HOLDINGS LLC", "REALTY CORP", "PROPERTIES LLC", "INVESTMENTS LLC", "
 
 
 @dataclass(frozen=True, slots=True)
-class Somebody:
+class CountyParty:
     """A person (surname, given names) or a body (`body`); `id` tells namesakes apart. `of`: whose trust or firm."""
 
     id: int
@@ -48,12 +48,12 @@ class People:
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
-        self.all: list[Somebody] = []
+        self.all: list[CountyParty] = []
         self._surnames, self._surname_weights = _weights(surname_shares())
         self._given, self._given_weights = _weights(given_shares())
 
-    def _add(self, **parts: Any) -> Somebody:
-        one = Somebody(len(self.all), **parts)
+    def _add(self, **parts: Any) -> CountyParty:
+        one = CountyParty(len(self.all), **parts)
         self.all.append(one)
         return one
 
@@ -68,18 +68,18 @@ class People:
         """A given name as frequent as in the census."""
         return self.rng.choices(self._given, cum_weights=self._given_weights)[0]
 
-    def person(self, *, surname: str = "", suffix: str = "", given: str = "") -> Somebody:
+    def person(self, *, surname: str = "", suffix: str = "", given: str = "") -> CountyParty:
         """A person, perhaps of a family."""
         middle = self.given() if self.rng.random() < MIDDLE_SHARE else ""
         return self._add(surname=surname or self.surname(), given=given or self.given(), middle=middle, suffix=suffix)
 
-    def relative(self, of: Somebody) -> Somebody:
+    def relative(self, of: CountyParty) -> CountyParty:
         """A spouse or child; one in eight is called like them, with a suffix."""
         if self.rng.random() < 0.12 and not of.suffix:
             return self.person(surname=of.surname, suffix="JR", given=of.given)
         return self.person(surname=of.surname)
 
-    def firm(self, of: Somebody | None = None) -> Somebody:
+    def firm(self, of: CountyParty | None = None) -> CountyParty:
         """A company; `of`: one that bears its owner's name."""
         rng = self.rng
         if of:
@@ -90,8 +90,8 @@ class People:
             body = f"{rng.choice(_PLACES)} {rng.choice(_PLACES)} {rng.choice(_TRADES)}"
         return self._add(body=body, of=of.id if of else None)
 
-    def trust(self, of: Somebody) -> Somebody:
-        """Somebody's own trust."""
+    def trust(self, of: CountyParty) -> CountyParty:
+        """The party's own trust."""
         form = self.rng.choice(("{s} FAMILY TRUST", "{g} {s} REVOCABLE TRUST", "{s} {g} TRUSTEE", "{s} LIVING TRUST"))
         return self._add(body=form.format(s=of.surname, g=of.given), of=of.id)
 
@@ -100,7 +100,7 @@ def _weights(shares: Mapping[str, float]) -> tuple[list[str], list[float]]:
     return list(shares), list(accumulate(shares.values()))
 
 
-def written(one: Somebody, rng: random.Random, *, noise: float = 1.0) -> str:
+def written(one: CountyParty, rng: random.Random, *, noise: float = 1.0) -> str:
     """The name as a recorder's clerk indexes it, surname first. `noise`: how often they err, times the usual."""
     if one.body:
         return _body(one.body, rng, noise)
@@ -152,6 +152,6 @@ def _typo(text: str, rng: random.Random) -> str:
             return text[:at] + rng.choice("AEIOSTRNL") + text[at + 1 :]
 
 
-def written_all(them: Sequence[Somebody], rng: random.Random) -> tuple[str, ...]:
+def written_all(them: Sequence[CountyParty], rng: random.Random) -> tuple[str, ...]:
     """As `written`, for several."""
     return tuple(written(one, rng) for one in them)

@@ -16,7 +16,7 @@ from pathlib import Path
 from kordant_jobs.domain.property.instruments import TITLE
 from kordant_jobs.domain.property.rolls import RollEntry
 from kordant_jobs.lab.world.county import County
-from kordant_jobs.lab.world.county_people import Somebody, written_all
+from kordant_jobs.lab.world.county_people import CountyParty, written_all
 
 DESCRIPTION = """
 owner_roll:
@@ -104,7 +104,7 @@ def roll_changes(county: County, seed: int, lots: Iterable[int], *, with_stolen:
             continue
         owners, address, draw = county.lots[lot].owners, _address(rng), rng.random()
         redirected, usurped, sold = draw < 0.1, 0.1 <= draw < 0.2, 0.2 <= draw < 0.4
-        others: Sequence[Somebody] = [county.people.person()] if usurped else owners
+        others: Sequence[CountyParty] = [county.people.person()] if usurped else owners
         before = titles[lot].givers if sold else written_all(owners, rng)
         found.append(
             RollChange(

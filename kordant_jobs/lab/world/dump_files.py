@@ -72,7 +72,7 @@ class DumpSet:
     """All dumps of a demo and the truth about them. One entry in `planted` for each (item, dump).
 
     `mentioned` are pairs of an item and a dump in whose notes it stands, by its form alone; some are planted as well.
-    `near_misses` are written in the dumps and nobody's. `passwords` is every stolen secret in the files, in clear
+    `near_misses` are written in the dumps and belong to no one. `passwords` is every secret in the files, in clear
     and hashed, before CSV, JSON or SQL escapes it; a reader must leave none of them anywhere.
     """
 

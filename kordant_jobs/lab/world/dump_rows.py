@@ -47,7 +47,7 @@ _AWKWARD = (":", ";", ",", "|", '"', "'", "\\", "),(", " ", "@", "é", "::", "('
 
 @dataclass(frozen=True, kw_only=True)
 class Secrets:
-    """Stolen passwords: nobody's, and none is a word that could stand elsewhere by chance.
+    """Stolen passwords: they belong to no one, and none is a word that could stand elsewhere by chance.
 
     `clear` in simple characters, `awkward` in clear with delimiters and quotes, `hashed` in the usual forms.
     """
@@ -73,7 +73,7 @@ class Rows:
 
     `values` has the columns email, phone, username, name, secret, date, note (String, '' for nothing) and number.
     Rows in `bad` are to be replaced by junk, those in `blank` by nothing. `mentions` stand in notes, for a file that
-    writes them; `near_misses` are written and nobody's;
+    writes them; `near_misses` are written and belong to no one;
     `secrets_used` is what stands in `secret`.
     """
 
@@ -248,7 +248,7 @@ class RowMaker:
         return tuple(made), notes, tuple(mentions)
 
     def _strangers(self, count: int, kinds: Sequence[Kind], *, latin: bool) -> dict[str, pl.Series]:
-        """People whom nobody watches: numbers behind their names have five digits or six, phones end in 50 to 99."""
+        """People whom no one watches: numbers behind their names have five digits or six, phones end in 50 to 99."""
         rng = self._rng
         person = rng.integers(LATIN_NAMES if latin else len(NAMES), size=count)
         shown, first, last = (pl.Series(column).gather(person) for column in zip(*NAMES, strict=True))

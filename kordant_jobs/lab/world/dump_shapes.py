@@ -28,7 +28,7 @@ _GARBAGE = bytes({*range(1, 32), *range(0x7F, 0x100)} - {*b"\t\n\x0b\x0c\r\x1a\x
 class FileSpec:
     """One file. `share` of all lines and `exposures` of what is planted go into it; `head` are its first lines.
 
-    `text` gives the text of a row from the columns of `Rows.values`. `junk` makes lines in which nobody can be found,
+    `text` gives the text of a row from the columns of `Rows.values`. `junk` makes lines in which no one can be found,
     `overlong` is one of them. `tuples_a_line` is 0 for files that have a row a line.
     """
 
@@ -64,7 +64,7 @@ class FileSpec:
         """
         if not self.tuples_a_line:
             return list(texts), lambda row: row
-        size, insert = self.tuples_a_line, f"INSERT INTO `{_TABLE}` VALUES "  # noqa: S608 (a file's text, run by nobody)
+        size, insert = self.tuples_a_line, f"INSERT INTO `{_TABLE}` VALUES "  # noqa: S608 (a file's text, never run)
         bulk = len(texts) * 9 // 10
         long = [f"{insert}{','.join(texts[at : min(at + size, bulk)])};" for at in range(0, bulk, size)]
         single = [f"{insert}{text};" for text in texts[bulk:]]

@@ -38,7 +38,7 @@ WITH one AS (
 ), exposed AS (
     INSERT INTO kordant.exposures (id, item_id, breach_name, secret, judgement, first_seen_at, last_seen_at)
     SELECT gen_random_uuid(), item_id, 'Shoply', 'clear', 'alert', now(), now() FROM one RETURNING id, item_id
-), told AS (
+), queued AS (
     INSERT INTO kordant.alerts (id, subscription_id, exposure_id, severity, why)
     SELECT gen_random_uuid(), subscription_id, exposed.id, 'high', jsonb_build_array(
         jsonb_build_object('code', 'identifier_in_dump', 'item_id', item_id, 'kind', kind, 'verified', true,
@@ -47,7 +47,7 @@ WITH one AS (
     FROM exposed JOIN one USING (item_id) RETURNING id, subscription_id
 )
 INSERT INTO kordant.notification_outbox (id, alert_id, subscription_id, channel)
-SELECT gen_random_uuid(), id, subscription_id, 'email' FROM told
+SELECT gen_random_uuid(), id, subscription_id, 'email' FROM queued
 """
 
 

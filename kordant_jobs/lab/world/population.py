@@ -95,7 +95,7 @@ PHONE_PREFIXES = {
 }
 """All but the last two digits, by country. US: 555-0100 to 555-0199 of every area code are kept for fiction (NANPA).
 UK: so are 07700 900000 to 900999 (Ofcom). Brazil keeps none; mobile numbers with 9 0000 are well-formed and, as
-far as we know, given to nobody."""
+far as we know, given to no one."""
 
 _ZONES = {
     Locale.EN: ("America/New_York", "America/Chicago", "America/Los_Angeles", "Europe/London"),

@@ -53,7 +53,7 @@ def test_a_day_is_the_one_in_sao_paulo(written: str, day: date) -> None:
 
 
 @pytest.mark.parametrize("more", [{"day": "00000000"}, {"amount": "abc"}, {"amount": ""}, {"day": "20261345"}])
-def test_a_row_that_cannot_be_read_is_told_and_the_statement_is_read(more: dict[str, str]) -> None:
+def test_a_row_that_cannot_be_read_is_reported_and_the_statement_is_read(more: dict[str, str]) -> None:
     (statement,) = read_statements(ofx(**more))
     assert (len(statement.read.transactions), len(statement.read.bad)) == (0, 1)
 

@@ -194,7 +194,7 @@ def test_what_an_earlier_version_left_is_adopted(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.parquet"))
 
 
-def test_a_damaged_or_missing_shard_is_told(tmp_path: Path) -> None:
+def test_a_damaged_or_missing_shard_is_reported(tmp_path: Path) -> None:
     corpus, items = Corpus(tmp_path), watched(bytes(16))
     with pytest.raises(PermanentError, match="not in the corpus"):
         corpus.find(DUMP, items)

@@ -136,7 +136,7 @@ class TestEveryDriver:
             assert one.instrument.takers == ("NEW BOB", "NEW EVE")
             assert (two.instrument.takers, int(two.instrument.amount or 0)) == ((), 1002)
 
-    def test_an_empty_source_gives_nothing_and_says_so(self, driver: str) -> None:
+    def test_an_empty_source_gives_nothing_and_reports_that(self, driver: str) -> None:
         with serving(driver, []) as case:
             [read] = case.reader.read({}, today=TODAY)
             assert (read.documents, read.as_of) == ([], None)

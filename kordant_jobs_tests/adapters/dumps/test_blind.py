@@ -140,7 +140,7 @@ def test_every_file_of_the_demo_says_the_same_either_way(tmp_path: Path) -> None
         assert general[0], file.name
 
 
-def test_whoever_skips_blocks_gets_the_rest_with_the_same_numbers(tmp_path: Path) -> None:
+def test_a_reader_that_skips_blocks_gets_the_rest_with_the_same_numbers(tmp_path: Path) -> None:
     """In blocks of some lines, packed or not."""
     limits = DumpLimits(max_bytes=1 << 30, max_ratio=1_000, block_bytes=4_096, max_line_bytes=2_048)
     dumps = write_dumps(make_population(4, 100), tmp_path, seed=4, lines=4_000)

@@ -94,7 +94,7 @@ def test_the_members_of_a_zip_are_read_in_turn(dump: Path) -> None:
     assert lines == 2 + 50 + 81
 
 
-def test_an_encrypted_zip_says_so(dump: Path) -> None:
+def test_an_encrypted_zip_is_named_as_the_reason(dump: Path) -> None:
     data = bytearray(zipped(combo(people(1)).encode()))
     data[6] |= 1
     data[data.index(b"PK\x01\x02") + 8] |= 1
@@ -157,7 +157,7 @@ def test_a_file_that_is_not_there_or_a_folder_is_unreadable(dump: Path, tmp_path
         content_sha256(dump)
 
 
-def test_a_told_shape_that_does_not_fit_is_refused(dump: Path) -> None:
+def test_a_given_shape_that_does_not_fit_is_refused(dump: Path) -> None:
     dump.write_text(combo(people(1)))
     assert "json_lines" in refused(dump, shape=DumpShape.JSON_LINES)
 

@@ -156,7 +156,7 @@ def test_outside_the_us_the_day_comes_first(tmp_path: Path) -> None:
     assert {one[2] for one in read(path, region="BR")[0]} == {"ann|reis|1980-03-02"}
 
 
-def test_a_name_alone_and_a_first_name_with_a_birth_date_are_nobody(tmp_path: Path) -> None:
+def test_a_name_alone_and_a_first_name_with_a_birth_date_identify_no_one(tmp_path: Path) -> None:
     path = tmp_path / "dump"
     path.write_text("email,name,first_name,dob\n" + "".join(f"a{n}@b.example,,Ann,1980-01-02\n" for n in range(9)))
     assert {one[1] for one in read(path)[0]} == {"email"}
@@ -173,7 +173,7 @@ def test_a_name_alone_and_a_first_name_with_a_birth_date_are_nobody(tmp_path: Pa
         (["GR1601101050000010547023795", "DE89370400440532013000"], Role.IBAN),
     ],
 )
-def test_only_what_proves_itself_is_taken_for_a_number_of_somebody(values: list[str], role: Role) -> None:
+def test_only_a_number_with_valid_check_digits_is_taken_for_a_persons_number(values: list[str], role: Role) -> None:
     assert role_by_content(values, "US") is role
 
 

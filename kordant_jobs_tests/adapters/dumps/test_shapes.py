@@ -119,7 +119,7 @@ def test_a_site_before_the_login_is_passed_over(tmp_path: Path) -> None:
     assert found == {(at + 1, "email", f"a{at}@b.cd", "clear") for at in range(20)}
 
 
-def test_columns_without_a_header_are_told_by_what_they_hold(tmp_path: Path) -> None:
+def test_columns_without_a_header_are_recognised_by_what_they_hold(tmp_path: Path) -> None:
     text = "".join(f"{at}|2012-01-0{at % 9 + 1}|x{at}@b.cd|hun{at}ter|+4420794609{at:02}\n" for at in range(60))
     found, _, bad, shape = lines_of(tmp_path, text + "1|2\n")
     assert shape is DumpShape.DELIMITED
@@ -195,7 +195,7 @@ def test_damaged_tuples_are_counted_and_other_tables_passed_over(tmp_path: Path)
     assert (lines, bad) == (6, {"bad_sql": 2})
 
 
-def test_a_shape_that_is_told_is_believed(tmp_path: Path) -> None:
+def test_a_shape_that_is_given_is_believed(tmp_path: Path) -> None:
     found, _, _, shape = lines_of(tmp_path, "JohnDoe\nkate_99\n", shape="plain")
     assert (shape, {who for _, _, who, _ in found}) == (DumpShape.PLAIN, {"johndoe", "kate_99"})
 

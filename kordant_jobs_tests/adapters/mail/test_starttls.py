@@ -63,7 +63,7 @@ def test_mails_go_encrypted_and_pipelined_to_a_server_that_is_trusted(certificat
         assert len(fake.received) == 3
 
 
-def test_a_server_that_nobody_vouches_for_gets_no_mail(certificate: Path) -> None:
+def test_a_server_without_a_trusted_certificate_gets_no_mail(certificate: Path) -> None:
     with FakeSmtpServer(tls=server_tls(certificate)) as fake:
         with pytest.raises(SourceUnavailable, match="KORDANT_SMTP_URL"):
             list(transport_to(fake, None).deliver([mail()]))

@@ -96,7 +96,7 @@ def service(request: pytest.FixtureRequest) -> Iterator[Service]:
         yield opener(fake)
 
 
-def test_every_message_is_taken_once_and_told_in_order(service: Service) -> None:
+def test_every_message_is_taken_once_and_reported_in_order(service: Service) -> None:
     names = [f"dev{n:02d}" for n in range(20)]
     messages = [service.message(name) for name in names]
     found = list(service.transport.deliver(messages))
@@ -258,7 +258,7 @@ def test_a_dead_device_token_says_since_when() -> None:
         assert apns(fake).deliver("ann")[0].gone_at == since
 
 
-def test_a_provider_token_that_apple_calls_expired_is_made_anew() -> None:
+def test_a_provider_token_that_apple_calls_expired_is_made_again() -> None:
     clock = [datetime.now(UTC).timestamp() - 50 * 60]
     with FakeApns() as fake:
         transport = ApnsTransport(fake.key, base_url=fake.url, clock=lambda: clock[0])
@@ -380,7 +380,7 @@ def test_each_call_is_a_span_of_the_op_and_holds_nothing_of_the_message(service:
     assert not [one for one in canaries if one.encode() in everything]
 
 
-def test_what_was_under_way_when_a_service_went_down_is_still_told() -> None:
+def test_what_was_under_way_when_a_service_went_down_is_still_reported() -> None:
     with FakeTwilio() as fake:
         service = sms(fake)
         names = [f"n{n}" for n in range(30)]

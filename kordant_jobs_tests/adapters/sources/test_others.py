@@ -45,7 +45,7 @@ def test_xposedornot_is_clean_only_by_its_own_word(body: object) -> None:
     assert answer.reason is UnknownReason.UNREADABLE
 
 
-def test_leakcheck_is_never_told_an_address() -> None:
+def test_leakcheck_is_never_given_an_address() -> None:
     fake = FakeLeakCheck()
     with fake.server() as server:
         for key in (None, SecretStr(fake.key)):

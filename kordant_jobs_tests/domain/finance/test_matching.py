@@ -95,7 +95,7 @@ def test_an_open_row_is_only_a_like_one_of_its_day(after: int, text: str, is_it:
     assert claimed(match([new(0, after=after, text=text)], known)) == ({0: 1} if is_it else {})
 
 
-def test_a_final_row_is_claimed_by_nobody() -> None:
+def test_a_final_row_is_claimed_by_no_one() -> None:
     assert not match([new(0)], [old(1, state=State.POSTED)]).claims
 
 

@@ -184,7 +184,7 @@ def in_dollars(cents: list[int], rate: int = 5) -> pl.DataFrame:
     return rows.with_columns(charged, pl.lit("USD").alias("orig_currency"))
 
 
-def test_a_subscription_in_dollars_is_told_in_reais_and_its_rise_in_dollars() -> None:
+def test_a_subscription_in_dollars_is_shown_in_reais_and_its_rise_in_dollars() -> None:
     rows = in_dollars([1100] * 6 + [1300] * 4)
     said = assess(books_of(rows, balance=100_000, today=MONTHS[9]), today=MONTHS[9])
     facts = {one["kind"]: json.loads(one["facts"]) for one in said.iter_rows(named=True)}
@@ -266,7 +266,7 @@ def test_a_round_pix_that_no_one_else_gets_and_a_fee_beside_its_stream_are_possi
     assert duplicates(in_stream, as_of=TODAY)["row"].to_list() == [6]
 
 
-def test_a_duplicate_is_told_after_three_days_only() -> None:
+def test_a_duplicate_is_reported_after_three_days_only() -> None:
     rows = frame([(DAY, -8743), (DAY, -8743)])
     assert doubled(rows, as_of=(DAY - EPOCH).days + 2) == []
     assert doubled(rows, as_of=(DAY - EPOCH).days + 3) == [1]

@@ -106,7 +106,7 @@ def test_no_character_of_it_can_be_changed_left_out_or_doubled() -> None:
         ({"verdict": "clean"}, "changed or cut off"),
     ],
 )
-def test_what_is_dated_anew_or_given_to_somebody_else_is_refused(changed: dict[str, object], why: str) -> None:
+def test_a_receipt_with_another_date_or_owner_is_refused(changed: dict[str, object], why: str) -> None:
     with pytest.raises(ReceiptRefused, match=why):
         verify(resigned(sign(receipt(), KEY), changed), PUBLIC)
 

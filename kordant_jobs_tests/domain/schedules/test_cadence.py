@@ -217,7 +217,7 @@ def test_an_outage_in_the_middle_of_a_day_is_picked_up_where_it_began() -> None:
 
 
 @pytest.mark.parametrize(("policy", "count"), [(CatchUp.NONE, 0), (CatchUp.LATEST, 1), (CatchUp.ALL, 72)])
-def test_a_whole_job_catches_up_as_told(policy: CatchUp, count: int) -> None:
+def test_a_whole_job_catches_up_as_configured(policy: CatchUp, count: int) -> None:
     decision = outage(replace(HOURLY, catch_up=policy))
     assert len(decision.starts) == count
 

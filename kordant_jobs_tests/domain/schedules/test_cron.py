@@ -102,7 +102,7 @@ def test_month_ends_and_leap_days() -> None:
     assert leap == datetime(2028, 2, 29, 3, tzinfo=UTC)
 
 
-def test_a_wall_time_that_shows_twice_runs_once_or_twice_as_told() -> None:
+def test_a_wall_time_that_shows_twice_runs_once_or_twice_as_configured() -> None:
     after, until = datetime(2026, 10, 24, 12, tzinfo=UTC), datetime(2026, 10, 25, 12, tzinfo=UTC)
     once = occurrences("30 2 * * *", "Europe/Paris", after=after, until=until)
     assert once == [datetime(2026, 10, 25, 0, 30, tzinfo=UTC)]

@@ -31,7 +31,7 @@ def test_an_outage_is_looked_at_when_it_ends() -> None:
     assert [(one.hour, one.minute) for one in found] == [(2, 30), (3, 0)]
 
 
-def test_the_load_is_told_by_hour_of_the_day_where_one_is() -> None:
+def test_the_load_is_shown_by_hour_of_the_day_where_one_is() -> None:
     planned = simulate(stored(), {0: [1, 2, SLOTS - 1]}, start=MONDAY, until=MONDAY + 2 * DAY)
     assert load_per_hour(planned) == {2: (2, 4), 3: (2, 2)}
     assert load_per_hour(planned, "America/Sao_Paulo") == {0: (2, 2), 23: (2, 4)}

@@ -20,16 +20,16 @@ def write(path: Path, text: str, *, at_s: int) -> None:
     os.utime(path, (at_s, at_s))
 
 
-def test_a_new_file_is_told_once_when_it_stopped_changing(tmp_path: Path) -> None:
+def test_a_new_file_is_reported_once_when_it_stopped_changing(tmp_path: Path) -> None:
     watch = DropWatch(tmp_path)
     settle(watch, 0)
     write(tmp_path / "dump.txt", "a@example.com", at_s=20)
-    (told,) = settle(watch, 20)
-    assert told - 20 >= SETTLED_S
+    (reported,) = settle(watch, 20)
+    assert reported - 20 >= SETTLED_S
     assert settle(watch, 30) == []
 
 
-def test_a_file_that_was_written_before_it_was_renamed_into_the_folder_is_told_at_once(tmp_path: Path) -> None:
+def test_a_file_that_was_written_before_it_was_renamed_into_the_folder_is_reported_at_once(tmp_path: Path) -> None:
     drop = tmp_path / "drop"
     drop.mkdir()
     watch = DropWatch(drop)
@@ -48,14 +48,14 @@ def test_a_file_that_still_grows_is_waited_for(tmp_path: Path) -> None:
     assert len(settle(watch, 18)) == 1
 
 
-def test_a_file_whose_time_is_ahead_of_the_clock_is_told_when_it_stopped_changing(tmp_path: Path) -> None:
+def test_a_file_whose_time_is_ahead_of_the_clock_is_reported_when_it_stopped_changing(tmp_path: Path) -> None:
     watch = DropWatch(tmp_path)
     settle(watch, 0)
     write(tmp_path / "dump.txt", "a@example.com", at_s=9_000)
     assert len(settle(watch, 20)) == 1
 
 
-def test_what_lay_there_before_is_told_as_well(tmp_path: Path) -> None:
+def test_what_lay_there_before_is_reported_as_well(tmp_path: Path) -> None:
     write(tmp_path / "dump.txt", "a@example.com", at_s=0)
     assert len(settle(DropWatch(tmp_path), 0)) == 1
 

@@ -28,7 +28,7 @@ def test_one_leads_and_the_next_takes_over_when_it_goes(database_url: str) -> No
     second.release()
 
 
-def test_a_leader_whose_connection_was_cut_leads_on_only_if_nobody_else_does(database_url: str, db: Engine) -> None:
+def test_a_leader_whose_connection_was_cut_leads_on_only_if_no_one_else_does(database_url: str, db: Engine) -> None:
     first, second = Leader(database_url), Leader(database_url)
     assert first.still()
     cut = sa.text("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted")
@@ -46,7 +46,7 @@ def test_a_leader_whose_connection_was_cut_leads_on_only_if_nobody_else_does(dat
     first.release()
 
 
-def test_a_standby_that_is_told_to_stop_stops(database_url: str) -> None:
+def test_a_standby_that_is_asked_to_stop_stops(database_url: str) -> None:
     first, second = Leader(database_url), Leader(database_url)
     assert first.still()
     stop = threading.Event()

@@ -19,7 +19,7 @@ def test_a_wait_ends_with_a_wake_up_and_not_when_dagster_would_have_ended_it() -
     assert 0.1 < time.monotonic() - began < 20
 
 
-def test_a_loop_that_is_told_to_end_hears_so_after_its_wait() -> None:
+def test_a_loop_that_is_asked_to_end_ends_after_its_wait() -> None:
     shutdown = threading.Event()
     event = WakeEvent(30.0).follow(shutdown)
     shutdown.set()

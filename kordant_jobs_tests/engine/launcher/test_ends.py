@@ -72,7 +72,7 @@ def test_after_kill_9_nothing_goes_on_and_the_next_one_ends_the_runs(other: Site
     assert other.ping()["busy"] == 0
 
 
-def test_told_to_stop_it_lets_runs_end_and_takes_no_new_one(other: Site, tmp_path: Path) -> None:
+def test_asked_to_stop_it_lets_runs_end_and_takes_no_new_one(other: Site, tmp_path: Path) -> None:
     warm = other.processes[-1]
     short = other.run("wait_for_file", {"folder": str(tmp_path)})
     until((tmp_path / "waiting").exists)

@@ -35,7 +35,7 @@ def test_a_run_that_was_accepted_is_found_by_the_next_warm_process_though_no_chi
     assert pool.find("r")
 
 
-def test_a_run_that_is_stopped_before_it_began_waits_for_somebody_to_write_its_end(tmp_path: Path) -> None:
+def test_a_run_that_is_stopped_before_it_began_waits_until_its_end_is_written(tmp_path: Path) -> None:
     ends: list[RunEnd] = []
     pool = pool_in(tmp_path, ends)
     run = Run(run_id="r")

@@ -130,7 +130,7 @@ def test_what_no_job_takes_is_refused_for_good(starter: WarmStarter, tmp_path: P
         starter.start(order(tmp_path, run_config={"ops": {"write": {"config": {"nonsense": 1}}}}))
 
 
-def test_a_run_that_nobody_takes_is_failed_and_the_error_is_transient(
+def test_a_run_that_no_one_takes_is_failed_and_the_error_is_transient(
     workspace: tuple[Site, WorkspaceProcessContext], tmp_path: Path
 ) -> None:
     site, context = workspace

@@ -121,7 +121,7 @@ def test_the_socket_is_for_its_owner_only(site: Site) -> None:
     assert len(os.fsencode(site.socket)) < 107
 
 
-def test_nonsense_on_the_socket_is_refused_and_harms_nobody(site: Site, tmp_path: Path) -> None:
+def test_nonsense_on_the_socket_is_refused_and_harms_no_run(site: Site, tmp_path: Path) -> None:
     import socket
 
     with socket.socket(socket.AF_UNIX) as client:

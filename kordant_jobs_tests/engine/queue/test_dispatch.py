@@ -168,7 +168,7 @@ class Remembers:
         ("canceled", RequestStatus.CANCELLED, (Outcome.CANCELED, None)),
     ],
 )
-def test_an_end_that_nobody_told_is_looked_up_before_a_run_is_taken_for_lost(
+def test_an_end_that_was_not_reported_is_looked_up_before_a_run_is_taken_for_lost(
     queue: Engine, clock: FakeClock, outcome: str, status: RequestStatus, attempt: tuple[Outcome, Cause | None]
 ) -> None:
     request_id = put(queue, clock)
@@ -226,7 +226,7 @@ def test_inline_mode_runs_one_request_now(queue: Engine, clock: FakeClock) -> No
     assert done.status is RequestStatus.COMPLETED
 
 
-def test_a_run_that_nobody_queued_gets_a_request_and_is_retried_like_any_other(queue: Engine, clock: FakeClock) -> None:
+def test_a_run_that_no_one_queued_gets_a_request_and_is_retried_like_any_other(queue: Engine, clock: FakeClock) -> None:
     with queue.begin() as connection:
         record_run(connection, catalog()["toy"], Toy(), run_id="from-the-ui", requested_by="ui", clock=clock)
     (one,) = _all(queue)

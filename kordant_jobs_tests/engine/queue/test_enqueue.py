@@ -34,7 +34,7 @@ def count(db: Engine) -> int:
         return len(find(connection, Filter()))
 
 
-def test_a_rollback_queues_nothing_and_wakes_nobody(queue: Engine) -> None:
+def test_a_rollback_queues_nothing_and_wakes_no_one(queue: Engine) -> None:
     listener = Listener(queue.url, [CHANNEL])
     listener.open()
     with queue.connect() as connection:

@@ -102,7 +102,7 @@ def test_it_goes_on_after_every_connection_was_cut(queue: Engine) -> None:
         until(lambda: statuses(queue) == {RequestStatus.COMPLETED: 2}, within_s=10)
 
 
-def test_told_to_stop_it_lets_running_work_end_and_starts_nothing_new(queue: Engine) -> None:
+def test_asked_to_stop_it_lets_running_work_end_and_starts_nothing_new(queue: Engine) -> None:
     begun = threading.Event()
 
     def slow(work: Work) -> None:

@@ -36,7 +36,7 @@ def test_a_waiting_request_overtakes_higher_ones_that_came_after_its_bound(
 
 
 @pytest.mark.slow  # thousands of requests
-def test_endless_critical_load_starves_nobody(queue: Engine, clock: FakeClock) -> None:
+def test_endless_critical_load_starves_no_one(queue: Engine, clock: FakeClock) -> None:
     put(queue, clock, 99, priority=Priority.LOW)
     clock.advance(3600)
     for number in range(40):

@@ -142,7 +142,7 @@ def test_the_files_of_a_deleted_run_go_and_those_of_another_stay(history: Engine
     assert [folder.name for folder in tmp_path.iterdir()] == ["SUCCESS1"]
 
 
-def test_a_run_that_somebody_holds_is_left_for_the_next_time_without_waiting(history: Engine) -> None:
+def test_a_run_that_is_locked_is_left_for_the_next_time_without_waiting(history: Engine) -> None:
     with history.begin() as holder:
         holder.execute(sa.text("SELECT 1 FROM dagster.runs WHERE run_id = 'SUCCESS30' FOR UPDATE"))
         assert prune(history, now=NOW, keep=KEEP).counts["runs"] == 45

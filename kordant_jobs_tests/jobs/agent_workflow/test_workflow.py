@@ -113,7 +113,7 @@ def test_it_triggers_waits_decides_and_ends(ask: Ask, db: Engine, keyring: Keyri
         assert log.check(connection, keyring).holds
 
 
-def test_a_scan_that_failed_is_told(ask: Ask, db: Engine, keyring: Keyring) -> None:
+def test_a_scan_that_failed_is_reported(ask: Ask, db: Engine, keyring: Keyring) -> None:
     execution = begun(ask, approved(ask, SCAN, WAIT, FAILED, TELL, END))
     take_on(db, keyring, execution)
     ends(db, requests_of(db, "darkwatch_scan")[0].id, "dead")

@@ -37,7 +37,7 @@ def test_a_file_is_read_once_and_meets_the_account_of_another_provider(bank: Sma
         assert connection.execute(sa.text("SELECT count(*) FROM kordant.bank_accounts")).scalar_one() == 2
 
 
-def test_a_file_for_nobody_is_refused(bank: SmallBank, tmp_path: Path) -> None:
+def test_a_file_without_an_owner_is_refused(bank: SmallBank, tmp_path: Path) -> None:
     own = tmp_path / "0198c2b4-5d7e-7c3a-9a54-3d1f0c2b4a6e"
     own.mkdir()
     (own / "a.ofx").write_bytes(ofx())

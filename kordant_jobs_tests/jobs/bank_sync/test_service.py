@@ -148,7 +148,7 @@ def test_a_consent_that_was_revoked_during_a_read_lets_nothing_be_written(bank: 
 
 
 @pytest.mark.parametrize("reason", ["CONSENT_EXPIRED", "CUSTOMER_MANUALLY_REVOKED", "SOMETHING_NEW"])
-def test_a_rejected_consent_ends_the_connection_and_its_owner_is_told_why(ofb: SmallBank, reason: str) -> None:
+def test_a_rejected_consent_ends_the_connection_and_its_owner_is_notified_why(ofb: SmallBank, reason: str) -> None:
     ofb.open("checking")
     ofb.sync()
     item = ofb.ledger.items["item-1"]
@@ -163,7 +163,7 @@ def test_a_rejected_consent_ends_the_connection_and_its_owner_is_told_why(ofb: S
     assert (status, tuple(told), ended) == ("ended", ("consent_ended", word), word)
 
 
-def test_a_consent_that_ran_out_at_a_provider_is_told_as_that(bank: SmallBank) -> None:
+def test_a_consent_that_ran_out_at_a_provider_is_reported_as_that(bank: SmallBank) -> None:
     bank.open("checking")
     bank.ledger.items["item-1"].expires_at = bank.ledger.now + timedelta(hours=1)
     bank.sync()
@@ -289,7 +289,7 @@ def test_an_owner_is_warned_30_7_and_1_days_before_a_consent_ends_once_each(ofb:
         assert connection.execute(sa.text(query)).scalars().all() == [1, 7, 30]
 
 
-def test_data_that_the_provider_no_longer_refreshes_is_told_once_each_time(bank: SmallBank) -> None:
+def test_data_that_the_provider_no_longer_refreshes_is_notified_once_each_time(bank: SmallBank) -> None:
     bank.open("checking")
     bank.ledger.items["item-1"].updated_at = bank.ledger.now - timedelta(hours=40)
     bank.sync()

@@ -29,7 +29,7 @@ def client(bank: SmallBank) -> TestClient:
     return TestClient(application(context))
 
 
-def told(event: str, number: int = 1, item: str = "item-1", **more: Any) -> dict[str, Any]:
+def event_body(event: str, number: int = 1, item: str = "item-1", **more: Any) -> dict[str, Any]:
     return {"event": event, "eventId": f"event-{number}", "itemId": item, **more}
 
 
@@ -44,7 +44,7 @@ def test_the_same_event_fifty_times_at_once_is_one_row_and_one_request(bank: Sma
     bank.sync()
 
     def post(_: int) -> int:
-        return client.post("/hooks/banks/pluggy", json=told("item/updated"), headers=SECRET).status_code
+        return client.post("/hooks/banks/pluggy", json=event_body("item/updated"), headers=SECRET).status_code
 
     with ThreadPoolExecutor(8) as threads:
         assert set(threads.map(post, range(50))) == {200}
@@ -58,13 +58,13 @@ def test_who_has_not_the_secret_is_refused_and_a_foreign_item_makes_nothing_due(
 ) -> None:
     bank.open("checking")
     url = "/hooks/banks/pluggy"
-    assert client.post(url, json=told("item/updated")).status_code == 401
-    assert client.post(url, json=told("item/updated"), headers={"x-kordant-secret": "wrong"}).status_code == 401
+    assert client.post(url, json=event_body("item/updated")).status_code == 401
+    assert client.post(url, json=event_body("item/updated"), headers={"x-kordant-secret": "wrong"}).status_code == 401
     assert client.post("/hooks/banks/belvo", json={}, headers=SECRET).status_code == 404
     assert client.post("/hooks/banks/nope", json={}, headers=SECRET).status_code == 404
     assert client.post(url, content=b"{", headers=SECRET).status_code == 422
     assert client.post(url, json={"event": "item/updated"}, headers=SECRET).status_code == 422
-    found = client.post(url, json=told("item/updated", item="foreign"), headers=SECRET)
+    found = client.post(url, json=event_body("item/updated", item="foreign"), headers=SECRET)
     assert (found.status_code, found.json()) == (200, {"news": False})
     assert count(bank, "job_requests") == 0
 
@@ -73,14 +73,14 @@ def test_who_has_not_the_secret_is_refused_and_a_foreign_item_makes_nothing_due(
 @pytest.mark.parametrize("field", ["eventId", "event", "itemId", "transactionIds"])
 def test_an_id_that_is_no_text_is_no_webhook(bank: SmallBank, client: TestClient, field: str, odd: str) -> None:
     bank.open("checking")
-    body = told("transactions/deleted", transactionIds=["a"])
+    body = event_body("transactions/deleted", transactionIds=["a"])
     body[field] = ["ODD"] if field == "transactionIds" else "ODD"
     content = json.dumps(body).replace("ODD", odd)
     assert client.post("/hooks/banks/pluggy", content=content, headers=SECRET).status_code == 422
 
 
 def test_an_item_that_looks_like_a_consent_is_no_webhook(bank: SmallBank, client: TestClient) -> None:
-    body = told("item/updated", item="{")
+    body = event_body("item/updated", item="{")
     assert client.post("/hooks/banks/pluggy", json=body, headers=SECRET).status_code == 422
 
 
@@ -93,7 +93,7 @@ def test_rows_deleted_and_created_under_new_ids_are_the_same_rows_in_any_order(b
     old_ids = [one.id_at(bank.ledger.now) for one in account.entries]
     bank.ledger.move(hours=1)
     with bank.db.begin() as connection:
-        body = json.dumps(told("transactions/deleted", transactionIds=old_ids)).encode()
+        body = json.dumps(event_body("transactions/deleted", transactionIds=old_ids)).encode()
         assert take_webhook(connection, bank.keyring, Provider.PLUGGY, body, now=bank.ledger.now)
         assert not take_webhook(connection, bank.keyring, Provider.PLUGGY, body, now=bank.ledger.now)
     assert bank.sync(named=False)["total"] == 1, "it made the connection due"
@@ -112,7 +112,7 @@ def test_a_row_that_is_deleted_explicitly_is_closed_although_it_was_final(bank: 
     entry(account, "b", "-6.00", bank.ledger.today - timedelta(days=3))
     bank.sync()
     gone.gone_at = bank.ledger.now
-    body = json.dumps(told("transactions/deleted", transactionIds=[gone.id_at(bank.ledger.now)])).encode()
+    body = json.dumps(event_body("transactions/deleted", transactionIds=[gone.id_at(bank.ledger.now)])).encode()
     with bank.db.begin() as connection:
         take_webhook(connection, bank.keyring, Provider.PLUGGY, body, now=bank.ledger.now)
     bank.ledger.move(hours=1)
@@ -136,7 +136,7 @@ def test_an_owner_who_has_acted_is_read_again(bank: SmallBank) -> None:
     item.status, item.execution = "LOGIN_ERROR", "INVALID_CREDENTIALS"
     bank.sync()
     item.status, item.execution = "UPDATED", "SUCCESS"
-    body = json.dumps(told("item/updated")).encode()
+    body = json.dumps(event_body("item/updated")).encode()
     with bank.db.begin() as connection:
         take_webhook(connection, bank.keyring, Provider.PLUGGY, body, now=bank.ledger.now)
     assert bank.sync(named=False)["successful"] == 1
@@ -145,7 +145,7 @@ def test_an_owner_who_has_acted_is_read_again(bank: SmallBank) -> None:
 def test_a_connection_that_was_paused_stays_paused_whatever_a_webhook_says(bank: SmallBank) -> None:
     bank.open("checking")
     now = bank.ledger.now
-    body = json.dumps(told("item/updated")).encode()
+    body = json.dumps(event_body("item/updated")).encode()
     with bank.db.begin() as connection:
         (paused,) = bank.connection_ids.values()
         assert connections.set_status(connection, paused, ConnectionStatus.PAUSED, reason="operator", now=now)

@@ -86,7 +86,7 @@ def test_a_hold_is_placed_seen_and_released(settings: Settings, db: Engine, keyr
     assert "is no kind" in run("hold", "place", "--reason", "x", "--kind", "nothing", fails=True)
 
 
-def test_a_shorter_term_needs_somebody_else(settings: Settings, db: Engine) -> None:
+def test_a_shorter_term_needs_a_second_person(settings: Settings, db: Engine) -> None:
     words = ("policy", "set", "scan_verdicts", "--basis", "LGPD art. 16 I")
     assert "a person other than you" in run(*words, "--days", "10", fails=True)
     assert "only counts it" in run(*words, "--days", "10", "--approved-by", "eve")

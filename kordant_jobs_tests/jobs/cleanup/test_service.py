@@ -210,7 +210,7 @@ def test_a_hold_that_comes_after_the_plan_is_heeded(means: Means, db: Engine, ke
     assert _count(db, "source_verdicts") == 2
 
 
-def test_a_row_that_somebody_holds_is_left_without_waiting_and_goes_the_next_time(
+def test_a_row_that_is_locked_is_left_without_waiting_and_goes_the_next_time(
     means: Means, db: Engine, keyring: Keyring
 ) -> None:
     person = subscribe(db, keyring, "ann@example.com")
@@ -316,7 +316,7 @@ def test_a_clean_up_that_was_killed_has_its_proof_and_goes_on(
     assert _figures(db)["api_replies"]["deleted"] == (left if is_retried_whole else 300)
 
 
-def test_an_unattended_run_stops_at_unlikely_figures_and_a_plan_that_somebody_read_does_not(
+def test_an_unattended_run_stops_at_unlikely_figures_and_a_plan_that_a_person_read_does_not(
     means: Means, db: Engine, keyring: Keyring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rules, "SMALL", 2)
@@ -380,7 +380,7 @@ def test_nothing_is_deleted_by_a_clock_that_went_back(means: Means, db: Engine) 
         service.plan(means, kinds=("api_replies",))
 
 
-def test_after_a_long_silence_only_a_plan_that_somebody_read_is_carried_out(means: Means, db: Engine) -> None:
+def test_after_a_long_silence_only_a_plan_that_a_person_read_is_carried_out(means: Means, db: Engine) -> None:
     service.plan(means, kinds=("api_replies",))
     with db.begin() as connection:
         connection.execute(sa.text("UPDATE kordant.cleanup_reports SET clock = clock - interval '10 years'"))

@@ -69,7 +69,7 @@ def _dump(watched: dict[int, str], lines: int = 1_000) -> str:
     return "".join(watched.get(line, f"nobody{line}@example.com:pw{line}") + "\n" for line in range(1, lines + 1))
 
 
-def _told(bench: Bench) -> list[tuple[Any, ...]]:
+def _alerts(bench: Bench) -> list[tuple[Any, ...]]:
     return bench.rows("SELECT severity, provisional, why FROM kordant.alerts")
 
 
@@ -91,11 +91,11 @@ def test_at_the_end_the_alert_says_all_that_the_dump_holds(bench: Bench) -> None
     hashed = "ann@example.com:5f4dcc3b5aa765d61d8327deb882cf99"
     bench.drop("x.txt", _dump({3: hashed, 700: "Ann@Example.com:secret", 900: "ann@example.com:secret"}))
     plan, early = bench.plan(PREMIUM), []
-    _match(bench, plan, lambda: early.append(_told(bench)))
+    _match(bench, plan, lambda: early.append(_alerts(bench)))
     recorded = service.record(plan, db=bench.db)
     [(first_severity, provisional, first_why)] = early[0]
     assert (first_severity, provisional, first_why[0]["line"], first_why[0]["occurrences"]) == ("high", True, 3, None)
-    [(severity, provisional, why)] = _told(bench)
+    [(severity, provisional, why)] = _alerts(bench)
     assert (severity, provisional, recorded.new_alerts) == ("critical", False, 1)
     assert (why[0]["line"], why[0]["occurrences"], why[1]["secret"]) == (3, 3, "clear")
     assert bench.rows(_WAITING) == [(1,)]
@@ -111,7 +111,7 @@ def test_two_who_watch_one_address_are_both_alerted(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("blocks", [1, 4, 7, 12])
-def test_whoever_is_killed_within_a_dump_leaves_nobody_untold_in_what_counts_as_read(
+def test_a_scan_killed_within_a_dump_leaves_no_one_without_an_alert_in_what_counts_as_read(
     bench: Bench, tmp_path: Path, blocks: int
 ) -> None:
     people = {line: f"person{line}@example.com" for line in range(20, 1_000, 50)}
@@ -151,7 +151,7 @@ def test_a_scan_of_another_tier_that_comes_first_alerts_premium_too(bench: Bench
     assert service.record(plan, db=bench.db).new_alerts == 1
     assert bench.scan(PREMIUM)[1].new_alerts == 1, "settled by their own scan"
     assert bench.scan(Scope(tiers=("basic",)))[1].new_alerts == 1
-    assert {(p, w[0]["line"]) for _, p, w in _told(bench)} == {(False, 1), (False, 2), (False, 3)}
+    assert {(p, w[0]["line"]) for _, p, w in _alerts(bench)} == {(False, 1), (False, 2), (False, 3)}
 
 
 def test_who_was_found_and_not_alerted_yet_is_alerted_when_the_dump_turns_out_damaged(
@@ -165,7 +165,7 @@ def test_who_was_found_and_not_alerted_yet_is_alerted_when_the_dump_turns_out_da
     whole = gzip.compress(_dump({1: "ann@example.com:a", 15_000: "bob@example.com:b"}, lines=120_000).encode())
     bench.drop("x.txt.gz", whole[: len(whole) // 2])
     bench.match(bench.plan(PREMIUM))
-    assert sorted(why[0]["line"] for _, _, why in _told(bench)) == [1, 15_000]
+    assert sorted(why[0]["line"] for _, _, why in _alerts(bench)) == [1, 15_000]
 
 
 def test_who_stands_before_the_damage_is_alerted_and_not_again_after_the_repair(bench: Bench) -> None:

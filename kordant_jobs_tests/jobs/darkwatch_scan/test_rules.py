@@ -44,7 +44,7 @@ def test_more_stolen_data_never_makes_it_less_urgent(classes: list[str], more: s
 
 
 @given(st.booleans(), st.booleans(), st.booleans(), st.booleans(), st.booleans())
-def test_a_sensitive_breach_is_never_told_to_who_did_not_prove_the_address(
+def test_a_sensitive_breach_alerts_no_one_who_did_not_prove_the_address(
     sensitive: bool, fabricated: bool, retired: bool, spam: bool, verified: bool
 ) -> None:
     flags = rules.BreachFlags(is_sensitive=sensitive, is_fabricated=fabricated, is_retired=retired, is_spam_list=spam)
@@ -117,9 +117,7 @@ def test_not_me_is_heard_before_everything_else(breach: rules.BreachFlags, verif
 
 
 @given(breach_flags, st.booleans())
-def test_an_unverified_breach_is_told_only_when_its_data_lies_before_us(
-    breach: rules.BreachFlags, verified: bool
-) -> None:
+def test_an_unverified_breach_is_alerted_only_when_we_have_its_data(breach: rules.BreachFlags, verified: bool) -> None:
     if breach.is_unverified:
         assert rules.judge(breach, verified=verified).judgement is not Judgement.ALERT
     held = rules.judge(breach, verified=verified, held_by_us=True)

@@ -57,7 +57,7 @@ def test_a_phone_and_a_user_name_are_found_however_they_are_written(bench: Bench
     assert matched.hits == 2
 
 
-def test_nobody_else_is_exposed(bench: Bench) -> None:
+def test_no_one_else_is_exposed(bench: Bench) -> None:
     subscribe(bench.db, bench.keyring, "ann@example.com")
     bench.drop("x.txt", "ann@example.org:a\nxann@example.com:b\nann@example.com.example:c\n")
     matched, recorded = bench.scan()
@@ -257,7 +257,7 @@ def test_a_dump_whose_folder_this_machine_does_not_see_is_tried_again_and_change
 
 
 @pytest.mark.parametrize(("verified", "alerts"), [(True, 1), (False, 0)])
-def test_a_sensitive_breach_is_told_only_to_the_verified_owner(bench: Bench, verified: bool, alerts: int) -> None:
+def test_a_sensitive_breach_alerts_only_the_verified_owner(bench: Bench, verified: bool, alerts: int) -> None:
     subscribe(bench.db, bench.keyring, "ann@example.com", verified=verified)
     _catalogue(bench.db, Breach(name="Delicate", title="Delicate", is_sensitive=True))
     bench.drop("Delicate.txt", "ann@example.com:a\n")
@@ -265,7 +265,7 @@ def test_a_sensitive_breach_is_told_only_to_the_verified_owner(bench: Bench, ver
     assert recorded.new_alerts == alerts
 
 
-def test_once_the_owner_is_verified_a_withheld_exposure_is_told(bench: Bench) -> None:
+def test_once_the_owner_is_verified_a_withheld_exposure_is_alerted(bench: Bench) -> None:
     subscribe(bench.db, bench.keyring, "ann@example.com", verified=False)
     _catalogue(bench.db, Breach(name="Delicate", title="Delicate", is_sensitive=True))
     bench.drop("Delicate.txt", "ann@example.com:a\n")

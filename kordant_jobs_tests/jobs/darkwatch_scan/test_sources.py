@@ -247,7 +247,7 @@ def test_a_failing_source_never_makes_anybody_clean_and_the_scan_goes_on(world: 
     assert (verdict, bool(reason)) == ("unknown", True)
 
 
-def test_a_breach_that_nobody_described_is_looked_up_once_and_then_told(world: World) -> None:
+def test_a_breach_without_a_description_is_looked_up_once_and_then_alerted(world: World) -> None:
     """The range search gives names only. One that is in no catalogue yet is asked for once, then left for a while."""
     world.hibp.accounts["ann@example.com"] = ("Adobe",)
     row = dict(world.hibp.breaches["Adobe"])
@@ -272,7 +272,7 @@ def test_a_breach_that_nobody_described_is_looked_up_once_and_then_told(world: W
     assert len([one for one in world.server.log if "/breach/" in one.target]) == 1
 
 
-def test_the_same_breach_under_another_name_is_told_once(world: World) -> None:
+def test_the_same_breach_under_another_name_is_alerted_once(world: World) -> None:
     subscribe(world.bench.db, world.bench.keyring, "found@example.com")
     world.hibp.accounts["found@example.com"] = ("Adobe",)
     with FakeLeakCheck().server() as leaks, FakeXposedOrNot().server() as exposed:
@@ -333,7 +333,7 @@ def test_not_me_is_for_good_also_when_the_item_is_added_again(world: World) -> N
     assert found == {"Adobe": "not_me", "Gawker": "alert"}
 
 
-def test_a_breach_that_nobody_verified_waits_until_somebody_does(world: World) -> None:
+def test_a_breach_that_is_not_verified_waits_until_it_is(world: World) -> None:
     subscribe(world.bench.db, world.bench.keyring, "ann@example.com")
     world.hibp.accounts["ann@example.com"] = ("Unverified",)
     _, recorded = world.scan()

@@ -63,9 +63,9 @@ def test_names_and_parcels_stand_in_no_log_and_no_run(
         done = JOBS.plain.execute_in_process(instance=instance, resources=resources)
         assert done.success
         assert done.output_for_node("summarise")["new_findings"] > 0
-        told = "\n".join(map(str, (*instance.all_logs(done.run_id), *instance.get_runs())))
+        text = "\n".join(map(str, (*instance.all_logs(done.run_id), *instance.get_runs())))
     assert forged.key in {key for key, _ in alerts(bench)}
-    _absent(told, parcel, "Dagster's events and runs")
+    _absent(text, parcel, "Dagster's events and runs")
     _absent(caplog.text + "".join(capfd.readouterr()), parcel, "logs")
     for file in (tmp_path / "dagster").rglob("*"):
         if file.is_file():

@@ -1,4 +1,4 @@
-"""The owner roll of a county: redirected mail and unexplained owners are told, other spellings are not."""
+"""The owner roll of a county: redirected mail and unexplained owners are alerted, other spellings are not."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class RollBench(Bench):
             connection.execute(sa.text("UPDATE kordant.property_rolls SET read_at = read_at - interval '8 days'"))
         return self.scan()
 
-    def told(self) -> list[tuple[Any, ...]]:
+    def alerts(self) -> list[tuple[Any, ...]]:
         return self.rows(
             "SELECT f.event, a.severity FROM kordant.alerts a JOIN kordant.property_findings f ON f.id = a.finding_id "
             "WHERE f.event LIKE '%roll' OR f.event LIKE 'mailing%' ORDER BY 1"
@@ -112,7 +112,7 @@ def watch(bench: RollBench, *numbers: int, owners: tuple[str, ...] = ()) -> None
 
 
 @pytest.mark.parametrize("bench", DRIVERS, indirect=True)
-def test_a_redirected_mailing_address_is_told_once_and_the_first_read_is_not(bench: RollBench) -> None:
+def test_a_redirected_mailing_address_is_alerted_once_and_the_first_read_is_not(bench: RollBench) -> None:
     watch(bench, *range(120))
     first = bench.scan()
     assert (first.clean, first.new_alerts) == (1, 0)
@@ -124,7 +124,7 @@ def test_a_redirected_mailing_address_is_told_once_and_the_first_read_is_not(ben
     bench.roll[7]["street"], bench.roll[8]["street"] = "PO BOX 99", "8 North Main Street"
     assert bench.scan().new_alerts == 0  # it is asked once a week
     assert bench.scan_again().new_alerts == 1
-    assert bench.told() == [("mailing_address_changed", "high")]
+    assert bench.alerts() == [("mailing_address_changed", "high")]
     bench.roll[7]["street"] = "P.O. Box 99"
     assert bench.scan_again().new_alerts == 0
 
@@ -147,7 +147,7 @@ def test_another_spelling_is_no_change(bench: RollBench, changes: dict[str, str 
     bench.scan()
     bench.roll[7] |= changes
     bench.scan_again()
-    assert bench.told() == []
+    assert bench.alerts() == []
     assert bench.rows("SELECT waiting_since FROM kordant.property_rolls") == [(None,)]
 
 
@@ -159,24 +159,24 @@ def test_co_owners_in_another_order_are_no_change(bench: RollBench) -> None:
     assert bench.rows("SELECT waiting_since FROM kordant.property_rolls") == [(None,)]
 
 
-def test_another_owner_is_told_when_no_document_explains_it_in_sixty_days(bench: RollBench) -> None:
+def test_another_owner_is_alerted_when_no_document_explains_it_in_sixty_days(bench: RollBench) -> None:
     watch(bench, 7)
     bench.scan()
     bench.roll[7]["owner_1"] = "THIEF THEODORE"
     bench.scan_again()
-    assert bench.told() == []
+    assert bench.alerts() == []
     bench.pass_days(59)
     bench.scan()
-    assert bench.told() == []
+    assert bench.alerts() == []
     bench.pass_days(1)
     bench.scan()
     bench.scan_again()
-    assert bench.told() == [("owner_changed_on_roll", "high")]
+    assert bench.alerts() == [("owner_changed_on_roll", "high")]
     kept = bench.rows("SELECT waiting_since, waiting_owners_encrypted FROM kordant.property_rolls")
     assert kept == [(None, None)]
 
 
-def test_another_owner_whom_a_deed_names_is_told_by_the_deed_alone(bench: RollBench) -> None:
+def test_another_owner_whom_a_deed_names_is_alerted_by_the_deed_alone(bench: RollBench) -> None:
     watch(bench, 7)
     bench.scan()
     bench.roll[7]["owner_1"] = "BUYER BEATRICE"
@@ -186,7 +186,7 @@ def test_another_owner_whom_a_deed_names_is_told_by_the_deed_alone(bench: RollBe
     bench.scan()
     bench.pass_days(100)
     bench.scan_again()
-    assert bench.told() == []
+    assert bench.alerts() == []
     assert bench.rows("SELECT event FROM kordant.property_findings") == [("ownership_change",)]
 
 
@@ -197,7 +197,7 @@ def test_an_owner_whom_the_subscriber_named_is_no_news(bench: RollBench) -> None
     bench.scan_again()
     bench.pass_days(100)
     bench.scan()
-    assert bench.told() == []
+    assert bench.alerts() == []
 
 
 def test_the_newest_year_counts(bench: RollBench) -> None:
@@ -210,7 +210,7 @@ def test_the_newest_year_counts(bench: RollBench) -> None:
     assert bench.scan_again().new_alerts == 0
 
 
-def test_two_who_watch_one_parcel_are_told_once_each(bench: RollBench) -> None:
+def test_two_who_watch_one_parcel_are_alerted_once_each(bench: RollBench) -> None:
     watch(bench, 7)
     other = subscribe(bench.db, bench.keyring)
     bench.watch(watches.NewWatch(county="rolled", parcel=PARCELS[7]), person=other)
@@ -224,7 +224,7 @@ def test_two_who_watch_one_parcel_are_told_once_each(bench: RollBench) -> None:
 VERDICT = "SELECT verdict, reason FROM kordant.property_verdicts"
 
 
-def test_a_roll_that_cannot_be_read_is_unknown_and_documents_are_still_told(bench: RollBench) -> None:
+def test_a_roll_that_cannot_be_read_is_unknown_and_documents_are_still_alerted(bench: RollBench) -> None:
     watch(bench, 7)
     bench.scan()
     assert bench.rows(VERDICT) == [("clean", None)]
@@ -258,7 +258,7 @@ def test_no_owner_and_no_address_is_in_clear(bench: RollBench) -> None:
     bench.pass_days(60)
     bench.roll[8]["owner_1"] = "CANARYOWNER ZEBULON"
     bench.scan_again()
-    assert len(bench.told()) == 2
+    assert len(bench.alerts()) == 2
     tables = bench.rows("SELECT table_name FROM information_schema.tables WHERE table_schema = 'kordant'")
     text = "".join(str(bench.rows(f'SELECT row_to_json(t)::text FROM kordant."{name}" t')) for (name,) in tables)
     assert not [one for one in ("CANARY", "ZEBULON", "MAIN ST", "SMITH", PARCELS[7]) if one in text.upper()]
@@ -299,7 +299,7 @@ def test_a_roll_in_files_is_read_whole_when_it_changes(bench: RollBench, tmp_pat
     assert bench.rows(VERDICT) == [("clean", None)]
     (folder / "roll.txt").write_text(head + "APN-1,SMITH MARY;SMITH JOHN,9 FAR AWAY AVE,RENO,NV,89501\n")
     assert bench.scan().new_alerts == 1
-    assert bench.told() == [("mailing_address_changed", "high")]
+    assert bench.alerts() == [("mailing_address_changed", "high")]
     (folder / "roll.txt").write_text("parcel,owner\nAPN-1,SMITH MARY\n")
     bench.scan()
     assert bench.rows(VERDICT) == [("unknown", "roll_not_read")]

@@ -97,7 +97,7 @@ CALM = {
 
 
 @pytest.mark.parametrize("name", CALM)
-def test_what_is_calm_is_told_as_low(name: str) -> None:
+def test_expected_documents_alert_as_low(name: str) -> None:
     found = last(CALM[name])
     assert (found.severity, found.raises_alert) == (Severity.LOW, True)
 
@@ -184,7 +184,7 @@ TOLD: dict[str, tuple[list[Instrument], Severity, Reason | None]] = {
 
 
 @pytest.mark.parametrize("name", TOLD)
-def test_what_is_told_and_how_loud(name: str) -> None:
+def test_which_documents_alert_and_how_severe(name: str) -> None:
     instruments, severity, reason = TOLD[name]
     found = last(*instruments)
     assert (found.severity, found.raises_alert) == (severity, True)
@@ -217,7 +217,7 @@ def test_a_public_body_releases_no_banks_mortgage(who: str, closes: bool) -> Non
     assert (last(MORTGAGE, instrument("RELEASE", OWNER, who, on=900)).case is not None) == closes
 
 
-def test_a_second_mortgage_with_another_lender_is_told() -> None:
+def test_a_second_mortgage_with_another_lender_is_alerted() -> None:
     assert last(MORTGAGE, instrument("MORTGAGE", OWNER, "PNC BANK NA", on=900)).severity is Severity.MEDIUM
 
 

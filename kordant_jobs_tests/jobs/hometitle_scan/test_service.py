@@ -124,7 +124,7 @@ def test_a_second_scan_and_a_late_correction_tell_nothing_twice(bench: Bench) ->
 
 @pytest.mark.parametrize("known_before", [True, False])
 def test_a_document_that_is_corrected_into_a_critical_one_alerts_once(bench: Bench, known_before: bool) -> None:
-    """Of the past that came with the first load, or told calmly before."""
+    """Of the past that came with the first load, or alerted as low before."""
     forged = next(one for one in bench.county.records if one.truth.fraud == "forged-quitclaim-nominal")
     place = bench.county.records.index(forged)
     bench.counties = replace(bench.counties, by_id={NAME: replace_latency(1)})  # else all of the past is lately
@@ -150,13 +150,13 @@ def test_a_document_that_is_corrected_into_a_critical_one_alerts_once(bench: Ben
     assert severities == (["critical"] if known_before else ["critical", "low"])
 
 
-def test_a_day_scanned_again_alerts_what_is_untold_and_leaves_verdicts_and_watermarks(bench: Bench) -> None:
+def test_a_day_scanned_again_alerts_what_was_not_and_leaves_verdicts_and_watermarks(bench: Bench) -> None:
     bench.publish("history", lambda one: one.recorded_on < LATE)
     bench.watch_lots(range(200))
     bench.scan()
     bench.publish("news", lambda one: one.recorded_on >= LATE)
-    told = bench.scan().new_alerts
-    assert told > 0
+    alerts = bench.scan().new_alerts
+    assert alerts > 0
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     everything = len(bench.rows("SELECT 1 FROM kordant.alerts"))
     for table in ("notification_outbox", "alerts", "property_findings"):  # as if the scans of that day had failed
@@ -389,11 +389,11 @@ def test_thirty_days_with_corrections_moved_rows_and_a_pause_tell_everything_onc
                 bench.county.records[day], amount=bench.county.records[day].amount + day
             )
         bench.scan()
-    told = bench.rows(
+    alerts = bench.rows(
         "SELECT f.watch_id, i.key FROM kordant.alerts a JOIN kordant.property_findings f ON f.id = a.finding_id "
         "JOIN kordant.property_instruments i ON i.id = f.instrument_id"
     )
-    assert len(told) == len(set(told)) > 50
+    assert len(alerts) == len(set(alerts)) > 50
     untold = bench.rows(
         "SELECT count(*) FROM kordant.property_findings f WHERE is_told AND is_news "
         "AND NOT EXISTS (SELECT 1 FROM kordant.alerts a WHERE a.finding_id = f.id)"

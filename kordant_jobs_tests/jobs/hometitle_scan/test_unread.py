@@ -210,7 +210,7 @@ def test_one_county_that_cannot_be_read_stops_no_other(dropped: Dropped, monkeyp
     assert "LookupError in files_driver.py" in reason
 
 
-def test_a_document_of_an_unknown_type_on_a_watched_parcel_is_told_and_told_again_when_it_is_understood(
+def test_a_document_of_an_unknown_type_on_a_watched_parcel_alerts_and_again_when_it_is_understood(
     dropped: Dropped,
 ) -> None:
     dropped.add("one", XX="release")
@@ -256,7 +256,7 @@ def test_a_source_that_lost_its_rows_is_unknown(dropped: Dropped) -> None:
     assert dropped.verdicts() == {"one": "unknown"}
 
 
-def test_a_watch_that_is_added_again_keeps_what_was_told_and_not_me(dropped: Dropped) -> None:
+def test_a_watch_that_is_added_again_keeps_its_alerts_and_what_was_marked_not_me(dropped: Dropped) -> None:
     dropped.add("one")
     dropped.drop("one", BOUGHT, deed("F1"), deed("F2", day=ago(1)))
     wanted = (

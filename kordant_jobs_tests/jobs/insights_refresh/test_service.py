@@ -216,7 +216,7 @@ def test_rows_of_impossible_days_are_left_out(db: Engine, world: World) -> None:
     assert refresh(db, now_of(world)).failed == ()
 
 
-def test_the_owner_is_told_of_recent_duplicates_and_rises_once(db: Engine, world: World) -> None:
+def test_the_owner_is_notified_of_recent_duplicates_and_rises_once(db: Engine, world: World) -> None:
     done = refresh(db, now_of(world))
     announced = rows(
         db, "SELECT facts->>'kind', count(*) FROM kordant.finance_notices WHERE kind = 'insight' GROUP BY 1"
@@ -239,7 +239,7 @@ def test_the_owner_is_told_of_recent_duplicates_and_rises_once(db: Engine, world
     assert before == rows(db, mine, id=entity_id(world, 0)), "only the entity with a subscription is told"
 
 
-def test_a_balance_that_may_fall_below_zero_is_told_again_in_another_month(db: Engine, world: World) -> None:
+def test_a_balance_that_may_fall_below_zero_is_notified_again_in_another_month(db: Engine, world: World) -> None:
     one, announced = entity_id(world, 0), []
     with db.connect().execution_options(isolation_level="REPEATABLE READ") as connection, connection.begin():
         loaded = books.load(connection, [one])

@@ -177,14 +177,14 @@ def test_an_address_outside_ascii_is_kept_and_its_domain_made_ascii() -> None:
 
 
 @pytest.mark.parametrize("locale", list(Locale))
-def test_each_action_is_told_once_and_the_most_urgent_first(locale: Locale) -> None:
+def test_each_action_is_listed_once_and_the_most_urgent_first(locale: Locale) -> None:
     words = wording(locale)
     actions = words.actions(["Passwords", "Credit cards", "Email addresses"], SecretKind.CLEAR)
     assert len(actions) == len(set(actions)) == 4
     assert actions[0] == words.actions([], SecretKind.HASHED)[0]
 
 
-def test_a_letter_shows_no_fact_twice() -> None:
+def test_a_mail_shows_no_fact_twice() -> None:
     values = [value for _, value in write_alert_message(replace(ROW, breach_domain="Adobe"), OPENED).facts]
     assert len(values) == len(set(values))
 

@@ -95,7 +95,7 @@ def test_a_dead_token_is_used_no_more(db: Engine, keyring: Keyring) -> None:
         assert notification_choices.add_address(connection, keyring, person.subscriber_id, Channel.FCM, "dead")
 
 
-def test_a_token_that_was_given_anew_outlives_an_old_complaint(db: Engine, keyring: Keyring) -> None:
+def test_a_token_that_was_given_again_outlives_an_old_complaint(db: Engine, keyring: Keyring) -> None:
     person = person_with(db, keyring)
     over(db, keyring, person, Channel.APNS, "abc123")
     long_ago = datetime(2020, 1, 1, tzinfo=UTC).timestamp() * 1000
@@ -149,7 +149,9 @@ def test_one_whose_sender_dies_twice_is_left_to_an_operator(db: Engine, database
     assert rows(db, Channel.SMS)[0].reason == "it may have arrived: its sender was cut off 2 times"
 
 
-def test_whoever_dies_leaves_a_doubt_only_about_what_was_begun(db: Engine, database_url: str, keyring: Keyring) -> None:
+def test_a_killed_sender_leaves_a_doubt_only_about_what_was_begun(
+    db: Engine, database_url: str, keyring: Keyring
+) -> None:
     person = person_with(db, keyring, alerts=20)
     over(db, keyring, person, Channel.SMS, "+12025550143")
     with FakeTwilio() as twilio:

@@ -33,7 +33,7 @@ CASES = [
 ]
 
 
-def test_every_notice_is_a_letter_and_is_queued_once(db: Engine, keyring: Keyring) -> None:
+def test_every_notice_is_a_mail_and_is_queued_once(db: Engine, keyring: Keyring) -> None:
     person = subscribe(db, keyring, "ann@example.com", locale="pt-BR")
     with db.begin() as connection:
         made = entities.create(

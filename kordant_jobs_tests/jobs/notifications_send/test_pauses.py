@@ -113,7 +113,7 @@ def people(db: Engine, keyring: Keyring, count: int) -> None:
     ("outcome", "code"),
     [(DeliveryOutcome.NO_SUCH_ADDRESS, "smtp 550 5.1.1"), (DeliveryOutcome.REFUSED, "smtp 554 5.7.1")],
 )
-def test_a_relay_that_refuses_everybody_alike_suppresses_nobody(
+def test_a_relay_that_refuses_everybody_alike_suppresses_no_address(
     db: Engine, keyring: Keyring, outcome: DeliveryOutcome, code: str
 ) -> None:
     people(db, keyring, 6)

@@ -359,7 +359,7 @@ def test_a_link_that_was_changed_or_is_anothers_is_none(db: Engine, keyring: Key
     assert world.client.post(f"/unsubscribe/{token}").status_code == 200, "of nobody: nothing to write, nothing to tell"
 
 
-def test_a_door_without_its_secret_is_closed(db: Engine, keyring: Keyring) -> None:
+def test_an_endpoint_without_its_secret_is_closed(db: Engine, keyring: Keyring) -> None:
     context = PagesContext(db=db, keyring=keyring, public_url=PUBLIC, mail_domain="kordant.example")
     client = Client(application(context))
     for path in (f"/callbacks/twilio/{uuid4()}", "/callbacks/delivery", "/callbacks/bounce"):

@@ -68,6 +68,6 @@ def test_two_events_of_a_day_are_one_mail_that_says_whose_turn_it_is(
     text = next(part for part in mail.walk() if part.get_content_type() == "text/plain").get_payload(decode=True)
     assert isinstance(text, bytes)
     assert b"by its form only" in text
-    assert b"your data was removed" in text
+    assert b"Removed, as the broker says; not yet checked by us." in text
     assert text.count(b".com/o?n=Ann%20Example") == 1
     assert text.count(done_link(keyring, "https://us.example", made[0]).encode()) == 1

@@ -64,7 +64,9 @@ def report_of(db: Engine, person: Person, storage: ReportStorage, **figures: Any
     return report_id
 
 
-def test_nobody_is_told_of_a_report_that_their_tier_does_not_have(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
+def test_no_one_is_notified_of_a_report_that_their_tier_does_not_have(
+    db: Engine, keyring: Keyring, tmp_path: Path
+) -> None:
     storage = LocalReportStorage(tmp_path)
     for number, tier in enumerate(("basic", "plus", "premium")):
         report_of(db, subscribe(db, keyring, f"a{number}@example.com", tier=tier), storage)
@@ -134,7 +136,7 @@ def test_the_mails_link_opens_the_report_and_nothing_keeps_it_on_the_way(world: 
 
 
 @pytest.mark.parametrize(("locale", "says"), [("en", "This link has expired."), ("pt-BR", "Este link expirou.")])
-def test_an_expired_link_says_so_in_the_browsers_language(world: World, locale: str, says: str) -> None:
+def test_an_expired_link_is_explained_in_the_browsers_language(world: World, locale: str, says: str) -> None:
     link = world.link(expires_at=world.now - timedelta(seconds=1))
     context = PagesContext(
         db=world.db,
@@ -248,7 +250,7 @@ def test_in_portuguese_it_is_portuguese(db: Engine, keyring: Keyring, tmp_path: 
     assert "O link abre o relatório por 14 dias" in text
 
 
-def test_a_report_is_told_once_to_each_address_and_by_no_text_message(
+def test_a_report_is_notified_once_to_each_address_and_by_no_text_message(
     db: Engine, keyring: Keyring, tmp_path: Path
 ) -> None:
     storage = LocalReportStorage(tmp_path)

@@ -88,7 +88,7 @@ def test_a_due_notification_goes_out_once(db: Engine, keyring: Keyring, tmp_path
     assert row.sent_at is not None
 
 
-def test_batches_drain_the_outbox_and_progress_says_so(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
+def test_batches_drain_the_outbox_and_show_in_the_progress(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
     alerted(db, keyring, 25)
     Progress(db, "run").flush("waiting")
     assert send(db, keyring, MaildirTransport(tmp_path / "m"), batch=10).sent == 25
@@ -159,7 +159,7 @@ def test_a_broken_address_is_suppressed_and_stops_no_other(
     assert reasons == {None, "the contact is no e-mail address"}
 
 
-def test_a_letter_that_cannot_be_written_waits_for_a_repair(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
+def test_a_mail_that_cannot_be_written_waits_for_a_repair(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
     _, (outbox_id,) = alerted(db, keyring)
     with db.begin() as connection:
         connection.execute(sa.text("""UPDATE kordant.alerts SET why = '[{"code": "identifier_in_dump"}]'"""))
@@ -378,7 +378,7 @@ def test_a_store_that_takes_no_marks_loses_nothing(db: Engine, keyring: Keyring,
     assert (summary.sent, summary.possible_repeats, len(mails_in(tmp_path / "m"))) == (3, 3, 3)
 
 
-def test_a_password_in_the_dump_makes_the_mail_say_so(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
+def test_a_password_in_the_dump_is_named_in_the_mail(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
     person = subscribe(db, keyring, "jane.roe@watched.example")
     (item_id,) = person.items.values()
     add_alert(db, person.subscription_id, item_id, add_breach(db), secret=SecretKind.CLEAR)

@@ -48,7 +48,7 @@ def test_the_trend_is_a_sentence_and_a_figure_with_its_direction(
     assert trend_figure(WORDS, found(now, before)) == figure
 
 
-def test_a_first_period_has_nothing_to_be_compared_with_and_says_so() -> None:
+def test_a_first_period_has_a_line_that_nothing_precedes_it() -> None:
     first = figures(history=(0,))
     assert "no earlier period" in trend(WORDS, first)
     assert trend_figure(WORDS, first) is None
@@ -99,7 +99,9 @@ def test_each_change_is_a_sentence_with_its_reason() -> None:
         (None, Verdict.UNKNOWN, "Nothing changed"),
     ],
 )
-def test_a_source_that_is_newly_unknown_or_known_again_is_told(before: Verdict | None, now: Verdict, says: str) -> None:
+def test_a_source_that_is_newly_unknown_or_known_again_is_listed(
+    before: Verdict | None, now: Verdict, says: str
+) -> None:
     line = replace(source(now, "down" if now is Verdict.UNKNOWN else None), source="leakcheck", before=before)
     assert changes(WORDS, figures(sources=(line,)))[0].startswith(says)
 

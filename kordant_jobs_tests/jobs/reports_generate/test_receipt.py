@@ -146,7 +146,7 @@ def test_a_stranger_verifies_with_the_public_key_alone(
 
 
 @pytest.mark.usefixtures("settings")
-def test_what_was_changed_in_the_database_is_told(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
+def test_what_was_changed_in_the_database_is_reported(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
     person = affected(db, keyring)
     make(db, keyring, tmp_path)
     with db.begin() as connection:
@@ -156,7 +156,7 @@ def test_what_was_changed_in_the_database_is_told(db: Engine, keyring: Keyring, 
     assert "what is kept does not hold: receipt 1: " in result.output
 
 
-def test_a_receipt_of_somebody_else_does_not_fit_the_chain(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
+def test_a_receipt_of_another_subscriber_does_not_fit_the_chain(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
     ann, ben = affected(db, keyring), subscribe(db, keyring, "ben@watched.example")
     make(db, keyring, tmp_path)
     with pytest.raises(ReceiptRefused):

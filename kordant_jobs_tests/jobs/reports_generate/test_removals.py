@@ -11,7 +11,7 @@ from kordant_jobs.wording import wording
 
 @pytest.mark.parametrize("locale", list(Locale))
 @pytest.mark.parametrize("state", list(RemovalState))
-def test_each_request_says_its_next_step_unless_it_is_nobodys_turn(locale: Locale, state: RemovalState) -> None:
+def test_each_request_has_a_next_step_unless_it_is_no_ones_turn(locale: Locale, state: RemovalState) -> None:
     line = RemovalLine(
         broker="Spoken", state=state.value, sent_on=None, deadline_on=None, says_done=False, check_says=None,
         checked_on=None, reminders=0,

@@ -136,7 +136,7 @@ def test_an_unknown_is_never_an_all_clear(reason: str) -> None:
     assert "Nothing was found, but not everything could be checked" in text
 
 
-def test_nothing_found_anywhere_says_so_plainly() -> None:
+def test_nothing_found_anywhere_is_said_plainly() -> None:
     assert "Every source was checked in this period, and none of them holds your data." in shown(figures())
 
 

@@ -116,7 +116,7 @@ def test_made_again_by_force_it_has_the_same_bytes(db: Engine, keyring: Keyring,
     assert rows(db)[person.subscription_id].content_sha256 == first
 
 
-def test_a_subscription_that_nobody_checked_is_unknown(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
+def test_a_subscription_that_was_never_checked_is_unknown(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
     person = subscribe(db, keyring, "new@watched.example")
     make(db, keyring, tmp_path)
     figures = rows(db)[person.subscription_id].figures
@@ -135,7 +135,7 @@ def test_the_last_verdict_of_the_period_counts_and_later_ones_do_not(
     assert rows(db)[own].figures["overall"] == "clean"
 
 
-def test_a_time_zone_that_nobody_knows_stops_no_report(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
+def test_an_unknown_time_zone_stops_no_report(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
     person = affected(db, keyring)
     with db.begin() as connection:
         connection.execute(sa.update(subscriptions).values(time_zone="Moon/Base"))
@@ -244,7 +244,7 @@ def _closed(db: Engine, exposure_id: UUID, day: date, **more: Any) -> None:
         )
 
 
-def test_what_was_closed_in_the_period_is_told_with_its_reason(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
+def test_what_was_closed_in_the_period_is_listed_with_its_reason(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
     person = subscribe(db, keyring, "jane.roe@watched.example")
     (item_id,) = person.items.values()
     ids = {}
@@ -302,7 +302,7 @@ def test_a_source_that_was_not_asked_again_is_unknown_and_its_last_word_is_kept_
     assert announced == {"dumps": (Verdict.CLEAN, Verdict.CLEAN), "leakcheck": (Verdict.UNKNOWN, Verdict.CLEAN)}
 
 
-def test_a_scheduled_report_is_told_of_once_with_its_row(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
+def test_a_scheduled_report_is_notified_once_with_its_row(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
     person = affected(db, keyring)
 
     def announced() -> int:

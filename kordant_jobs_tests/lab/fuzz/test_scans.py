@@ -11,7 +11,7 @@ from kordant_jobs.lab.fuzz.scans import WATCHED, World, scans, standing
 from kordant_jobs.store.people.keyring import Keyring
 
 
-def test_mutated_dumps_break_no_scan_and_hide_nobody(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
+def test_mutated_dumps_break_no_scan_and_hide_no_one(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
     found = scans(40, 1, world=World.made(db, keyring, tmp_path / "world"))
     assert found.broken == []
     assert {"ingested", "partial", "quarantined"} <= set(found.outcomes)

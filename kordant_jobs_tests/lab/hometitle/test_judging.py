@@ -26,7 +26,7 @@ def test_owners_are_found_by_name_alone_and_others_are_not_taken_for_them() -> N
     assert len(likely) > count.right > 100
 
 
-def test_redirected_mail_and_unexplained_owners_are_told_and_other_spellings_are_not() -> None:
+def test_redirected_mail_and_unexplained_owners_are_alerted_and_other_spellings_are_not() -> None:
     mail, owners = judge_roll(County(79, lots=600, documents=4000, frauds=20), 79)
     assert (mail.wrong, mail.missed, owners.missed) == (0, 0, 0)
     assert owners.precision >= 0.9

@@ -1,4 +1,4 @@
-"""The demo's county: what is planted on watched parcels is told, and nothing else is critical."""
+"""The demo's county: what is planted on watched parcels is alerted, and nothing else is critical."""
 
 from __future__ import annotations
 

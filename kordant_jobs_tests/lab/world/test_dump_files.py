@@ -100,7 +100,7 @@ def test_lines_add_up(world: World) -> None:
         assert file.shape == "sql_insert" or file.text_lines == file.lines
 
 
-def test_near_misses_stand_in_the_dumps_and_are_nobodys(world: World) -> None:
+def test_near_misses_stand_in_the_dumps_and_belong_to_no_one(world: World) -> None:
     watched = {item.canonical for item in world.population.items}
     written = {value for rows in world.rows.values() for row in rows for _, value in row.identifiers}
     assert len(world.dumps.near_misses) >= 60
@@ -154,7 +154,7 @@ def test_every_shape_encoding_and_packing_of_the_issue_is_there(world: World) ->
     assert {file.day for file in files} == {0, 1, 2}
 
 
-def test_broken_bytes_stand_in_lines_that_still_name_somebody(world: World) -> None:
+def test_broken_bytes_stand_in_lines_that_still_name_a_person(world: World) -> None:
     for name in ("CrumbleCloud.txt", "ParcelPigeon.txt.gz"):
         good = {row.line for row in world.rows[name]}
         texts = lines_of(world.folder / name, "utf-8")

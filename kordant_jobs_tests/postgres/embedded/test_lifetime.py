@@ -173,7 +173,7 @@ def test_guard_and_server_hold_no_descriptor_of_the_client(state: Path) -> None:
     os.close(reader)
 
 
-def test_stop_ends_the_server_whoever_is_attached_and_start_brings_it_back(state: Path, actors: Actors) -> None:
+def test_stop_ends_the_server_even_with_clients_and_start_brings_it_back(state: Path, actors: Actors) -> None:
     first, second = actors(state), actors(state)
     pid = first.ask("start")
     second.ask("stop")

@@ -216,7 +216,7 @@ def test_a_shutdown_that_waits_for_clients_does_not_block_a_start(state: Path, a
     connection.close()
 
 
-def test_a_full_version_is_told_also_when_stopped(state: Path) -> None:
+def test_a_full_version_is_reported_also_when_stopped(state: Path) -> None:
     with EmbeddedPostgres(state, settings=FAST) as server:
         connection = psycopg2.connect(server.url().replace("+psycopg2", ""))
         version = connection.info.parameter_status("server_version")

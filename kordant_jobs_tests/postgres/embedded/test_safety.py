@@ -217,14 +217,14 @@ def test_an_ordinary_user_runs_it_as_itself(place: Path, actors: Actors) -> None
 
 
 @as_root
-def test_a_user_without_a_name_is_told_so(place: Path, actors: Actors) -> None:
+def test_a_user_without_a_name_gets_an_error(place: Path, actors: Actors) -> None:
     state = new_state(place, mode=0o777)
     with pytest.raises(Exception, match="SetupError: user id 54321 has no name"):
         actors(state, user="54321").ask("start")
 
 
 @as_root
-def test_a_root_that_may_become_nobody_else_is_told_so(state: Path) -> None:
+def test_a_root_that_may_become_no_one_else_gets_an_error(state: Path) -> None:
     script = "import sys, pathlib; from kordant_jobs.postgres.embedded import EmbeddedPostgres\n"
     alone = [
         "unshare",

@@ -31,7 +31,7 @@ def filled(db: Engine, keyring: Keyring) -> None:
         log.record(connection, keyring, *(entry(number) for number in range(ROWS)))
 
 
-def test_a_log_that_nobody_changed_holds(db: Engine, keyring: Keyring) -> None:
+def test_a_log_that_was_not_changed_holds(db: Engine, keyring: Keyring) -> None:
     filled(db, keyring)
     with db.connect() as connection:
         verdict = log.check(connection, keyring)

@@ -72,7 +72,7 @@ class FakeOfb(FakeServer):
             context.load_cert_chain(str(self.certificates.server))
             context.load_verify_locations(str(self.certificates.ca))
             context.verify_mode = ssl.CERT_REQUIRED
-            # the handshake happens when the connection's own thread reads, so that nobody's delays another's
+            # the handshake happens when the connection's own thread reads, so that no handshake delays another
             server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         return server
 

@@ -39,11 +39,11 @@ class FakeServer(fake_http.FakeServer):
         self._answer = answer
 
     def take(self, asked: fake_http.Asked) -> fake_http.Answer:
-        """Answer it, beside others: who waits on purpose holds up nobody."""
+        """Answer it, beside others: an answer that waits on purpose delays no other."""
         return self.answer(asked)
 
     def answer(self, asked: fake_http.Asked) -> fake_http.Answer:
-        """What was told to answer, after a line in the log."""
+        """The configured answer, after a line in the log."""
         parts = urlsplit(asked.path)
         one = Asked(
             target=asked.path,
