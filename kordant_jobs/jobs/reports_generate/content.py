@@ -30,8 +30,7 @@ from kordant_jobs.jobs.reports_generate.receipt import ReceiptSection, receipt_s
 from kordant_jobs.jobs.reports_generate.removals import RemovalSection, removal_section
 from kordant_jobs.jobs.reports_generate.rules import ReportFigures, ReportKind, SourceLine
 from kordant_jobs.wording import Wording, wording
-from kordant_jobs.wording.texts import severity_word
-from kordant_jobs.wording.texts import one_line
+from kordant_jobs.wording.texts import one_line, severity_word
 
 ROW_CLASSES_MAX = 8
 """The most data classes named in one row of a table; the worst breaches hold over fifty."""
