@@ -30,7 +30,7 @@ from kordant_jobs.jobs.reports_generate.receipt import ReceiptSection, receipt_s
 from kordant_jobs.jobs.reports_generate.removals import RemovalSection, removal_section
 from kordant_jobs.jobs.reports_generate.rules import ReportFigures, ReportKind, SourceLine
 from kordant_jobs.wording import Wording, wording
-from kordant_jobs.wording.texts import one_line
+from kordant_jobs.wording.texts import one_line, severity_word
 
 ROW_CLASSES_MAX = 8
 """The most data classes named in one row of a table; the worst breaches hold over fifty."""
@@ -257,7 +257,7 @@ def _exposure_row(words: Wording, group: rules.BreachGroup, masked: Mapping[UUID
         password = words.say("with a scrambled password")
     return ExposureRow(
         severity=group.severity.value,
-        severity_word=charts.severity_word(words, group.severity),
+        severity_word=severity_word(words, group.severity),
         title=breach_title(words, breach.breach_source, breach.breach_title, TITLE_MAX),
         about=" · ".join(about),
         leaked=some(words, words.data_classes(breach.data_classes), ROW_CLASSES_MAX),
