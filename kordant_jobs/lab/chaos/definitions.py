@@ -1,4 +1,4 @@
-"""What Dagster loads of the job under test. It does as real jobs do: an effect under a key, then its row.
+"""The Dagster definitions of the job under test. It does as real jobs do: an effect under a key, then its row.
 
 (No `annotations` future here: Dagster reads the annotations of ops as objects.)
 """
