@@ -80,7 +80,7 @@ def measure(*, clips: int, screen: bool) -> list[Figure]:
 
 
 def _inputs(models: VoiceModels, decoder: Decoder, file: bytes) -> list[tuple[Any, dict[str, Any]]]:
-    """The inputs of the model sessions for one clip."""
+    """What the sessions are given for a clip."""
     runs: list[tuple[Any, dict[str, Any]]] = []
     noted = replace(models)
     noted.__dict__["speech"] = _Recording(models.speech, runs)
