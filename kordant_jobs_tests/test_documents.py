@@ -12,7 +12,11 @@ from typing import Any
 import pytest
 import typer
 
+from kordant_jobs.adapters.messengers import NEEDED
+from kordant_jobs.catalog import SCHEDULES
+from kordant_jobs.cli import serve
 from kordant_jobs.cli.main import app
+from kordant_jobs.domain.notifications.alerts import Channel
 from kordant_jobs.lab.documents import CHECKOUT, README, documents
 from kordant_jobs.settings import Settings
 
@@ -87,3 +91,26 @@ def test_pages_made_from_the_code_are_as_the_code_is() -> None:
 
 def test_the_readme_is_read_in_minutes() -> None:
     assert len(README.read_text("utf-8").splitlines()) <= 150
+
+
+def shown(page: str, shell: str) -> list[list[str]]:
+    """The cells of each line that a page shows below a command."""
+    block = (CHECKOUT / "docs" / page).read_text("utf-8").split(f"$ python3 -m kordant_jobs {shell}\n")[1]
+    lines = block[: re.search(r"^(?:\$|```|…)", block, re.MULTILINE).start()].splitlines()  # type: ignore[union-attr]
+    return [re.split(r" {2,}", line.strip()) for line in lines]
+
+
+def test_the_output_of_commands_is_as_pages_show_it() -> None:
+    heads, *channels = shown("notifications.md", "notifications channels")
+    assert heads == ["channel", "on", "setting", "paused"]
+    on = {Channel.EMAIL: "yes"}
+    assert channels == [[one, on.get(one, "no"), *([NEEDED[one]] if one in NEEDED else [])] for one in Channel]
+    first, *rows = shown("schedules.md", "schedules list")
+    assert first == ["schedule", "what", "cron", "zone", "next tick", "serves", "state"]
+    made = [[one.name, one.words, one.cron, one.time_zone] for one in SCHEDULES]
+    assert rows
+    assert [row[:4] for row in rows if row[:4] not in made] == []
+    title, *facts = shown("operate.md", "up")
+    said = Path(serve.__file__).read_text("utf-8")
+    assert all(f"{sentence}." in said for sentence in title[0].rstrip(".").split(". "))
+    assert [name for name, *_ in facts if f'"{name}"' not in said and name != "Dagster UI"] == []

@@ -125,7 +125,7 @@ def test_docstrings_open_with_what_the_reader_gets() -> None:
     openings = [
         f"{path.relative_to(ROOT)}: {opening[1]}"
         for path in sources()
-        if "lab" not in path.relative_to(PRODUCT).parts
+        if not re.search("kordant_jobs/lab/.*voice", path.as_posix())
         for opening in OPENING.finditer(path.read_text())
     ]
     assert openings == []

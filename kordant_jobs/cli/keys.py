@@ -56,13 +56,13 @@ def rotate(as_json: AsJson = False) -> None:
             left = rotation.remaining(connection, keyring)
         began = said_at = time.monotonic()
 
-        def tell(done: rotation.Rotated) -> None:
+        def show_progress(done: rotation.Rotated) -> None:
             nonlocal said_at
             if time.monotonic() - said_at > 2:
                 said_at = time.monotonic()
                 err.print(f"{done.subscribers + done.entities:,} of {left:,} keys, {done.values:,} values")
 
-        done = rotation.rotate(session.db, keyring, each=tell)
+        done = rotation.rotate(session.db, keyring, each=show_progress)
         seconds = time.monotonic() - began
         scrubbed = scrub(session.db)
         if not settings.key_is_given:

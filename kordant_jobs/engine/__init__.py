@@ -15,7 +15,7 @@ Write a job
     sharded_job         its jobs in Dagster from plain functions: plan, work in chunks, finish; also `one_op_job`,
                         `Partitions`, `Report`, `Summary`
     op_body             the body of an op: progress, errors that tell the queue what to do
-    tell_figures        what a run did, in figures, in its last op
+    report_figures      what a run did, in figures, in its last op
     Progress            how far a run is; `read_progress` for others
     database_resource   Postgres for ops: every transaction of a run proves that its work is still its own
 Work on the queue
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from kordant_jobs.engine.launcher.coordinator import RequestCoordinator
     from kordant_jobs.engine.launcher.protocol import socket_path
     from kordant_jobs.engine.listen import Listener
-    from kordant_jobs.engine.ops import op_body, tell_figures
+    from kordant_jobs.engine.ops import op_body, report_figures
     from kordant_jobs.engine.payload import MergeRule, Payload, union
     from kordant_jobs.engine.processes import main
     from kordant_jobs.engine.queue import operate
@@ -74,7 +74,7 @@ _HOME = {
     "launcher.protocol": ("socket_path",),
     "remote.run_launcher": ("HostRunLauncher",),
     "listen": ("Listener",),
-    "ops": ("op_body", "tell_figures"),
+    "ops": ("op_body", "report_figures"),
     "payload": ("MergeRule", "Payload", "union"),
     "processes": ("main",),
     "queue": ("operate",),
@@ -143,10 +143,10 @@ __all__ = [
     "operate",
     "rate_of_rpm",
     "read_progress",
+    "report_figures",
     "sharded_job",
     "socket_path",
     "switched_off",
-    "tell_figures",
     "union",
     "warm_is_outdated",
 ]

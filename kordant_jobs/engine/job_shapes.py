@@ -55,7 +55,7 @@ import dagster as dg
 
 from kordant_jobs.engine.config_schema import config_schema
 from kordant_jobs.engine.jobs import JobRow
-from kordant_jobs.engine.ops import op_body, tell_figures
+from kordant_jobs.engine.ops import op_body, report_figures
 from kordant_jobs.engine.payload import Payload
 from kordant_jobs.engine.runs import HIDDEN
 from kordant_jobs.engine.store.progress import Progress
@@ -301,7 +301,7 @@ def _call(function: Step, context: dg.OpExecutionContext, report: Report, inputs
 
 
 def _finished(context: dg.OpExecutionContext, progress: Progress, summary: Summary) -> dict[str, int]:
-    tell_figures(context, summary.figures, items_failed=summary.items_failed)
+    report_figures(context, summary.figures, items_failed=summary.items_failed)
     progress.end("done")
     return dict(summary.figures)
 

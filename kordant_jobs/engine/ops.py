@@ -21,7 +21,7 @@ ITEMS_FAILED = "kordant/items_failed"
 """The key of the metadata in a run's last op that makes its request completed in part."""
 
 
-def tell_figures(context: dg.OpExecutionContext, figures: Mapping[str, int], *, items_failed: int = 0) -> None:
+def report_figures(context: dg.OpExecutionContext, figures: Mapping[str, int], *, items_failed: int = 0) -> None:
     """Report in figures what the run did, in its last op: Dagster's UI shows them, and its request's summary stores
     them. `items_failed` above 0: the run did a part of its work, and its request is completed in part."""
     context.add_output_metadata({**figures, **({ITEMS_FAILED: items_failed} if items_failed else {})})

@@ -33,18 +33,18 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What came of one case."""
+    """The result of one case."""
 
     name: str
     missed: frozenset[Pair] = frozenset()
     wrong: frozenset[Pair] = frozenset()
     note: str = ""
     skipped: bool = False
-    """Whether it is no case for the reader of dumps; `note` says why."""
+    """True if it is no case for the reader of dumps; `note` says why."""
 
     @property
     def is_right(self) -> bool:
-        """Whether it is as expected."""
+        """True if the result is as expected."""
         return not (self.missed or self.wrong or self.note.startswith("!"))
 
 
@@ -86,7 +86,7 @@ def outcome(name: str, path: Path, text: str, region: str) -> Outcome:
 
 
 def _is_allowed(pair: Pair, text: str) -> bool:
-    """Whether it may be found beside what should be.
+    """True if the case allows this pair beside the expected ones.
 
     >>> _is_allowed(("username", "ann"), "Should be found (2; allowed beside: [('username', 'ann')]):")
     True

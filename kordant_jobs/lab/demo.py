@@ -50,7 +50,7 @@ GENERATED = "generated"
 
 @dataclass
 class Stages:
-    """How long each stage took, in seconds."""
+    """The time of each stage, in seconds."""
 
     seconds: dict[str, float] = field(default_factory=dict)
 

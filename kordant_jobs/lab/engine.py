@@ -55,7 +55,7 @@ class FakeClock:
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What a run gets: its order, its lease, its requests, and how to report and end them."""
+    """The means of a run: its order, its lease, its requests, and how to report and end them."""
 
     db: Engine
     order: RunOrder
@@ -158,7 +158,7 @@ class InlineRuns:
 
 
 def run_handler(handler: Handler, one: Work, fault: Fault | None = None) -> RunEnd | None:
-    """How the handler ended, in a run's words; None when a silent fault struck."""
+    """Run the handler; its end as a run reports it, or None when a silent fault struck."""
     error: Exception | None = None
     if fault is None or fault.after_work:
         try:
@@ -266,7 +266,7 @@ def drain(
 
 
 def statuses(db: Engine) -> dict[RequestStatus, int]:
-    """How many requests stand where."""
+    """The number of requests by status."""
     with db.connect() as connection:
         found = requests.find(connection, requests.Filter())
     counts: dict[RequestStatus, int] = {}

@@ -28,14 +28,14 @@ class Figure:
 
     @property
     def met(self) -> bool:
-        """Whether the goal is met."""
+        """True if the goal is met."""
         if self.goal is None:
             return True
         return self.value <= self.goal if self.direction == "max" else self.value >= self.goal
 
     @property
     def ratio(self) -> float | None:
-        """How many times better than the peer."""
+        """The factor by which it is better than the peer."""
         if not self.peer_value or not self.value:
             return None
         return self.peer_value / self.value if self.direction == "max" else self.value / self.peer_value

@@ -144,7 +144,7 @@ NEXT = f"Fill in what is marked TODO, then: python3 -m kordant_jobs test --only 
 
 
 def words_of(name: str) -> dict[str, str]:
-    """What stands in the files for a job of this name.
+    """The words that the files of a job of this name have.
 
     Raises:
         KordantError: it is no name for a job, or taken.

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.engine.config_schema import config_schema
-from kordant_jobs.engine.ops import op_body, tell_figures
+from kordant_jobs.engine.ops import op_body, report_figures
 from kordant_jobs.engine.run_side import database_resource
 from kordant_jobs.errors import SettingsError, SourceUnavailable
 from kordant_jobs_tests.engine.toy_app import SYSTEM, Chore
@@ -77,7 +77,7 @@ def _misbehave(config: Chore, *, attempt: int) -> None:
 def sum_up(context: dg.OpExecutionContext, number: int, db: dg.ResourceParam[Engine]) -> None:
     """Figures, and an item that failed when the number is odd."""
     with op_body(context, db):
-        tell_figures(context, {"number": number}, items_failed=number % 2)
+        report_figures(context, {"number": number}, items_failed=number % 2)
 
 
 @dg.graph(name="chore")

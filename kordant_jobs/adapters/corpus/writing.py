@@ -100,7 +100,7 @@ class CorpusWriter:
         """The facts of all blocks added so far, by this writer and earlier ones."""
         return self._so_far
 
-    def tell(self, **facts: Any) -> None:
+    def set_facts(self, **facts: Any) -> None:
         """Set further facts for `meta.json`."""
         self._facts = facts
 

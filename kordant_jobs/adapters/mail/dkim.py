@@ -25,7 +25,7 @@ SIGNED = (
 )  # fmt: skip
 """The headers that the signature covers. RFC 8058 §4 asks for the last two."""
 
-ONCE_MORE = ("From", "To", "Subject")
+OVERSIGNED = ("From", "To", "Subject")
 """Headers named once more than they occur, so that a second one, added later, breaks the signature (RFC 6376
 §5.4.2)."""
 
@@ -53,7 +53,7 @@ class DkimSigner:
             "c=relaxed/relaxed",
             f"d={self.domain}",
             f"s={self.selector}",
-            "h=" + ":".join((*named, *ONCE_MORE)),
+            "h=" + ":".join((*named, *OVERSIGNED)),
             f"bh={hashed}",
             "b=",
         ]

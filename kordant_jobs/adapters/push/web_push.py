@@ -37,10 +37,9 @@ class Subscription:
 
 
 def parse_subscription(text: str, *, services: Collection[str], insecure: bool = False) -> Subscription | None:
-    """Read a PushSubscription's JSON; None when it is none, or when its endpoint is not with one of `services`.
+    """Parse a PushSubscription in JSON; None for an invalid one, or when the endpoint's host is none of `services`.
 
-    The endpoint comes from a browser: without this check anybody could have us post to a machine inside our network,
-    by a name of their own that leads there.
+    The endpoint comes from a browser: without this check a user could make us post to a host inside our network.
     """
     try:
         found = outside_json.loads(text)

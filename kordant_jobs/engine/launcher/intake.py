@@ -51,7 +51,7 @@ class Intake:
             self._end(one)
         if stranded or ended:
             with self._db.begin() as connection:
-                given_runs.let_go(connection, [one.run_id for one in stranded])
+                given_runs.release(connection, [one.run_id for one in stranded])
                 for run_id in ended:
                     given_runs.cancel(connection, run_id, now=self._clock.now())
         return len(queued) + len(stranded) + len(ended)

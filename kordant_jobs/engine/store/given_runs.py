@@ -89,7 +89,7 @@ def stranded(connection: Connection) -> list[Stranded]:
     ]
 
 
-def let_go(connection: Connection, run_ids: Sequence[str]) -> None:
+def release(connection: Connection, run_ids: Sequence[str]) -> None:
     """Remove the link from ended requests to these runs, which have ended in Dagster too."""
     ended = job_requests.c.status.not_in([RequestStatus.PENDING.value, RequestStatus.RUNNING.value])
     connection.execute(

@@ -309,7 +309,7 @@ class _Reader:
             why = ConsentEnd.OTHER
             ended = ConnectionStatus.ENDED
             connections.set_status(connection, claimed.id, ended, reason=NOT_FOUND, now=now, consent_end=why)
-            self._tell(connection, claimed, NoticeKind.CONSENT_ENDED, why.value, now=now)
+            self._notify(connection, claimed, NoticeKind.CONSENT_ENDED, why.value, now=now)
 
     def _needs_user(self, connection: Connection, claimed: Claimed, failure: BankFailed, *, now: datetime) -> None:
         """Stop reading until the owner acts, since only they can repair it. A consent that ended ends the
@@ -322,10 +322,12 @@ class _Reader:
         status = ConnectionStatus.ENDED if ended else ConnectionStatus.NEEDS_USER
         connections.set_status(connection, claimed.id, status, reason=failure.code, now=now)
         kind = NoticeKind.CONSENT_ENDED if ended else NoticeKind.NEEDS_USER
-        self._tell(connection, claimed, kind, failure.code, now=now)
+        self._notify(connection, claimed, kind, failure.code, now=now)
 
-    def _tell(self, connection: Connection, claimed: Claimed, kind: NoticeKind, reason: str, *, now: datetime) -> None:
-        notices.tell(
+    def _notify(
+        self, connection: Connection, claimed: Claimed, kind: NoticeKind, reason: str, *, now: datetime
+    ) -> None:
+        notices.queue(
             connection,
             entity_id=claimed.entity_id,
             connection_id=claimed.id,

@@ -135,7 +135,7 @@ class Ingestion:
             if not writer.so_far.records and problem is None:
                 problem = "no person was found in it"
             ledger = source.ledger.to_json()
-            writer.tell(**layout, ledger=ledger, problem=problem)
+            writer.set_facts(**layout, ledger=ledger, problem=problem)
             found = writer.so_far
             return dumps.Ingested(
                 shape=layout["shape"],
@@ -199,10 +199,10 @@ def _up_to_damage(batches: Iterator[BlindBatch], watch: Watch | None) -> Iterato
         yield from batches
     except DumpUnreadable:
         if watch is not None:
-            watch.tell()
+            watch.write_alerts()
         raise
     if watch is not None:
-        watch.tell()
+        watch.write_alerts()
 
 
 def _ingested_before(corpus: Corpus, dump: dumps.DumpRow) -> dumps.Ingested | None:

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from kordant_jobs.adapters.corpus import SECRETS
 from kordant_jobs.adapters.dumps import BlindBatch
-from kordant_jobs.jobs.darkwatch_scan.telling import tell
+from kordant_jobs.jobs.darkwatch_scan.alerting import write_alerts
 from kordant_jobs.store.darkwatch import scans
 from kordant_jobs.store.darkwatch.dumps import DumpRow
 
@@ -67,9 +67,9 @@ class Watch:
             if len(news):
                 self._waiting.append(news)
         if before_it_counts or self._monotonic() - self._reported_at >= TELL_EVERY_S:
-            self.tell()
+            self.write_alerts()
 
-    def tell(self) -> None:
+    def write_alerts(self) -> None:
         """Write the exposures found since the last call, and their alerts, in one transaction."""
         if not self._waiting:
             return
@@ -77,7 +77,7 @@ class Watch:
         with self._db.begin() as connection:
             self.new_exposures += scans.save_hits(connection, hits)
             scans.choose_found(connection)
-            tell(connection, today=self._today, provisional=True)
+            write_alerts(connection, today=self._today, provisional=True)
         self._waiting, self._reported_at = [], self._monotonic()
 
     def _hits(self, keys: npt.NDArray[np.int32]) -> pl.DataFrame:

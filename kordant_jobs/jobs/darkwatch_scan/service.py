@@ -22,10 +22,10 @@ from kordant_jobs.domain.people.tiers import Tier
 from kordant_jobs.engine import Progress
 from kordant_jobs.errors import CatalogueUnreadable, DumpUnreadable, SourceUnavailable
 from kordant_jobs.jobs.darkwatch_scan import asked, rules
+from kordant_jobs.jobs.darkwatch_scan.alerting import write_alerts
 from kordant_jobs.jobs.darkwatch_scan.drops import DropBox, now_of, register_dropped
 from kordant_jobs.jobs.darkwatch_scan.ingestion import Ingestion, ReadElsewhere
 from kordant_jobs.jobs.darkwatch_scan.retro import Watch
-from kordant_jobs.jobs.darkwatch_scan.telling import tell
 from kordant_jobs.ports import BreachCatalogue
 from kordant_jobs.store.darkwatch import breaches, dumps, new_data, scans
 from kordant_jobs.store.people.keyring import Keyring
@@ -240,7 +240,7 @@ def _match_dump(
         new = scans.save_hits(connection, hits)
         if dump.status is DumpStatus.REGISTERED:  # another scan read it meanwhile, and perhaps not for these
             scans.choose_found(connection)
-            tell(connection, today=window.until.date(), provisional=True)
+            write_alerts(connection, today=window.until.date(), provisional=True)
     return ChunkResult(
         dumps=1,
         lines=what.lines if what else 0,
@@ -282,7 +282,7 @@ def record(plan: ScanPlan, *, db: Engine, sources: Sources | None = None, left: 
     not read: they count as unread, and knowledge is complete only up to the first of them."""
     with db.begin() as connection:
         chosen = scans.choose(connection, plan.scope)
-        new_alerts = tell(connection, today=plan.window.until.date())
+        new_alerts = write_alerts(connection, today=plan.window.until.date())
         read = len(dumps.known_before(connection, plan.window.until, dumps.READ))
         partly = len(dumps.known_before(connection, plan.window.until, (DumpStatus.PARTIAL,)))
         unread = len(dumps.known_before(connection, plan.window.until, dumps.UNREAD))

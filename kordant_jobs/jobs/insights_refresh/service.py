@@ -146,17 +146,17 @@ def _refresh_together(ids: Sequence[UUID], *, db: Engine, now: datetime) -> Refr
     announce_from = today - timedelta(days=ALERT_DAYS)
     with db.begin() as connection:
         saved = saving.save(connection, loaded, assessed, announce_from=announce_from, now=now)
-        announced = _tell(connection, saved)
+        announced = _queue_notices(connection, saved)
     return Refreshed(
         entities=saved.entities, new=saved.new, changed=saved.changed, resolved=saved.resolved, announced=announced
     )
 
 
-def _tell(connection: sa.Connection, saved: Saved) -> int:
+def _queue_notices(connection: sa.Connection, saved: Saved) -> int:
     """Send owners notices of new insights. Keys have the month: a balance may fall below zero again in another
     month."""
     return sum(
-        notices.tell(
+        notices.queue(
             connection,
             entity_id=UUID(one["entity_id"]),
             connection_id=None,

@@ -62,7 +62,7 @@ def fonts() -> FontConfiguration:
 
 
 @atexit.register
-def _let_go_offonts() -> None:
+def _free_fonts() -> None:
     """Free WeasyPrint's fonts before the interpreter unloads its modules, to avoid an error message at exit."""
     style.cache_clear()
     fonts.cache_clear()

@@ -77,7 +77,7 @@ def remove_schedules_for_subscription(
     theirs = operate.find(connection, Filter(entity_key=str(subscription_id), statuses=operate.OPEN))
     others = tuple(one.id for one in theirs if one.job != JOB)  # not the event that this is the answer to
     cancelled = operate.cancel(connection, Filter(ids=others), now=moment) if others else []
-    return due_slots.take_away(connection, [subscription_id]) + len(cancelled)
+    return due_slots.remove(connection, [subscription_id]) + len(cancelled)
 
 
 def place(subscription_ids: Sequence[UUID], *, db: Engine, requested_by: str = JOB) -> Placed:

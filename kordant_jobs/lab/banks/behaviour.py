@@ -1,4 +1,4 @@
-"""What happens at simulated banks day by day: every behaviour of the contract, by a seeded die."""
+"""Simulated banks, day by day: every behaviour of the contract, by a seeded die."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HOURS = (8, 13, 19)
 
 @dataclass
 class Counts:
-    """How often each behaviour was played."""
+    """The number of times that each behaviour was played."""
 
     of: dict[str, int] = field(default_factory=dict)
 

@@ -56,7 +56,7 @@ READERS: tuple[tuple[str, str, Reader], ...] = (
 
 
 def measure(folder: Path) -> tuple[list[Figure], list[str]]:
-    """What was read of the mass, and a line a file or row that was not."""
+    """The figures of reading a mass of files, and a line for each file or row that could not be read."""
     counts, problems = Counter[str](), list[str]()
     for path in sorted(folder.rglob("*.json")):
         name = path.relative_to(folder).as_posix()

@@ -48,7 +48,7 @@ QUIET_DAYS = 22
 
 @dataclass(kw_only=True)
 class Books:
-    """What was found."""
+    """The faults that a simulation found, counted."""
 
     lost: int = 0
     doubled: int = 0

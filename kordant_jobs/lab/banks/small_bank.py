@@ -22,7 +22,7 @@ from kordant_jobs.store.finance import connections, entities
 from kordant_jobs.store.people.keyring import Keyring
 
 SAME = {"lost": 0, "doubled": 0, "difference": Decimal(0)}
-"""What `compare` finds where nothing is wrong."""
+"""The result of `compare` when nothing is wrong."""
 NOON = datetime(2026, 3, 10, 15, tzinfo=UTC)
 
 
@@ -38,10 +38,10 @@ class SmallBank:
     connection_ids: dict[str, UUID] = field(default_factory=dict)
     document: str = "52998224725"
     wrong: list[str] = field(default_factory=list)
-    """What `compare` found, a line per row, for reading by a person."""
+    """The findings of `compare`, a line per row, for reading by a person."""
     limits: Limits = field(default_factory=lambda: Limits(rates={}))
     secret_of: Callable[[str], str] = lambda item: item
-    """What a connection's secret is, given the id of its item or consent."""
+    """Gives a connection's secret by the id of its item or consent."""
 
     def open(self, *kinds: str, item: str = "item-1", institution: str = "201") -> list[TrueAccount]:
         """A connection with an account of each kind, of the one entity."""

@@ -50,7 +50,7 @@ WITHIN_S = 120.0
 
 @dataclass(frozen=True, kw_only=True)
 class Reads:
-    """What clients saw of one server."""
+    """The rate and response times of one server, as clients measured them."""
 
     per_s: float
     p50_ms: float

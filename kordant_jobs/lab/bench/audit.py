@@ -1,4 +1,4 @@
-"""How fast the audit log is verified: the whole chain with its codes, beside a bare read and hash of the same rows."""
+"""The time to verify the audit log: the whole chain with its codes, beside a bare read and hash of the same rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast what has served its time is deleted, and how long a writer beside it waits. Ours by ranges of the heap,
+"""The speed of deleting expired rows, and how long a concurrent writer waits. Ours by ranges of the heap,
 beside the common way: pick 5,000 rows, join by id, again and again. Both heed the same cutoff on the same rows; ours
 looks for legal holds, too."""
 

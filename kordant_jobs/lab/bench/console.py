@@ -1,4 +1,4 @@
-"""How long the console's pages take on the server with a million requests in the table, and how large they are.
+"""Response times and sizes of the console's pages with a million requests in the table.
 
 Each page is asked through the whole application, its token looked up as in service; times are of the process that
 answers, packing included. The mix: 96 % completed, 2 % waiting, 0.3 % dead, the rest cancelled and given up; beside

@@ -29,7 +29,7 @@ ROUNDS = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """How much is measured on."""
+    """The amount of data to measure on."""
 
     dump_bytes: int
     watched: int

@@ -1,5 +1,5 @@
-"""What the bench's system loads: the project's own definitions, so that it is as heavy as the real one; a job whose
-op writes down its clock, alone and for many; and the sensor by which stock Dagster gets at the same events.
+"""The definitions of the bench's system: the project's own definitions, so that it is as heavy as the real one; a job
+whose op writes down its clock, alone and for many; and the sensor by which stock Dagster gets at the same events.
 
 (No `annotations` future here: Dagster reads the annotations of ops as objects.)
 """
@@ -38,7 +38,7 @@ def write_down(event: int) -> None:
 
 @dg.op(config_schema=dict(config_schema(Stamp)))
 def stamp(context: dg.OpExecutionContext, db: dg.ResourceParam[Engine]) -> None:
-    """What every op of ours does around its work, and the clock as the work."""
+    """An op with all that surrounds the work of ours; its work is to write down the time."""
     with op_body(context, db):
         write_down(context.op_config["event"])
 

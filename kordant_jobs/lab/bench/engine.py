@@ -34,7 +34,7 @@ GAP_S = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """How much is fired at a system. Stock Dagster gets less, since each run takes it seconds."""
+    """The number of events and runs that a system gets. Stock Dagster gets less, since each run takes it seconds."""
 
     events: int
     runs: int
@@ -42,7 +42,7 @@ class Load:
     backlog: int
 
     def for_peer(self) -> Load:
-        """What stock Dagster does in some minutes."""
+        """A load that stock Dagster handles within some minutes."""
         return Load(
             events=min(self.events, 5),
             runs=min(self.runs, 20),

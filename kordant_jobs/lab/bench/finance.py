@@ -261,7 +261,7 @@ def _peer(
     *,
     together: bool,
 ) -> _Spent:
-    """What `PEER_ROWS` rows take, row by row or in batches of statements; rolled back."""
+    """The time for `PEER_ROWS` rows, row by row or in batches of statements; rolled back."""
     account_id, found = next(iter(seen.items()))
     entity_id = owners[account_id]
     rows = (_next_day(chance, found) * (PEER_ROWS // len(found) + 1))[:PEER_ROWS]

@@ -1,4 +1,4 @@
-"""What the instance of the bench names: the engine's classes, bound to its system."""
+"""The engine's classes, bound to the bench's system, as its Dagster instance names them."""
 
 from kordant_jobs.engine.dagster_private import ServerStorage
 from kordant_jobs.engine.launcher.compute_logs import QuietComputeLogManager

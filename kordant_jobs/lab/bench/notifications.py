@@ -1,4 +1,4 @@
-"""How fast alerts become mails: the job's own service against an SMTP sink that keeps a ledger.
+"""The rate at which alerts become mails: the job's own service against an SMTP sink that keeps a ledger.
 
 Two peers run in the same call, on the same alerts, server and machine. One does the same work as a plain loop would:
 it reads all rows, and for each composes the mail (by our own fast code), sends it by smtplib and marks the row. The

@@ -1,4 +1,5 @@
-"""How fast open removal requests are decided: ours in sets, beside a loop that loads, decides and saves one by one.
+"""The rate at which open removal requests are decided: ours in sets, beside a loop that loads, decides and saves one by
+one.
 
 Both do the same: read a due request, decide by the same rules, write its move with its event. Ours are in the chunks
 that a run makes, one after the other. The loop gets a hundredth of the requests; its time is extrapolated.

@@ -1,4 +1,4 @@
-"""How fast reports become PDFs: ours from figures to a stored file, beside WeasyPrint on the very same HTML.
+"""The rate at which reports become PDFs: ours from figures to a stored file, beside WeasyPrint on the very same HTML.
 
 Three peers run in the same call. *Bare WeasyPrint* parses and writes each report by the library's own ways, with one
 font configuration and one style sheet for all; so did our *first version*, but from figures to the stored file and

@@ -113,7 +113,7 @@ class Site(ABC):
         return found
 
     def database_mb(self) -> float:
-        """What the database takes on disk, write-ahead log left out."""
+        """The database's size on disk in MB, without its write-ahead log."""
         with self.db.connect() as connection:
             size: int = connection.execute(sa.text("SELECT pg_database_size(current_database())")).scalar_one()
         return size / 2**20

@@ -27,7 +27,7 @@ PRUNE_S = 5.0
 AT_ONCE = 100
 """Requests that wait or run while more are fired."""
 GROWTH = 0.1
-"""What the database and a process may differ by."""
+"""The share by which the size of the database or of a process may grow."""
 PER_RUN_S = 30.0
 """Longer for a run, on the average, means that the system stands still."""
 
@@ -92,7 +92,7 @@ def measure(runs: int) -> list[Figure]:
 
 
 def figures(before: Look, after: Look, fired: list[int], stamped: list[int], *, runs_per_s: float) -> list[Figure]:
-    """What grew, and whether each event ran exactly once."""
+    """The growth from before to after, and whether each event ran exactly once."""
     times = Counter(stamped)
     lost = sum(1 for event in fired if not times[event])
     again = sum(1 for event in fired if times[event] > 1)

@@ -42,7 +42,7 @@ class Strike:
 
     @property
     def late(self) -> bool:
-        """Whether it took longer than promised."""
+        """True if it took longer than promised."""
         return self.recovered_s > RECOVERY_S + self.by_design_s
 
 
@@ -84,7 +84,7 @@ def _when_back(act: Callable[[], T]) -> T:
 
 @dataclass(frozen=True, kw_only=True)
 class Campaign:
-    """What came of all faults."""
+    """The results of all faults."""
 
     strikes: Sequence[Strike]
     books: Books

@@ -48,14 +48,14 @@ Redis delivers again after an hour (`visibility_timeout`), which counts as lost 
 POISON_RUNS = 4
 """Of the deadly job: the first and three retries."""
 AWAY_S = 1.0
-"""How long a server is away that restarts."""
+"""The time in which a restarting server is away, in seconds."""
 POISON_S = 20.0
-"""How long the job that kills its process is watched."""
+"""The time in which the job that kills its process is watched, in seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """What came of one fault on one system. `not_done`: jobs without an effect when the patience was over.
+    """The result of one fault on one system. `not_done`: jobs without an effect when the patience was over.
 
     `repeated`: effects that were asked for more than once. The sink has each key's effect once; at a party that takes
     no key they would be doubled. `runs_of_poison`: how often the deadly job began.
@@ -434,7 +434,7 @@ def scores(only: Sequence[str]) -> Iterator[Score]:
 
 
 def is_kept(one: Score) -> bool:
-    """Whether what we promise held: every effect was had, and the poison was given up."""
+    """True if our promise held: every effect was had, and the poison was given up."""
     return not one.not_done and (one.runs_of_poison or 0) <= POISON_RUNS
 
 

@@ -1,4 +1,4 @@
-"""What Dagster loads of the job under test. It does as real jobs do: an effect under a key, then its row.
+"""The Dagster definitions of the job under test. It does as real jobs do: an effect under a key, then its row.
 
 (No `annotations` future here: Dagster reads the annotations of ops as objects.)
 """
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.engine.config_schema import config_schema
-from kordant_jobs.engine.ops import op_body, tell_figures
+from kordant_jobs.engine.ops import op_body, report_figures
 from kordant_jobs.engine.run_side import database_resource
 from kordant_jobs.lab.chaos.app import SYSTEM, Effect, Poison
 from kordant_jobs.lab.chaos.effects import have
@@ -33,7 +33,7 @@ def have_effect(context: dg.OpExecutionContext, db: dg.ResourceParam[Engine]) ->
             there = connection.execute(sa.text("SELECT 1 FROM chaos_effects WHERE number = :number"), row).scalar()
             if there is None:
                 connection.execute(sa.text("INSERT INTO chaos_effects VALUES (:number, :run_id)"), row)
-        tell_figures(context, {"number": config.number})
+        report_figures(context, {"number": config.number})
 
 
 @dg.op(config_schema=dict(config_schema(Poison)))

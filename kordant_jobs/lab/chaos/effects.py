@@ -1,4 +1,4 @@
-"""How a job under test has its effect on the sink."""
+"""The effect that a job under test has on the sink."""
 
 from __future__ import annotations
 

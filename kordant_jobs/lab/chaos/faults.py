@@ -1,4 +1,4 @@
-"""What goes wrong: each fault strikes once, and says how long recovery may take by design."""
+"""The faults: each strikes once, and says how long recovery may take by design."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ _NAME = "NAME"
 
 @dataclass(frozen=True, kw_only=True)
 class Services:
-    """How the services are reached, and what they took."""
+    """The addresses of the services, and the messages that they took."""
 
     addresses: dict[str, Any]
     asks: IO[str]

@@ -44,7 +44,7 @@ BATCH = 40
 
 @dataclass(frozen=True, kw_only=True)
 class ChannelBook:
-    """What a service's ledger says of one channel, beside our own rows."""
+    """One channel's messages by the service's ledger, beside our own rows."""
 
     channel: Channel
     copies_show: bool

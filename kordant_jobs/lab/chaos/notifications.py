@@ -72,7 +72,7 @@ SELECT status, coalesce(mail_id, id) AS mail_id, interruptions FROM kordant.noti
 
 @dataclass(frozen=True, kw_only=True)
 class Books:
-    """What the mail server's ledger says, beside our own rows."""
+    """The mails by the mail server's ledger, beside our own rows."""
 
     kills: int
     struck_in_time: int

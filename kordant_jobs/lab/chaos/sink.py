@@ -22,7 +22,7 @@ class Ledger:
         self._lock = threading.Lock()
 
     def call(self, key: str, run: str) -> bool:
-        """Whether the effect was had now; it was had before otherwise."""
+        """Record an effect; True if it is new, False if it was had before."""
         with self._lock:
             new = key not in self._known
             self._known.add(key)

@@ -36,7 +36,7 @@ FINISHED = ("SUCCESS", "FAILURE", "CANCELED")
 
 @dataclass(frozen=True, kw_only=True)
 class Books:
-    """What the ledger, our rows and the requests say of the numbers asked for."""
+    """The requested numbers by the ledger, by our rows and by the requests."""
 
     asked: int
     lost: int
@@ -76,7 +76,7 @@ class Site:
         return numbers
 
     def open_requests(self) -> int:
-        """How many requests have not ended."""
+        """The number of requests that have not ended."""
         with self.db.connect() as connection:
             return int(
                 connection.execute(
@@ -105,7 +105,7 @@ class Site:
         return next((pid for pid in below if tree.start_ticks(pid) is not None), None)
 
     def whole(self) -> bool:
-        """Whether every part is there and its standby stands by: a fault strikes a whole system."""
+        """True if every part runs and its standby is ready: a fault strikes a whole system."""
         for name in ("warm", "daemon", "warm-standby", "daemon-standby"):
             pid = self.part(name)
             log = self.folder / "logs" / f"{name}.log"

@@ -18,7 +18,7 @@ LATEST_S = 0.25
 FREE = """
 UPDATE kordant.notification_outbox SET lease_id = NULL WHERE status = 'sending'
 """
-"""What a killed sender held is free again at once, as if its lease had run out."""
+"""Free the claims of a killed sender at once, as if its lease had run out."""
 
 
 @dataclass(kw_only=True)

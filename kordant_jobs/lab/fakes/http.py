@@ -31,7 +31,7 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What is answered. `hang_up`: nothing; the connection ends after the request was taken. `delay_s`: before the
+    """A server's answer. `hang_up`: none; the connection ends after the request was taken. `delay_s`: before the
     answer; `cut_at`: bytes of the body after which the connection ends."""
 
     status: int
@@ -59,7 +59,7 @@ class FakeServer(ABC):
 
     @abstractmethod
     def answer(self, asked: Asked) -> Answer:
-        """What to answer."""
+        """The answer to a request."""
 
     def take(self, asked: Asked) -> Answer:
         """Keep the request and answer it, one at a time."""

@@ -60,7 +60,7 @@ class FakeOpenId(FakeServer):
         self._key = RSAKey.generate_key(2048, {"kid": secrets.token_hex(4), "use": "sig", "alg": "RS256"})
 
     def answer(self, asked: Asked) -> Answer:
-        """What to answer."""
+        """The answer to a request."""
         parts = urlsplit(asked.path)
         if self.is_away:
             return Answer.of(503, {})
@@ -76,7 +76,7 @@ class FakeOpenId(FakeServer):
         return Answer.of(404, {})
 
     def count(self, path: str) -> int:
-        """How often a path was asked for."""
+        """The number of requests for a path."""
         return sum(urlsplit(one.path).path == path for one in self.asked)
 
     def _metadata(self) -> Mapping[str, Any]:

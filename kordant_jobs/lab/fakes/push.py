@@ -25,7 +25,7 @@ from kordant_jobs.adapters.push.encryption import LAST_RECORD, content_keys, poi
 from kordant_jobs.lab.fakes.http import Answer, Asked, FakeHttp2Server, FakeServer
 
 Script = Callable[[str], Answer | None]
-"""What a service answers to a message for a token, None: as it should."""
+"""Gives a service's answer to a message for a token; None: its usual answer."""
 
 LARGEST = 4096
 AUDIENCE = "https://oauth2.googleapis.com/token"
@@ -126,7 +126,7 @@ class FakeApns(FakeHttp2Server):
         return ApnsKey(private_key=pem(self._private), key_id="KEY0123456", team_id="TEAM012345", topic="com.kordant")
 
     def answer(self, asked: Asked) -> Answer:
-        """What becomes of a message."""
+        """The answer to a message."""
         found = re.fullmatch(r"/3/device/([0-9a-f]+)", asked.path)
         if not found:
             return _apns(400, "BadDeviceToken")
@@ -171,13 +171,13 @@ class FakeWebPush(FakeServer):
         self._auth = b"0123456789abcdef"
 
     def subscription(self, name: str) -> str:
-        """What the browser `name` gave, as JSON."""
+        """The push subscription of the browser `name`, as JSON."""
         point = self._browser.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
         keys = {"p256dh": _b64(point), "auth": _b64(self._auth)}
         return json.dumps({"endpoint": f"{self.url}/push/{name}", "keys": keys})
 
     def answer(self, asked: Asked) -> Answer:
-        """What becomes of a message."""
+        """The answer to a message."""
         name = asked.path.removeprefix("/push/")
         found = re.fullmatch(r"vapid t=([^,]+), k=(\S+)", asked.headers.get("authorization", ""))
         if not found:
@@ -206,7 +206,7 @@ class FakeWebPush(FakeServer):
 
 
 def open_sealed(body: bytes, *, browser: ec.EllipticCurvePrivateKey, auth: bytes) -> bytes:
-    """What a browser reads of the body of a push request (RFC 8291).
+    """The message that a browser decrypts from the body of a push request (RFC 8291).
 
     Raises:
         cryptography.exceptions.InvalidTag: it was sealed for another browser, or changed.

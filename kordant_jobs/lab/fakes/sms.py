@@ -23,7 +23,7 @@ class FakeTwilio(FakeServer):
         self.account = TwilioAccount(sid="AC0123456789", token="s3cret", sender="+12025550100")  # noqa: S106 - a fake's
 
     def answer(self, asked: Asked) -> Answer:
-        """What becomes of a text."""
+        """The answer to a text message."""
         expected = base64.b64encode(f"{self.account.sid}:{self.account.token}".encode()).decode()
         if asked.headers.get("authorization") != f"Basic {expected}":
             return twilio_error(401, 20003)

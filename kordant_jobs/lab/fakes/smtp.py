@@ -25,7 +25,7 @@ class Received:
 
 @dataclass(kw_only=True)
 class Answers:
-    """What the server says instead of 250; each is asked with the recipient and how often it was named before."""
+    """The server's answers instead of 250; each gets the recipient, and the number of times it was named before."""
 
     to_rcpt: Callable[[str, int], str | None] = lambda _recipient, _times: None
     to_data: Callable[[str, int], str | None] = lambda _recipient, _times: None
@@ -87,7 +87,7 @@ class FakeSmtpServer:
 
     @property
     def url(self) -> str:
-        """What KORDANT_SMTP_URL would be."""
+        """Its address, for KORDANT_SMTP_URL."""
         return f"smtp://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     async def handle_EHLO(  # noqa: N802 - aiosmtpd's name

@@ -1,5 +1,5 @@
-"""What agents and subscribers may try over HTTP and MCP, with an observer of the tables who counts what they got away
-with, and a canary in everything that is not theirs.
+"""Calls that agents and subscribers may try over HTTP and MCP, with an observer of the tables who counts what they got
+away with, and a canary in everything that is not theirs.
 
 Each call is one at a time, so that a change has one author. Some are as they should be, some name what is another's,
 some are damaged. A violation is a row that changed and should not have, a canary that was answered, or a 5xx.
@@ -30,7 +30,7 @@ from kordant_jobs.lab.fuzz.mutations import worse_json
 from kordant_jobs.lab.fuzz.observer import Observer
 
 WHO = ("agent:a", "agent:a", "agent:a", "agent:b", "agent:b", "agent:c", "subscriber")
-"""Who calls, as often as they are named."""
+"""The callers; one that is named twice calls twice as often."""
 URL = "http://127.0.0.1:3090"
 MCP_SHARE, DAMAGED_SHARE = 0.15, 0.1
 STATES = ("pending", "running", "completed", "dead", "cancelled")
@@ -44,7 +44,7 @@ MANY_OPEN = 40
 
 @dataclass
 class Found:
-    """What became of the calls: answers by status, changes of rows, and the violations."""
+    """The results of the calls: answers by status, changes of rows, and the violations."""
 
     answers: Counter[str] = field(default_factory=Counter)
     changes: Counter[str] = field(default_factory=Counter)
@@ -366,7 +366,7 @@ async def _run(app: Any, db: Engine, callers: Mapping[str, Who], count: int, see
 
 
 def _leaks(who: Who, text: str, known: str, planted: Planted, canaries: Sequence[str]) -> list[str]:
-    """What an answer holds that is not the caller's to know. Proposals hold what their agent once wrote, whatever it
+    """The parts of an answer that the caller must not see. Proposals hold what their agent once wrote, whatever it
     named: of these it is asked whose they are."""
     is_proposal = any(word in known for word in ("/workflows", "/change-sets", "change_set", "propose_change"))
     found = [

@@ -22,7 +22,7 @@ CHECKS = (not_a_server_error, status_code_conformance, content_type_conformance,
 
 @dataclass
 class Asked:
-    """How many calls there were, and what was wrong with answers."""
+    """The number of calls, and the faults of answers."""
 
     calls: int = 0
     failures: list[str] = field(default_factory=list)

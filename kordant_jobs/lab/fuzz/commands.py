@@ -119,7 +119,7 @@ def fuzz_outside(
     seed: Annotated[int, typer.Option(help="Where the dice begin.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of words.")] = False,
 ) -> None:
-    """What the world sends us, damaged: each may be refused, none may break anything. On a database of its own.
+    """Damaged input from outside: each may be refused, none may break anything. On a database of its own.
 
     Exit code 1 when something broke; the first of it is shown.
     """

@@ -59,8 +59,8 @@ DAMAGES: Mapping[str, Callable[[bytes, Random, int], bytes]] = MappingProxyType(
 
 @dataclass
 class Matrix:
-    """What became of the damaged forms: how many read, in part, refused; and each in which a person was missed though
-    it counts as read, or that made the reader fail."""
+    """The results of the damaged forms: how many were read, read in part, refused; and each in which a person was
+    missed though it counts as read, or that made the reader fail."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     broken: list[str] = field(default_factory=list)

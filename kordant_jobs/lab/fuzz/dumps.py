@@ -1,4 +1,4 @@
-"""What the fuzzer calls: `python -m kordant_jobs.lab.fuzz.dumps FOLDER -libfuzzer_option=…`.
+"""The program that the fuzzer calls: `python -m kordant_jobs.lab.fuzz.dumps FOLDER -libfuzzer_option=…`.
 
 The input's first byte says how it is wrapped; the rest stands as it is between lines that were planted.
 """

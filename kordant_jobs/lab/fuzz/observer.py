@@ -15,9 +15,9 @@ from kordant_jobs.lab.fuzz.callers import Who
 CRITICAL = frozenset({"bank_sync", "cleanup", "subscription_changed", "notifications_send"})
 """As the issue names them."""
 BY_THE_WAY = frozenset({"api_replies", "rate_buckets", "policy_denials", "idempotency_keys", "token_uses"})
-"""What any call may write of its own accord: replies by key, budgets and denials counted."""
+"""Tables that any call may write: replies by key, budgets and denials counted."""
 OF_A_MOVE = frozenset({"status", "cancel_requested_at", "ended_at", "cause", "error", "priority", "run_at", "turn_at"})
-"""What a cancellation or another priority or time of a request changes."""
+"""Columns that change when a request is cancelled or gets another priority or time."""
 
 _WATCH = """
 CREATE SCHEMA observer;
@@ -55,7 +55,7 @@ class Observer:
         self._connection.close()
 
     def judge(self, who: Who) -> list[str]:
-        """What changed since the last time, and should not have, given that `who` was the only caller."""
+        """Changes since the last time that should not have happened, given that `who` was the only caller."""
         found = self._connection.execute(sa.text("DELETE FROM observer.changes RETURNING name, op, old, new")).all()
         wrong = []
         for name, op, old, new in found:

@@ -1,4 +1,4 @@
-"""What the world outside sends us, damaged: bounces, requests, breach catalogues, answers of sources.
+"""Damaged input from outside: bounces, requests, breach catalogues, answers of sources.
 
 Each of these may be refused; none may raise anything but its own refusal, be answered 5xx, or leave a traceback.
 """
@@ -59,7 +59,7 @@ NOW_S = 1_800_000_000
 
 @dataclass
 class Fuzzed:
-    """What became of the inputs, by outcome, and the first of those that broke something."""
+    """The number of inputs by outcome, and the first of those that broke something."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     broken: list[str] = field(default_factory=list)
@@ -76,7 +76,7 @@ class Fuzzed:
 
 @contextmanager
 def _logged() -> Iterator[list[str]]:
-    """What is logged with a traceback meanwhile."""
+    """Collects the tracebacks that are logged meanwhile."""
     found: list[str] = []
 
     class Keep(logging.Handler):

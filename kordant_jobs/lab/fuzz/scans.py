@@ -52,7 +52,7 @@ _CLEARED = (
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """What became of an input: the dump's status, and who is called clean though they stand in it."""
+    """The result of an input: the dump's status, and the people called clean though they stand in it."""
 
     status: str
     missed: tuple[str, ...] = ()

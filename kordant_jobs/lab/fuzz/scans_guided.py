@@ -1,4 +1,4 @@
-"""What the fuzzer calls: `python -m kordant_jobs.lab.fuzz.scans_guided FOLDER KEPT -libfuzzer_option=…`.
+"""The program that the fuzzer calls: `python -m kordant_jobs.lab.fuzz.scans_guided FOLDER KEPT -libfuzzer_option=…`.
 
 An input that breaks something is kept in KEPT with a line about it in `found.jsonl`, and fuzzing goes on.
 """

@@ -37,7 +37,7 @@ TODAY = date(2026, 5, 1)
 NO_DEEDS = ("DEEDN", "MTRDEED", "CEMD")
 """Codes that hold the word deed, or end like one, and are none."""
 OTHER_BODIES = ("TEACHERS", "CHABAD", "HOUSING", "FRATERNITY")
-"""What tells the near neighbours of the one owner's spellings."""
+"""Words that distinguish the near neighbours of the one owner's spellings."""
 Row = dict[str, Any]
 
 
@@ -174,8 +174,8 @@ def _search_results(path: Path) -> Iterator[Figure]:
 
 
 def _arcgis(folder: Path) -> Iterator[Figure]:
-    """What real servers answered: each is read as rows, ids, a count or a layer, or refused with a reason. One of them
-    is an error, and one has rows where a count was asked for."""
+    """Recorded answers of real servers: each is read as rows, ids, a count or a layer, or refused with a reason. One of
+    them is an error, and one has rows where a count was asked for."""
     read: Counter[str] = Counter()
     for path in sorted(folder.glob("*.json")):
         value = json.loads(path.read_text())

@@ -44,7 +44,7 @@ def loudness(finding: Finding) -> str:
 
 
 def expected(record: Record) -> str:
-    """How loud a record should be, by its truth."""
+    """The severity group that a record should get, by its truth."""
     truth = record.truth
     if truth.loud:
         return "loud"
@@ -145,7 +145,8 @@ BENIGN = {
     "family": "benign-love-and-affection", "same": "benign-correction", "estate": "benign-divorce-estate",
     "spouse": "benign-divorce-estate",
 }  # fmt: skip
-"""What resembles a fraud and is none, by the relation of those who take: named as in the advisories' patterns."""
+"""Events that resemble a fraud and are none, by the relation of those who take: named as in the advisories'
+patterns."""
 
 
 def pattern_of(record: Record) -> str:

@@ -154,7 +154,7 @@ def _matrix(pairs: list[Pair], names: list[str]) -> tuple[Any, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """How a table does on pairs that it was not fitted on: at the threshold 0.5, and its calibration error."""
+    """The quality of a table on pairs that it was not fitted on: at the threshold 0.5, and its calibration error."""
 
     question: Question
     pairs: int

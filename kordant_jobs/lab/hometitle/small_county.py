@@ -60,7 +60,7 @@ def _watched_lots() -> list[int]:
 
 @lru_cache(maxsize=1)
 def _roll() -> list[RollChange]:
-    """What the owner roll says of all watched parcels: of the calm ones that are redirected those few."""
+    """The owner roll's changes for all watched parcels: of the calm ones that are redirected those few."""
     redirected = set(_calm_lots()[:REDIRECTED])
     found: dict[int, RollChange] = {}
     for seed in range(100):

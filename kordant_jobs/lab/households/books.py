@@ -48,7 +48,7 @@ def balances(world: World, day: date) -> pl.DataFrame:
 
 
 def books_of(world: World, *, as_of: date | None = None, written: pl.DataFrame | None = None) -> Books:
-    """What a sync would have brought by `as_of` (by default the world's own day)."""
+    """The rows that a sync would have brought by `as_of` (by default the world's own day)."""
     day = as_of or world.as_of
     written = as_written(world) if written is None else written
     codes = account_codes(world)

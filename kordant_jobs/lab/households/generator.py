@@ -50,7 +50,7 @@ class World:
 
     @property
     def seen(self) -> pl.DataFrame:
-        """What the bank had shown by `as_of`."""
+        """The rows that the bank had shown by `as_of`."""
         return self.rows.filter(pl.col("day") <= self.as_of)
 
 

@@ -49,7 +49,7 @@ class Score:
 
 
 def streams_frame(rows: pl.DataFrame) -> pl.DataFrame:
-    """What takes part in streams."""
+    """The rows that take part in streams."""
     return rows.filter(
         ~pl.col("is_own") & pl.col("no").is_null() & (pl.col("iof_of").is_null()) & (pl.col("state") == "posted")
     ).with_columns(pl.col("day").to_physical().alias("day"), pl.col("name").alias("payee"))

@@ -28,12 +28,12 @@ from kordant_jobs.lab.households.generator import World
 HORIZON = 30
 """Days ahead."""
 ORIGINS = tuple(HORIZON + back for back in BACK_DAYS)
-"""How long before the world's day the past forecasts are made that correct the one of that day."""
+"""Days before the world's day on which past forecasts are made; they correct the forecast of that day."""
 Floats = npt.NDArray[np.float64]
 
 
 def liquid(world: World, day: date, entities: pl.DataFrame) -> Floats:
-    """What entities had on their liquid accounts at the end of a day, in cents."""
+    """The entities' balances on liquid accounts at the end of a day, in cents."""
     whole = balances(world, day).filter(pl.col("kind") != "card").group_by("entity").agg(pl.col("balance").sum())
     joined = entities.select("entity").join(whole, on="entity", how="left", maintain_order="left")
     return joined["balance"].cast(pl.Float64).to_numpy()

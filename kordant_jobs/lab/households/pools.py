@@ -1,4 +1,4 @@
-"""What invented accounts are made from: names, styles of description lines, parameters.
+"""The material of invented accounts: names, styles of description lines, parameters.
 
 Two pools with no merchant, style or parameter in common. Rules are tuned on `TUNING` only; the figures that count come
 from `FRESH`. Most names are invented from syllables by the seed, so that no dictionary helps.

@@ -1,5 +1,5 @@
-"""How simulated brokers behave, and the state that a request to each must end in. The expected ends are written here by
-hand, from the behaviour alone: the rules of the job are not asked."""
+"""The behaviours of simulated brokers, and the state that a request to each must end in. The expected ends are written
+here by hand, from the behaviour alone: the rules of the job are not asked."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class Behaviour(StrEnum):
-    """What a broker is like."""
+    """The kinds of brokers."""
 
     NEVER = "never answers"
     HONEST = "honest"
@@ -47,7 +47,7 @@ class Reply:
 
 @dataclass(frozen=True, kw_only=True)
 class Script:
-    """What a broker does with each request: its replies, when it removes the listing, when it lists it again."""
+    """A broker's reaction to each request: its replies, when it removes the listing, when it lists it again."""
 
     ends: tuple[str, ...]
     replies: tuple[Reply, ...] = ()
@@ -56,7 +56,7 @@ class Script:
     lists: bool = True
     form: bool = False
     rcpt: str | None = None
-    """What its mail server says to its address."""
+    """The answer of its mail server to its address."""
     protocol: tuple[tuple[int, str, str | None], ...] = ()
     """Over the protocol: from which day after the request on which status, and why."""
 
@@ -157,7 +157,7 @@ NEVER_SHARE = 0.4
 
 
 def behaviours(brokers: int) -> list[Behaviour]:
-    """What each of so many brokers is like: four in ten never answer, the others share the rest.
+    """The behaviour of each of so many brokers: four in ten never answer, the others share the rest.
 
     >>> found = behaviours(100)
     >>> found.count(Behaviour.NEVER), len(set(found)) == len(Behaviour)

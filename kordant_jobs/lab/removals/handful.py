@@ -58,7 +58,7 @@ def play_handful(db: Engine, keyring: Keyring, subscription_ids: Sequence[UUID])
 
 
 def removal_states(db: Engine) -> dict[str, int]:
-    """How many requests are in which state."""
+    """The number of requests by state."""
     with db.connect() as connection:
         rows = connection.execute(sa.text("SELECT state, count(*) FROM kordant.removal_requests GROUP BY 1 ORDER BY 1"))
         return {state: int(number) for state, number in rows}

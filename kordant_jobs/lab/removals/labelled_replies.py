@@ -31,7 +31,7 @@ class Labelled:
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """How well replies are read; `f1` is the mean over classes."""
+    """The quality of reading replies; `f1` is the mean over classes."""
 
     replies: int
     f1: float

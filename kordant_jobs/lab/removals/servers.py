@@ -33,7 +33,7 @@ class Case:
     copies: int = 0
 
     def is_listed(self, broker: SimBroker, now: datetime) -> bool:
-        """Whether the broker's site shows the person now."""
+        """True if the broker's site shows the person at `now`."""
         script = SCRIPTS[broker.behaviour]
         listed = script.lists
         for came in sorted(self.requests.values()):
@@ -175,7 +175,7 @@ class _Web(FakeServer):
             return self.answer(asked)
 
     def answer(self, asked: Asked) -> Answer:
-        """What the broker says."""
+        """The broker's answer."""
         parts = urlsplit(asked.path)
         if parts.path.startswith("/drp/"):
             _, _, business, rest = parts.path.split("/", 3)

@@ -54,7 +54,7 @@ many as are wanted struck amid work."""
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """How much of it."""
+    """The size of a simulation."""
 
     subscribers: int = 1000
     brokers: int = 100
@@ -65,7 +65,7 @@ class Size:
 
 @dataclass(kw_only=True)
 class Books:
-    """What was found at the end. Every list is of faults."""
+    """The results of a simulation. Every list is of faults."""
 
     requests: int = 0
     ends: Counter[str] = field(default_factory=Counter)

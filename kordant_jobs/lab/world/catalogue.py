@@ -13,7 +13,7 @@ import numpy as np
 
 @dataclass(frozen=True, kw_only=True)
 class _Breach:
-    """What is said of a breach; the rest is drawn."""
+    """The fixed facts of a breach; the rest is drawn."""
 
     name: str
     title: str

@@ -21,8 +21,8 @@ YEARS = 20
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What really happened: the event, the relation of who takes to who owned, whether it must be loud, and the fraud
-    pattern it is part of."""
+    """The truth about a record: the event, the relation of who takes to who owned, whether it must be loud, and the
+    fraud pattern it is part of."""
 
     event: Event
     relation: str

@@ -1,4 +1,4 @@
-"""What stands in the demo's dumps: strangers, people who are watched, near misses, and lines that are none.
+"""The rows of the demo's dumps: strangers, people who are watched, near misses, and lines that are none.
 
 Columns of values only, vectorised over a file's rows; how they are written out is `dump_files.py`'s.
 """
@@ -42,7 +42,7 @@ SECOND_COPY_SHARE = 0.1
 _SECRET_KINDS = (SecretKind.NONE, SecretKind.CLEAR, SecretKind.HASHED)
 _WORDS = "sunset dragao maple falcao orbit cobalt verao pepper tundra violet"
 _AWKWARD = (":", ";", ",", "|", '"', "'", "\\", "),(", " ", "@", "é", "::", "('")
-"""What makes a password hard to read past: delimiters, quotes, escapes, the seam between two SQL tuples."""
+"""Parts that make a password hard to read past: delimiters, quotes, escapes, the seam between two SQL tuples."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +115,8 @@ def make_secrets(seed: int) -> Secrets:
 
 @dataclass(frozen=True, kw_only=True)
 class SecretShares:
-    """How the passwords of a file are spread; what remains of 1 has none. `awkward` are among the clear ones."""
+    """The shares of a file's rows with each kind of password; the remainder to 1 has none. `awkward` are among the
+    clear ones."""
 
     clear: float = 0.0
     hashed: float = 0.0
@@ -230,8 +231,8 @@ class RowMaker:
     def _near_misses(
         self, kinds: Sequence[Kind], count: int, places: Iterator[int], written: dict[Kind, dict[int, str]]
     ) -> tuple[tuple[str, ...], dict[int, str], tuple[Hit, ...]]:
-        """What looks like a watched identifier and is not, and notes that mention one in passing: an address or an
-        allotted phone number is known there by its form, a user name is not."""
+        """Values that look like a watched identifier and are not, and notes that mention one in passing: an address or
+        an allotted phone number is known there by its form, a user name is not."""
         made: list[str] = []
         notes: dict[int, str] = {}
         mentions: list[Hit] = []

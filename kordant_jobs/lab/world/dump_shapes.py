@@ -54,7 +54,7 @@ class FileSpec:
 
     @property
     def notes(self) -> bool:
-        """Whether its lines hold the notes, in which others are mentioned."""
+        """True if its lines hold the notes, in which others are mentioned."""
         return "note" in self.text().meta.root_names()
 
     def laid_out(self, texts: Sequence[str]) -> tuple[list[str], Callable[[int], int]]:

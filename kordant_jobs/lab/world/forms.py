@@ -59,7 +59,7 @@ class Form:
     usernames: bool = False
     phones: bool = False
     secret: str | None = None
-    """What is known to stand beside each address: 'clear', 'none'; None: a reader need not know."""
+    """The secret beside each address: 'clear' or 'none'; None: a reader need not know."""
 
 
 Write = Callable[[Sequence[Someone]], str]

@@ -43,7 +43,7 @@ ON CONFLICT DO NOTHING
 """)
 
 
-def tell(
+def queue(
     connection: Connection,
     *,
     entity_id: UUID,

@@ -103,7 +103,7 @@ def warn_of_consents(connection: Connection, *, now: datetime) -> int:
         if days is None:
             continue
         connection.execute(sa.update(bank_consents).where(table.id == row.id).values(told_days=days))
-        warned += notices.tell(
+        warned += notices.queue(
             connection,
             entity_id=row.entity_id,
             connection_id=row.connection_id,
@@ -129,7 +129,7 @@ def warn_of_stale(connection: Connection, *, now: datetime) -> int:
     a refresh. Returns the number of notices."""
     found = connection.execute(_STALE, {"before": now - STALE_AFTER}).all()
     return sum(
-        notices.tell(
+        notices.queue(
             connection,
             entity_id=row.entity_id,
             connection_id=row.id,

@@ -112,7 +112,7 @@ def save(
         saved.touched += outcome.new_ids + outcome.changed_ids
         if outcome.closes_too_many:
             saved.failures.append("vanished_rows")
-            _tell_quarantine(connection, claimed, "vanished_rows", now=now)
+            _queue_quarantine_notice(connection, claimed, "vanished_rows", now=now)
     if rekeyed:
         mark = sa.update(account_links).where(
             account_links.c.connection_id == claimed.id, account_links.c.account_id.in_(rekeyed)
@@ -164,8 +164,8 @@ def _quarantine(
         saved.counts["quarantined"] += 1
 
 
-def _tell_quarantine(connection: Connection, claimed: Claimed, reason: str, *, now: datetime) -> None:
-    notices.tell(
+def _queue_quarantine_notice(connection: Connection, claimed: Claimed, reason: str, *, now: datetime) -> None:
+    notices.queue(
         connection,
         entity_id=claimed.entity_id,
         connection_id=claimed.id,
@@ -255,7 +255,7 @@ def _new_link(
         ).all()
         if any(one.connection_id == claimed.id for one in others):  # two cards with the same last digits
             saved.failures.append("ambiguous_account")
-            _tell_quarantine(connection, claimed, "ambiguous_account", now=now)
+            _queue_quarantine_notice(connection, claimed, "ambiguous_account", now=now)
             return None
         account_id = existing.id
         is_primary = not any(one.is_primary and one.status == ConnectionStatus.ACTIVE for one in others)

@@ -72,7 +72,7 @@ def misplaced(connection: Connection) -> bool:
     return connection.execute(sa.text(_MISPLACED), {"ids": None}).scalar() is not None
 
 
-def take_away(connection: Connection, subscription_ids: Sequence[UUID]) -> int:
+def remove(connection: Connection, subscription_ids: Sequence[UUID]) -> int:
     """Delete the rows of these subscriptions. Returns their number."""
     gone = connection.execute(sa.delete(due_slots).where(due_slots.c.subscription_id.in_(subscription_ids)))
     return gone.rowcount

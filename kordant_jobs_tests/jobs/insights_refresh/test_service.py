@@ -249,7 +249,7 @@ def test_a_balance_that_may_fall_below_zero_is_notified_again_in_another_month(d
         with db.begin() as connection:
             found = pl.DataFrame([low] if day else [], schema=INSIGHT_SCHEMA)
             saved = saving.save(connection, loaded, found, announce_from=world.as_of, now=now_of(world))
-            announced.append(service._tell(connection, saved))
+            announced.append(service._queue_notices(connection, saved))
     assert announced == [1, 0, 0, 0, 0, 1]
 
 

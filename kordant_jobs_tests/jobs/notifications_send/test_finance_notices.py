@@ -43,8 +43,8 @@ def test_every_notice_is_a_mail_and_is_queued_once(db: Engine, keyring: Keyring)
         for number, (kind, facts, _) in enumerate(CASES):
             given = {"entity_id": made, "connection_id": None, "kind": kind, "key": str(number),
                      "severity": Severity.LOW, "facts": {**facts, "institution": f"Banco {number}"}}  # fmt: skip
-            assert notices.tell(connection, **given)
-            assert not notices.tell(connection, **given)
+            assert notices.queue(connection, **given)
+            assert not notices.queue(connection, **given)
         ids = connection.execute(sa.text("SELECT id FROM kordant.notification_outbox")).scalars().all()
         rows = all_notices(connection, ids)
     assert len(rows) == len(CASES)
@@ -69,7 +69,7 @@ def test_an_entity_without_a_subscription_has_notices_and_no_mail(
     told = person.subscription_id if has_subscription else None
     with db.begin() as connection:
         made = entities.create(connection, keyring, kind=EntityKind.FIRM, name="X", subscription_id=told)
-        notices.tell(connection, entity_id=made, connection_id=None, kind=NoticeKind.STALE, key="a",
+        notices.queue(connection, entity_id=made, connection_id=None, kind=NoticeKind.STALE, key="a",
                      severity=Severity.LOW, facts={"data_as_of": str(SOON + timedelta(days=1))})  # fmt: skip
         queued = connection.execute(sa.text("SELECT count(*) FROM kordant.notification_outbox")).scalar_one()
     assert queued == int(has_subscription)

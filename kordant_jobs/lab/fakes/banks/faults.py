@@ -1,4 +1,4 @@
-"""What goes wrong at a provider: by script (the next request), or now and then by a seeded die."""
+"""Faults of a provider: by script (the next request), or now and then by a seeded die."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class Entry:
         return str(uuid5(IDS, f"{self.account}|{self.key}|{times}"))
 
     def is_there(self, now: datetime) -> bool:
-        """Whether the provider shows it."""
+        """True if the provider shows it at `now`."""
         if self.appears_at > now:
             return False
         return self.gone_at is None or now < self.gone_at or (self.back_at is not None and now >= self.back_at)
@@ -120,7 +120,7 @@ class TrueAccount:
         return sorted(there, key=lambda one: (one[1].booked_on, one[0].key), reverse=True)
 
     def balance(self, now: datetime) -> Decimal:
-        """What is booked by then."""
+        """The booked balance at `now`."""
         posted = (seen.amount for _, seen in self.shown(now) if seen.is_posted)
         return sum(posted, start=self.opening)
 
@@ -144,7 +144,7 @@ class Item:
 
 @dataclass
 class Ledger:
-    """What is true, and the time at the provider, which tests move."""
+    """The true accounts and rows, and the time at the provider, which tests move."""
 
     now: datetime
     items: dict[str, Item] = field(default_factory=dict)

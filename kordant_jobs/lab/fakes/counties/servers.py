@@ -24,7 +24,7 @@ Row = dict[str, Any]
 
 @dataclass
 class Traps:
-    """What the server does beside answering. `after_page` is called after each page, so that rows can move."""
+    """Faults that the server adds to its answers. `after_page` is called after each page, so that rows can move."""
 
     processing_first: int = 0
     page_most: int = 50_000
@@ -48,7 +48,7 @@ class Tables:
 
 
 class FakeCounty(FakeServer, ABC):
-    """What the three have in common: a query is a filter, an order and a limit."""
+    """The base of the three servers: a query is a filter, an order and a limit."""
 
     def __init__(self, tables: Tables, traps: Traps | None = None) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ class FakeCounty(FakeServer, ABC):
 
     @abstractmethod
     def reply(self, path: str, query: dict[str, Any]) -> Answer:
-        """What this kind of server says."""
+        """The answer of this kind of server."""
 
     def select(self, dataset: str, where: str, *, order: str, limit: int) -> list[Row]:
         """The rows, shuffled unless an order was asked for. Nulls come last."""

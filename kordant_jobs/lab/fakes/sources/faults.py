@@ -14,7 +14,7 @@ DRIP_S = 0.02
 
 
 class Fault(StrEnum):
-    """What goes wrong."""
+    """The faults of a source."""
 
     ERROR_500 = "error_500"
     BUSY_503_PAGE = "busy_503_page"

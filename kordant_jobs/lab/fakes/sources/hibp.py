@@ -93,7 +93,7 @@ def _refused(status: int, message: str, **headers: str) -> Reply:
 
 @dataclass(kw_only=True)
 class FakeHibp:
-    """What the fake knows, and how it behaves. Change it while it serves."""
+    """The data and the behaviour of the fake; tests may change them while it serves."""
 
     accounts: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Beside the test accounts: account → names of breaches, sensitive and retired ones included."""
@@ -109,7 +109,7 @@ class FakeHibp:
     shuffles: bool = True
 
     def server(self) -> FakeServer:
-        """A server that answers so."""
+        """A server with these answers."""
         return FakeServer(self.answer)
 
     def retire(self, name: str) -> None:

@@ -20,7 +20,7 @@ class FakeXposedOrNot:
     allowance: int | None = None
 
     def server(self) -> FakeServer:
-        """A server that answers so."""
+        """A server with these answers."""
         return FakeServer(self.answer)
 
     def answer(self, asked: Asked) -> Reply:
@@ -74,7 +74,7 @@ class FakeLeakCheck:
     password: str = "hunter2-in-clear"  # noqa: S105 - what must not be kept
 
     def server(self) -> FakeServer:
-        """A server that answers so."""
+        """A server with these answers."""
         return FakeServer(self.answer)
 
     def answer(self, asked: Asked) -> Reply:

@@ -23,7 +23,7 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """What to answer. A body that is no bytes goes out as JSON."""
+    """An answer. A body that is no bytes goes out as JSON."""
 
     status: int = 200
     body: Any = b""

@@ -13,7 +13,7 @@ from kordant_jobs.jobs.darkwatch_scan import rules
 from kordant_jobs.store.darkwatch import judging
 
 
-def tell(connection: Connection, *, today: date, provisional: bool = False) -> int:
+def write_alerts(connection: Connection, *, today: date, provisional: bool = False) -> int:
     """Judge the chosen subscriptions' exposures and write the alerts that are due. Returns the number of new or
     completed alerts. A `provisional` alert is completed by the next call that is not provisional. A provisional call
     judges only new exposures, since other transactions may be changing the rest."""
