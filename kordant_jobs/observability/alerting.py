@@ -253,7 +253,7 @@ class Machine:
                 yield "disk", name, 1 - min(room.f_bavail / room.f_blocks, inodes)
 
     def apart_s(self, connection: Connection, now: datetime) -> Values:
-        """How far its clock is from the database's, less the time that asking takes."""
+        """The seconds between its clock and the database's, less the time that asking takes."""
         before = self.clock()
         there = connection.execute(sa.text("SELECT pg_catalog.clock_timestamp()")).scalar_one()
         apart = max(before - there, there - self.clock(), timedelta())

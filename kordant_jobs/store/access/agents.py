@@ -113,7 +113,7 @@ def uses(connection: Connection, agent_id: str, *, now: datetime) -> Mapping[str
 
 
 def refusals(connection: Connection, agent_id: str, *, now: datetime) -> Sequence[Refusal]:
-    """What an agent was refused in the last 24 hours, the most frequent first, among its newest `ENTRIES` entries."""
+    """The refusals of an agent in the last 24 hours, the most frequent first, among its newest `ENTRIES` entries."""
     values = {"agent": agent_id, "entries": ENTRIES, "since": now - DAY}
     return [Refusal(rule=rule or "", calls=calls, last_at=at)
             for rule, calls, at in connection.execute(_REFUSALS, values)]  # fmt: skip
