@@ -261,7 +261,7 @@ class Machine:
                 yield UNCLAIMED, why, float(count)
 
     def apart_s(self, connection: Connection, now: datetime) -> Values:
-        """The difference between its clock and the database's, less the time that asking takes."""
+        """The seconds between its clock and the database's, less the time that asking takes."""
         before = self.clock()
         there = connection.execute(sa.text("SELECT pg_catalog.clock_timestamp()")).scalar_one()
         apart = max(before - there, there - self.clock(), timedelta())

@@ -62,7 +62,7 @@ def openid(patient: Patient) -> Iterator[Finding]:
     except SourceUnavailable as error:
         yield fail(
             str(error).rstrip(".").removesuffix(": try again"),
-            "no person can sign in to the console and Dagster's UI; sessions that have begun go on",
+            "sign-ins to the console and Dagster's UI fail; sessions that have begun go on",
             "correct KORDANT_OIDC_ISSUER, or see to the provider; tokens of `kordant-jobs tokens create` sign in, too",
         )
         return

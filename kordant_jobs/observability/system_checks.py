@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
+from pydantic import SecretStr
 
 from kordant_jobs.adapters.voice.models.files import damaged, open_ears
 from kordant_jobs.app import SYSTEM
@@ -36,6 +37,8 @@ UNUSED = timedelta(days=90)
 ENDS_WITHIN = timedelta(days=7)
 ANCHORED_WITHIN_S = 900.0
 ANSWER_S = 3.0
+SECRET_MIN = 6
+"""Letters of a secret that is looked for in command lines; a shorter one stands in many words."""
 ACCEPTS = 0x10000
 """The flag of a listening socket in /proc/net/unix (`__SO_ACCEPTCON`)."""
 _NO_SECRETS = ("kordant_jobs.pages.dagster_ui", "dagster._daemon")
@@ -67,7 +70,8 @@ def children(patient: Patient) -> Iterator[Finding]:
         with suppress(psutil.Error):
             line, held = process.cmdline(), process.environ()
             for name, value in values.items():
-                if value is not None and any(value.get_secret_value() in one for one in line):
+                text = value.get_secret_value() if isinstance(value, SecretStr) else ""
+                if len(text) >= SECRET_MIN and any(text in one for one in line):
                     yield fail(
                         f"the command line of {process.name()} (process {process.pid}) holds {name}",
                         "everyone on this machine reads it",
@@ -95,11 +99,13 @@ def servers(patient: Patient) -> Iterator[Finding]:
     stack = patient.stack or {}
     ours = {one.pid for one in _family(patient)}
     ports = {urlsplit(url).port or 80 for url in stack.get("urls", {}).values()}
-    strangers = {
-        (one.laddr.port, one.pid)
-        for one in psutil.net_connections(kind="tcp")
-        if one.status == psutil.CONN_LISTEN and one.laddr and one.laddr.port in ports and one.pid not in ours
-    }
+    strangers = set[tuple[int, int | None]]()
+    with suppress(psutil.Error):  # macOS shows them to root alone
+        strangers = {
+            (one.laddr.port, one.pid)
+            for one in psutil.net_connections(kind="tcp")
+            if one.status == psutil.CONN_LISTEN and one.laddr and one.laddr.port in ports and one.pid not in ours
+        }
     for port, pid in sorted(strangers, key=str):
         yield fail(
             f"{f'process {pid}' if pid else 'a process of another user'} listens on our port {port}, too",

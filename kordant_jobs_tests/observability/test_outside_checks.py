@@ -155,7 +155,7 @@ def _moment(off_s: int) -> datetime:
 
 
 @pytest.mark.injects("openid")
-def test_an_openid_provider_through_which_nobody_can_sign_in_is_told(healthy: Patient) -> None:
+def test_an_openid_provider_through_which_no_one_can_sign_in_is_told(healthy: Patient) -> None:
     with FakeOpenId() as fake:
         patient = changed(healthy, oidc_issuer=fake.url, oidc_client_id="kordant")
         assert "openid" not in wrong(patient)

@@ -40,7 +40,8 @@ def show_one(connection: Connection, visit: Visit) -> Response:
     found = agents.get(connection, agent_id)
     if found is None:
         raise not_found()
-    grants, uses = people.grants(connection, agent_id), agents.uses(connection, agent_id, now=now)
+    grants = people.grants(connection, agent_id)
+    uses = visit.kept("uses of an agent", lambda: agents.uses(connection, agent_id, now=now), of=agent_id)
     return visit.page(
         "agent.html",
         found.agent_id,

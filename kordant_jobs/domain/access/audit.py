@@ -123,7 +123,7 @@ def link(prev_hash: bytes, seq: int, mac: bytes | None, entry: str) -> bytes:
 
 
 BEGINNING = Anchor(seq=0, hash=GENESIS)
-"""The anchor before the first row."""
+"""The place before the first row."""
 
 
 def verify(

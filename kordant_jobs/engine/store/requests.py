@@ -11,7 +11,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
 from sqlalchemy.ext.compiler import compiles
 
 from kordant_jobs.engine.jobs import JobRow
@@ -256,19 +256,16 @@ def dead_groups(connection: Connection, where: Filter) -> list[DeadGroup]:
     of_group = (column.job, column.cause)
     dead = (*where.conditions(), column.status == RequestStatus.DEAD)
     unseen = sa.func.count().filter(column.acknowledged_at.is_(None))
+    newest = sa.func.array_agg(aggregate_order_by(column.error, column.ended_at.desc()))[1]
     counted = (
-        sa.select(*of_group, sa.func.count(), unseen, sa.func.min(column.ended_at), sa.func.max(column.ended_at))
+        sa.select(*of_group, sa.func.count(), unseen, sa.func.min(column.ended_at), sa.func.max(column.ended_at),
+                  newest)
         .where(*dead).group_by(*of_group).order_by(unseen.desc(), *of_group)
     )  # fmt: skip
-    newest = (
-        sa.select(*of_group, column.error)
-        .where(*dead).distinct(*of_group).order_by(*of_group, column.ended_at.desc())
-    )  # fmt: skip
-    last = {(job, cause): error for job, cause, error in connection.execute(newest)}
     return [
         DeadGroup(job=job, cause=Cause(cause) if cause else None, count=count, unseen=new, first_at=first_at,
-                  last_at=last_at, error=last.get((job, cause)))
-        for job, cause, count, new, first_at, last_at in connection.execute(counted)
+                  last_at=last_at, error=error)
+        for job, cause, count, new, first_at, last_at, error in connection.execute(counted)
     ]  # fmt: skip
 
 

@@ -31,13 +31,15 @@ SELECT a.id, requests, open, dead FROM unnest(CAST(:agents AS text[])) a (id) CR
 ) used
 """)
 _USES = sa.text("""
-SELECT r.job, count(DISTINCT r.id) AS requests,
-       count(DISTINCT r.id) FILTER (WHERE r.status IN ('pending', 'running')) AS open,
-       count(DISTINCT r.id) FILTER (WHERE r.status = 'dead') AS dead,
-       coalesce(sum(a.cpu_s / (SELECT count(*) FROM kordant.job_attempts o WHERE o.lease_id = a.lease_id)), 0)::float8
-           AS cpu_s
-FROM kordant.job_requests r LEFT JOIN kordant.job_attempts a ON a.request_id = r.id AND a.cpu_s > 0
-WHERE r.requested_by = :agent AND r.id >= :since GROUP BY 1 ORDER BY 1
+WITH mine AS MATERIALIZED (
+    SELECT id, job, status FROM kordant.job_requests WHERE requested_by = :agent AND id >= :since
+), cpu AS (
+    SELECT m.job, sum(a.cpu_s / (SELECT count(*) FROM kordant.job_attempts o WHERE o.lease_id = a.lease_id)) AS cpu_s
+    FROM mine m JOIN kordant.job_attempts a ON a.request_id = m.id AND a.cpu_s > 0 GROUP BY 1
+)
+SELECT job, count(*) AS requests, count(*) FILTER (WHERE status IN ('pending', 'running')) AS open,
+       count(*) FILTER (WHERE status = 'dead') AS dead, coalesce(max(cpu_s), 0)::float8 AS cpu_s
+FROM mine LEFT JOIN cpu USING (job) GROUP BY 1 ORDER BY 1
 """)
 _REFUSALS = sa.text("""
 SELECT entry::jsonb ->> 'rule' AS rule, count(*), max(recorded_at) FROM (
@@ -111,7 +113,7 @@ def uses(connection: Connection, agent_id: str, *, now: datetime) -> Mapping[str
 
 
 def refusals(connection: Connection, agent_id: str, *, now: datetime) -> Sequence[Refusal]:
-    """The denials of an agent in the last 24 hours, the most frequent first, among its newest `ENTRIES` entries."""
+    """The refusals of an agent in the last 24 hours, the most frequent first, among its newest `ENTRIES` entries."""
     values = {"agent": agent_id, "entries": ENTRIES, "since": now - DAY}
     return [Refusal(rule=rule or "", calls=calls, last_at=at)
             for rule, calls, at in connection.execute(_REFUSALS, values)]  # fmt: skip
