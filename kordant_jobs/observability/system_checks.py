@@ -21,6 +21,7 @@ from kordant_jobs.catalog import CATALOG
 from kordant_jobs.engine import DAEMON_LOCK, warm_is_outdated
 from kordant_jobs.errors import TransientError
 from kordant_jobs.observability.doctor import Finding, Patient, Skipped, fail, warn
+from kordant_jobs.postgres.embedded.folders import find_folders
 from kordant_jobs.settings import secret_variables
 
 FRESH_S = 45.0
@@ -53,12 +54,20 @@ def secrets(patient: Patient) -> Iterator[Finding]:
         if path is None or not path.exists():
             continue
         mode = path.stat().st_mode
-        if mode & 0o077:
+        if mode & (0o022 if _is_entered_by_the_server(path) else 0o077):
             yield fail(
                 f"{path} ({variable}) has the mode {stat.filemode(mode)}",
                 "other users of this machine can read what is in it",
                 f"chmod {'700' if stat.S_ISDIR(mode) else '600'} {path}",
             )
+
+
+def _is_entered_by_the_server(path: Path) -> bool:
+    """True for the state folder of root whose Postgres lies in it and runs as another user, who must enter it. Every
+    file of ours in it has the mode 0600."""
+    found = find_folders(path) if path.is_dir() else None
+    inside = found is not None and found.base.parent == path and found.data.is_dir()
+    return inside and found is not None and found.data.stat().st_uid != path.stat().st_uid
 
 
 def children(patient: Patient) -> Iterator[Finding]:

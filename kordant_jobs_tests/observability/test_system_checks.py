@@ -65,6 +65,13 @@ def test_keys_that_others_read_are_told(healthy: Patient, tmp_path: Path) -> Non
     state.mkdir(parents=True, exist_ok=True)
     state.chmod(0o755)
     assert "(the state folder) has the mode drwxr-xr-x" in only(patient, "secrets")
+    data = state / "postgres" / "data"  # of a Postgres that root runs as another user, who enters the folder
+    data.mkdir(parents=True)
+    if os.geteuid() == 0:
+        os.chown(data, 65534, 65534)
+        assert "secrets" not in wrong(patient)
+        state.chmod(0o757)
+        assert "(the state folder) has the mode drwxr-xrwx" in only(patient, "secrets")
     state.chmod(0o700)
     healthy.settings.operator_token.write_text("x")
     healthy.settings.operator_token.chmod(0o604)
