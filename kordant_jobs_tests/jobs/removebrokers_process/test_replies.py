@@ -10,7 +10,7 @@ import pytest
 from kordant_jobs.domain.removals.replies import ReplyClass
 from kordant_jobs.jobs.removebrokers_process.intake import confirmation_link
 from kordant_jobs.jobs.removebrokers_process.rules_replies import read_reply
-from kordant_jobs.lab.removals.labelled_replies import judge, labelled
+from kordant_jobs.lab.removals.labelled_replies import hard, judge, labelled
 
 REPLIES = labelled()
 
@@ -22,12 +22,28 @@ def test_no_broker_is_in_both_sets_and_there_are_enough_of_both_languages() -> N
     assert Counter(one.language for one in REPLIES)["pt-BR"] >= 60
 
 
-@pytest.mark.parametrize(("which", "least"), [("training", 0.9), ("judging", 0.78)])
+@pytest.mark.parametrize(("which", "least"), [("training", 0.89), ("judging", 0.76)])
 def test_replies_are_read_as_a_person_reads_them(which: str, least: float) -> None:
-    """The goal is 0.9 for both; on replies of brokers that were never seen it is not reached yet."""
+    """The goal is 0.9 for both; a claim that is not in plain words is left to a person, which costs the rest."""
     found = judge(one for one in REPLIES if one.which == which)
     assert found.f1 >= least
-    assert found.done_precision >= 0.99
+    assert found.done_precision == 1
+
+
+ENDS = {ReplyClass.DONE, ReplyClass.NO_MATCH, ReplyClass.REJECTED, ReplyClass.EXEMPT}
+
+
+def test_no_reply_that_is_written_to_be_misread_ends_a_request_wrongly() -> None:
+    found = [(one, read_reply(one.subject, one.text)) for one in hard()]
+    assert len(found) >= 180
+    assert [(one.text, read.rule) for one, read in found if read.reply_class in ENDS - {one.wanted}] == []
+
+
+def test_plain_claims_are_believed() -> None:
+    claims = [one for one in hard() if one.wanted in {ReplyClass.DONE, ReplyClass.NO_MATCH}]
+    missed = [one.text for one in claims if read_reply(one.subject, one.text).reply_class is not one.wanted]
+    assert len(claims) >= 20
+    assert missed == []
 
 
 @pytest.mark.parametrize(
