@@ -195,8 +195,9 @@ def bounce() -> None:
     """Take a bounce (RFC 3464) from standard input: what a mail server's alias calls. Exit code 1: none of ours."""
     from email.utils import parseaddr
 
+    from kordant_jobs.adapters.mail import bounces
     from kordant_jobs.cli.session import open_session
-    from kordant_jobs.jobs.notifications_send import bounces, receipts
+    from kordant_jobs.jobs.notifications_send import receipts
 
     content = sys.stdin.buffer.read(bounces.BOUNCE_MAX_BYTES)
     with open_session() as session:

@@ -129,17 +129,10 @@ def case_numbers(text: str) -> tuple[str, ...]:
 
 
 def read_reply(
-    subject: str,
-    text: str,
-    *,
-    more: Sequence[str] = (),
-    sender: str = "",
-    is_automatic: bool = False,
-    is_bounce: bool = False,
-    is_cut: bool = False,
+    subject: str, *texts: str, sender: str = "", is_automatic: bool = False, is_cut: bool = False
 ) -> Reading:
-    """Classify a reply. `more`: its other text parts; `sender`: the domain that it comes from; `is_automatic`: its
-    headers say that no person wrote it; `is_bounce`: it is a delivery report; `is_cut`: it has more text than was read.
+    """Classify a reply by the text parts that it has. `sender`: the domain that it comes from; `is_automatic`: its
+    headers say that no person wrote it; `is_cut`: it has more text than was read.
 
     >>> read_reply("Re: request", "We have deleted all your personal data.").reply_class.value
     'done'
@@ -148,11 +141,9 @@ def read_reply(
     >>> read_reply("Re: request", "We have deleted all your personal data. Bob pays, Ann stays.").rule
     'beside'
     """
-    own = [own_words(one) for one in (text, *more)]
+    own = [own_words(one) for one in texts]
     said = [one for part in own for one in sentences(part)]
     cases = case_numbers("\n".join([plain_text(subject), *own]))
-    if is_bounce:
-        return Reading(reply_class=ReplyClass.BOUNCED, rule="delivery_report", case_numbers=cases)
     matches = _fits([_without_our_subject(plain_text(subject))], said)
     found = _decided(matches)
     doubt = "conflict" if matches else "none"
@@ -166,11 +157,25 @@ def read_reply(
     return Reading(
         reply_class=found,
         rule=decided.id,
-        detail=decided.detail,
+        detail=decided.detail or _detail(found, said),
         sentence=sentence,
         case_numbers=cases,
         links=_links(sentence, said),
     )
+
+
+def _detail(found: ReplyClass, said: Sequence[str]) -> str | None:
+    """*Done* says what was done where it is only an opt-out."""
+    text = " ".join(said)
+    is_opt_out = found is ReplyClass.DONE and _OPT_OUT.search(text) and not _DELETED.search(text)
+    return "opt_out" if is_opt_out else None
+
+
+_OPT_OUT = re.compile(r"\bopt(ed)?[- ]?(you )?out\b|\bsell\b|\bsale\b", re.IGNORECASE)
+_DELETED = re.compile(
+    r"delet|remov|eras|purg|suppress|wip|scrub|destroy|expung|eliminat|anonymi|taken (down|off)|gone|exclu|apag|elimin",
+    re.IGNORECASE,
+)
 
 
 def _doubt(
