@@ -17,6 +17,10 @@ YOURS = ASKED | {RemovalState.ESCALATED}
 
 
 def _text(words: Wording, row: RemovalNoticeRow, *, has_page: bool) -> str:
+    if row.state_now != row.state:  # what was said is not so any more
+        return words.say("There is news in Kordant.")
+    if row.is_unread:
+        return words.say("It wrote again. We read what it says, and tell you then.")
     match RemovalState(row.state):
         case RemovalState.NEEDS_IDENTITY if has_page and row.verification_encrypted is not None:
             return words.say("It asks you to prove who you are, on its own page. We send no proof by ourselves.")
@@ -54,10 +58,9 @@ def write_removal_message(
     done_link: Callable[[UUID], str] | None = None,
 ) -> NewsMessage:
     """The words of one mail about these events. `pages` are those to open, in the order of `rows`; `done_link` makes
-    the address at which the subscriber says that they did what a broker wanted. What needed the subscriber and does so
-    no more is left out."""
+    the address at which the subscriber says that they did what a broker wanted. What is not so any more is left out."""
     words = wording(Locale(rows[0].locale))
-    current = [row for row in rows if row.state not in YOURS or row.state_now == row.state] or list(rows)
+    current = [row for row in rows if row.state_now == row.state] or list(rows)
     newest = {row.request_id: row for row in current}.values()
     page_of = {row.id: page for row, page in zip(rows, pages, strict=True)}
     lines = [

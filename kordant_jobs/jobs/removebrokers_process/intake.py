@@ -230,7 +230,9 @@ def _taken(
             moved=to is not None, needs_person=needs_person, received_at=now,
         )  # fmt: skip
         fresh.append(reply)
-        is_answer = reading.reply_class not in {ReplyClass.AUTO_REPLY, ReplyClass.BOUNCED, ReplyClass.UNKNOWN}
+        is_answer = reading.reply_class not in _NO_ANSWERS and not (
+            needs_person and reading.reply_class is ReplyClass.CONTACT_MOVED
+        )
         move: dict[str, Any] = {
             "id": str(request_id), "from_state": state.value, "reason": reason, "action": "answer",
             "evidence": f'{{"reply_id": "{reply.id}", "class": "{reading.reply_class}", "rule": "{reading.rule}"}}',
@@ -251,6 +253,7 @@ def _taken(
     return taken
 
 
+_NO_ANSWERS = frozenset({ReplyClass.AUTO_REPLY, ReplyClass.BOUNCED, ReplyClass.UNKNOWN})
 _SETTLED = frozenset({RemovalState.COMPLETED, RemovalState.NO_MATCH, RemovalState.DENIED, RemovalState.EXEMPT})
 _AT_WORK = frozenset({RemovalState.IN_PROGRESS, RemovalState.EXTENDED})
 

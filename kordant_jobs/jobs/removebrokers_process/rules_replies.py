@@ -142,12 +142,14 @@ def read_reply(
     'beside'
     """
     own = [own_words(one) for one in texts]
+    cases = case_numbers("\n".join([plain_text(subject), *own])[:TEXT_MAX])
+    if is_cut or sum(map(len, own)) > TEXT_MAX:
+        return Reading(reply_class=ReplyClass.UNKNOWN, rule="too_long", case_numbers=cases)
     said = [one for part in own for one in sentences(part)]
-    cases = case_numbers("\n".join([plain_text(subject), *own]))
     matches = _fits([_without_our_subject(plain_text(subject))], said)
     found = _decided(matches)
     doubt = "conflict" if matches else "none"
-    if found is not None and (why := _doubt(found, own, said, matches, sender=sender, is_cut=is_cut)):
+    if found is not None and (why := _doubt(found, own, said or [matches[found][1]], sender)):
         found, doubt = None, why
     if found is None:
         only = ReplyClass.AUTO_REPLY if is_automatic and not matches else ReplyClass.UNKNOWN
@@ -178,15 +180,11 @@ _DELETED = re.compile(
 )
 
 
-def _doubt(
-    found: ReplyClass, own: Sequence[str], said: Sequence[str], matches: Matches, *, sender: str, is_cut: bool
-) -> str | None:
+def _doubt(found: ReplyClass, own: Sequence[str], said: Sequence[str], sender: str) -> str | None:
     """Why a class that was found is not believed, if so."""
-    if is_cut or sum(map(len, own)) > TEXT_MAX:
-        return "too_long"
     if any(one.search(part) for one in reply_rules().doubts.get(found, ()) for part in own):
         return "doubt"
-    if found in reply_rules().claims and not _is_plain(found, said or [matches[found][1]], sender):
+    if found in reply_rules().claims and not _is_plain(found, said, sender):
         return "beside"
     return None
 

@@ -24,6 +24,8 @@ from kordant_jobs.store.removals.tables import (
 )
 
 REFERENCE = "removal-case"
+UNREAD = "EXISTS (SELECT FROM kordant.removal_replies p WHERE p.request_id = r.id AND p.needs_person)"
+"""True of a request `r` while a reply to it waits for a person: what the broker said before may not be so any more."""
 
 
 @dataclass(frozen=True, kw_only=True)
