@@ -196,8 +196,9 @@ def bounce() -> None:
     mails."""
     from email.utils import parseaddr
 
+    from kordant_jobs.adapters.mail import bounces
     from kordant_jobs.cli.session import open_session
-    from kordant_jobs.jobs.notifications_send import bounces, receipts
+    from kordant_jobs.jobs.notifications_send import receipts
 
     content = sys.stdin.buffer.read(bounces.BOUNCE_MAX_BYTES)
     with open_session() as session:

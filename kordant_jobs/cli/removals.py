@@ -17,7 +17,7 @@ from kordant_jobs.cli.ids import as_uuid
 from kordant_jobs.cli.output import err, out, print_facts, print_json, print_table
 from kordant_jobs.domain.removals.clocks import Ask, Law, law_of
 from kordant_jobs.domain.removals.replies import ReplyClass
-from kordant_jobs.domain.removals.states import TURNS, Denial, RemovalState
+from kordant_jobs.domain.removals.states import TURNS, Denial, RemovalState, Turn
 from kordant_jobs.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -157,18 +157,23 @@ def list_requests(
             connection, subscription_id=as_uuid(subscription) if subscription else None, states=state or None
         )
     if as_json:
-        print_json([{**row._mapping, "turn": TURNS[RemovalState(row.state)]} for row in rows])
+        print_json([{**row._mapping, "turn": _turn_of(row.state, is_unread=row.is_unread)} for row in rows])
         return
     print_table(
         ["request", "broker", "state", "why", "turn", "answer by", "broker says", "our check", "next"],
         [
             (
-                row.id, row.broker, row.state, row.reason, TURNS[RemovalState(row.state)], row.answer_by_on,
-                row.broker_says, row.check_says, row.next_at and f"{row.next_at:%Y-%m-%d}",
+                row.id, row.broker, row.state, row.reason, _turn_of(row.state, is_unread=row.is_unread),
+                row.answer_by_on, row.broker_says, row.check_says, row.next_at and f"{row.next_at:%Y-%m-%d}",
             )
             for row in rows
         ],
     )  # fmt: skip
+
+
+def _turn_of(state: str, *, is_unread: bool) -> Turn:
+    """Whose turn it is: an operator's while a reply waits to be read."""
+    return Turn.OPERATOR if is_unread else TURNS[RemovalState(state)]
 
 
 @removals_app.command()
@@ -181,6 +186,7 @@ def show(request: Request, as_json: AsJson = False) -> None:
         story = requests.story(connection, as_uuid(request))
         opened = [replies.opened(connection, session.keyring, one.id) for one in story.replies]
         page = links.page_of(connection, session.keyring, story.request, story.broker.facts)
+    is_unread = any(one.needs_person for one in story.replies)
     is_asked = story.request.state in {RemovalState.NEEDS_USER_ACTION, RemovalState.NEEDS_IDENTITY}
     url = session.settings.public_url
     done_link = links.done_link(session.keyring, url, story.request.id) if url and is_asked else None
@@ -191,7 +197,8 @@ def show(request: Request, as_json: AsJson = False) -> None:
     ]  # fmt: skip
     facts = {
         "broker": story.broker.name, "state": story.request.state, "why": story.request.reason,
-        "turn": TURNS[RemovalState(story.request.state)], "law": story.request.law, "sent on": story.request.sent_on,
+        "turn": _turn_of(story.request.state, is_unread=is_unread), "law": story.request.law,
+        "sent on": story.request.sent_on,
         "answer by": story.request.answer_by_on, "at most by": story.request.extended_by_on,
         "broker says": story.request.broker_says, "our check": story.request.check_says,
         "page": page, "done link": done_link,

@@ -25,6 +25,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from kordant_jobs.adapters.brokers.mailbox import MAIL_MAX
 from kordant_jobs.adapters.sms.twilio import signature_of
 from kordant_jobs.domain.finance.states import Provider
 from kordant_jobs.domain.notifications.choices import DEFAULT_MODE, Category, Mode
@@ -34,8 +35,8 @@ from kordant_jobs.jobs.notifications_send import receipts
 from kordant_jobs.jobs.notifications_send.unsubscribe import BadLink, Choice, read_token
 from kordant_jobs.pages.banks import bank_routes
 from kordant_jobs.pages.html import page, reader
-from kordant_jobs.pages.limits import ERRORS, read_body
-from kordant_jobs.pages.removals import removal_routes
+from kordant_jobs.pages.limits import BODY_WITHIN_S, ERRORS, read_body
+from kordant_jobs.pages.removals import MAIL_WITHIN_S, removal_routes
 from kordant_jobs.pages.reports import open_report
 from kordant_jobs.ports import ReportStorage
 from kordant_jobs.store.notifications import choices as notification_choices
@@ -149,17 +150,24 @@ def application(context: PagesContext) -> Starlette:
             Route("/callbacks/delivery", delivery, methods=["POST"]),
             Route("/callbacks/bounce", bounce, methods=["POST"]),
             *bank_routes(context.db, context.keyring, context.bank_secrets),
-            *removal_routes(context.db, context.keyring, context.clock, partial(_signed, context)),
+            *removal_routes(
+                context.db,
+                context.keyring,
+                context.clock,
+                partial(_signed, context, at_most=MAIL_MAX, within_s=MAIL_WITHIN_S),
+            ),
         ],
         middleware=ERRORS,
     )
 
 
-async def _signed(context: PagesContext, request: Request) -> bytes | Response:
+async def _signed(
+    context: PagesContext, request: Request, *, at_most: int = BODY_MAX, within_s: float = BODY_WITHIN_S
+) -> bytes | Response:
     """The body, when its signature is ours and fresh."""
     if context.webhook_secret is None:
         return Response(status_code=404)
-    body = await read_body(request, at_most=BODY_MAX)
+    body = await read_body(request, at_most=at_most, within_s=within_s)
     if isinstance(body, Response):
         return body
     moment = request.headers.get("x-kordant-timestamp", "")

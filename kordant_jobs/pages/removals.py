@@ -20,6 +20,8 @@ from kordant_jobs.pages.limits import read_body
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.wording import wording
 
+MAIL_WITHIN_S = 60.0
+"""Seconds that a mail may take: `MAIL_MAX` bytes at 1 Mbit/s."""
 STATUS_MAX = 1 << 18
 """Bytes of a status callback, which are not even read as JSON."""
 

@@ -95,7 +95,8 @@ def test_a_reply_that_a_mail_service_posts_needs_our_signature(
     [request] = ask(db, add_profiled(db, keyring), list(add_brokers(db, [broker_row("spoken")]).values()))
     with db.connect() as connection:
         token = requests.get(connection, request).address_token
-    mail = f"From: p@spoken.com\r\nTo: removals+{token}@kordant.example\r\nMessage-ID: <1@s>\r\n\r\nHello?".encode()
+    head = f"From: p@spoken.com\r\nTo: removals+{token}@kordant.example\r\nMessage-ID: <1@s>\r\n\r\n"
+    mail = (head + "Hello? " * 300_000).encode()  # two megabytes, as the mailbox takes them
     moment = str(int(NOW.timestamp()))
     signature = hmac.new(SECRET.encode(), moment.encode() + b"." + mail, "sha256").hexdigest()
     headers = {"x-kordant-timestamp": moment, "x-kordant-signature": f"sha256={signature}"}

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -29,9 +30,9 @@ class MaildirInbox:
         if not folder.is_dir():
             return
         try:
-            for path in sorted(folder.iterdir(), key=lambda one: (one.stat().st_mtime_ns, one.name))[:limit]:
-                with path.open("rb") as file:
-                    yield InboundMessage(key=path.name, content=file.read(MAIL_MAX))
+            for _, name in sorted(filter(None, map(_arrived, folder.iterdir())))[:limit]:
+                with (folder / name).open("rb") as file:
+                    yield InboundMessage(key=name, content=file.read(MAIL_MAX))
         except OSError as error:
             raise SourceUnavailable(
                 f"the inbox for replies cannot be read ({type(error).__name__}). Check KORDANT_REMOVALS_INBOX_DIR."
@@ -55,6 +56,15 @@ class MaildirInbox:
         for path in old:
             path.unlink(missing_ok=True)
         return len(old)
+
+
+def _arrived(path: Path) -> tuple[int, str] | None:
+    """When a mail came, with its name; None for what is no mail: a folder, a link that leads nowhere, a hidden file."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return (found.st_mtime_ns, path.name) if S_ISREG(found.st_mode) and not path.name.startswith(".") else None
 
 
 class ImapInbox:

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from kordant_jobs.adapters.brokers.bounded import BoundedClient
+from kordant_jobs.adapters.brokers.mail_text import seen_in_html
 from kordant_jobs.domain.removals.brokers import registrable
 from kordant_jobs.ports import WebOutcome
+
+_CONFIRMED = re.compile(
+    r"\b(confirmed|verified|validated|thank you|thanks|success\w*|received|processed|completed?|recorded|obrigad[oa]|"
+    r"sucesso|confirmad[oa]|recebid[oa]|validad[oa]|conclu[ií]d[oa]|registrad[oa])\b",
+    re.IGNORECASE,
+)
+_UNCLEAR = re.compile(
+    r"\b(expired?|invalid|errors?|fail\w*|nothing|not|no longer|cannot|unable|try again|click|press|button|captcha|"
+    r"log ?in|sign in|once|will|pending|expir\w+|inv[aá]lid\w*|erros?|"
+    r"não|tente|clique|botão|entrar|nada|pendente)\b|n't\b",
+    re.IGNORECASE,
+)
 
 
 class BrokerSites:
@@ -17,11 +31,14 @@ class BrokerSites:
         self._client = client
 
     def follow(self, url: str, domains: frozenset[str]) -> WebOutcome:
-        """Open a link by GET."""
+        """Open a link by GET; done only when the page says so: many answer 200 to a link that expired, or want a button
+        pressed."""
         page = self._client.ask("GET", url, domains=domains)
         if page.code:
             return WebOutcome(done=False, code=page.code)
-        return WebOutcome(done=page.status < 400, code=f"http {page.status}")
+        said = seen_in_html(page.text)
+        is_done = page.status < 400 and _CONFIRMED.search(said) is not None and _UNCLEAR.search(said) is None
+        return WebOutcome(done=is_done, code=f"http {page.status}" + ("" if is_done else ", not confirmed"))
 
     def post(self, form: Mapping[str, Any], fields: Mapping[str, str]) -> WebOutcome:
         """Post the form; done only when the site says the words of the recipe."""

@@ -50,6 +50,23 @@ REPLY_MOVES: Mapping[ReplyClass, RemovalState | None] = {
 to *acknowledged* instead."""
 
 
+_NO_NEWS = frozenset(
+    {ReplyClass.RECEIVED, ReplyClass.AUTO_REPLY, ReplyClass.CONTACT_MOVED, ReplyClass.BOUNCED, ReplyClass.UNKNOWN}
+)
+
+
+def is_news(state: RemovalState, said: ReplyClass) -> bool:
+    """True when a reply that moves a request nowhere says something else than the state does.
+
+    >>> is_news(RemovalState.QUEUED, ReplyClass.DONE), is_news(RemovalState.COMPLETED, ReplyClass.NO_MATCH)
+    (True, False)
+    """
+    is_removed = state in {RemovalState.COMPLETED, RemovalState.VERIFIED_REMOVED}
+    if state is RemovalState.CANCELLED or said in _NO_NEWS or REPLY_MOVES[said] is state:
+        return False
+    return not (is_removed and said in {ReplyClass.DONE, ReplyClass.NO_MATCH})
+
+
 @dataclass(frozen=True, kw_only=True)
 class Reading:
     """The result of the rules for one reply; `sentence` is the one that decided (personal: it may repeat an

@@ -61,6 +61,9 @@ ANSWERS = frozenset(
 
 LATE = frozenset({S.OVERDUE, S.CANCELLED})
 
+CORRECTIONS = frozenset({S.NEEDS_USER_ACTION, S.NEEDS_IDENTITY, S.IN_PROGRESS, S.DENIED, S.EXEMPT})
+"""States that a broker's later answer leads to, after one that ended the request."""
+
 REMOVAL_MOVES: dict[RemovalState, frozenset[RemovalState]] = {
     S.DRAFT: frozenset({S.QUEUED, S.NEEDS_USER_ACTION, S.CONTACT_MOVED, S.CANCELLED}),
     S.QUEUED: frozenset({S.SENT, S.BOUNCED, S.NEEDS_USER_ACTION, S.CONTACT_MOVED, S.DENIED, S.CANCELLED}),
@@ -70,10 +73,10 @@ REMOVAL_MOVES: dict[RemovalState, frozenset[RemovalState]] = {
     S.NEEDS_IDENTITY: (ANSWERS - {S.NEEDS_IDENTITY}) | LATE | {S.VERIFIED_REMOVED},
     S.IN_PROGRESS: (ANSWERS - {S.IN_PROGRESS, S.ACKNOWLEDGED}) | LATE | {S.VERIFIED_REMOVED},
     S.EXTENDED: (ANSWERS - {S.EXTENDED, S.ACKNOWLEDGED}) | LATE | {S.VERIFIED_REMOVED},
-    S.COMPLETED: frozenset({S.VERIFIED_REMOVED, S.RELISTED, S.CANCELLED}),
-    S.NO_MATCH: frozenset({S.RELISTED, S.CANCELLED}),
-    S.DENIED: frozenset({S.QUEUED, S.ESCALATED, S.COMPLETED, S.NO_MATCH, S.CANCELLED}),
-    S.EXEMPT: frozenset({S.ESCALATED, S.COMPLETED, S.CANCELLED}),
+    S.COMPLETED: CORRECTIONS | {S.VERIFIED_REMOVED, S.RELISTED, S.CANCELLED},
+    S.NO_MATCH: CORRECTIONS | {S.COMPLETED, S.RELISTED, S.CANCELLED},
+    S.DENIED: (CORRECTIONS - {S.DENIED}) | {S.QUEUED, S.ESCALATED, S.COMPLETED, S.NO_MATCH, S.CANCELLED},
+    S.EXEMPT: (CORRECTIONS - {S.EXEMPT}) | {S.ESCALATED, S.COMPLETED, S.NO_MATCH, S.CANCELLED},
     S.CONTACT_MOVED: frozenset({S.QUEUED, S.NEEDS_USER_ACTION, S.COMPLETED, S.NO_MATCH, S.CANCELLED}),
     S.BOUNCED: frozenset({S.QUEUED, S.NEEDS_USER_ACTION, S.CONTACT_MOVED, S.CANCELLED}),
     S.OVERDUE: ANSWERS | {S.ESCALATED, S.BOUNCED, S.VERIFIED_REMOVED, S.CANCELLED},
@@ -82,13 +85,17 @@ REMOVAL_MOVES: dict[RemovalState, frozenset[RemovalState]] = {
     S.RELISTED: frozenset({S.QUEUED, S.NEEDS_USER_ACTION, S.CONTACT_MOVED, S.ESCALATED, S.COMPLETED, S.CANCELLED}),
     S.CANCELLED: frozenset(),
 }
-"""The allowed moves. A denied request may still be completed or found to be no match: brokers answer twice. *Verified
-removed* follows only from our own check, after the broker had the request (see `rules`)."""
+"""The allowed moves. A broker may answer twice: its last answer counts, except *no match* after *completed*, which does
+not contradict it. *Verified removed* follows only from our own check, after the broker had the request (see `rules`).
+"""
 
 WITH_THE_BROKER = frozenset(
     {S.SENT, S.ACKNOWLEDGED, S.IN_PROGRESS, S.EXTENDED, S.OVERDUE, S.ESCALATED, S.NEEDS_IDENTITY, S.NEEDS_USER_ACTION}
 )
 """The broker may still answer, and its answer moves the request."""
+
+BEFORE_THE_BROKER = frozenset({S.DRAFT, S.QUEUED, S.BOUNCED, S.CONTACT_MOVED, S.RELISTED})
+"""A request is about to go out, or to be asked again: no answer moves it."""
 
 DONE = frozenset({S.VERIFIED_REMOVED, S.NO_MATCH, S.EXEMPT, S.DENIED, S.CANCELLED})
 """No party has to act any more."""

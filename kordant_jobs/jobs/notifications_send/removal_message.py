@@ -17,6 +17,10 @@ YOURS = ASKED | {RemovalState.ESCALATED}
 
 
 def _text(words: Wording, row: RemovalNoticeRow, *, has_page: bool) -> str:
+    if row.state_now != row.state:  # what was said is not so any more
+        return words.say("There is news in Kordant.")
+    if row.is_unread:
+        return words.say("It wrote again. We read what it says, and tell you then.")
     match RemovalState(row.state):
         case RemovalState.NEEDS_IDENTITY if has_page and row.verification_encrypted is not None:
             return words.say("It asks you to prove who you are, on its own page. We send no proof by ourselves.")
@@ -44,11 +48,11 @@ def write_removal_message(
     pages: Sequence[str],
     done_link: Callable[[UUID], str] | None = None,
 ) -> NewsMessage:
-    """The text of one mail about these events. Events in which the subscriber no longer has to act are left out.
-    `pages` are those to open, in the order of `rows`; `done_link` makes the address at which the subscriber reports
-    that they did what a broker wanted."""
+    """The text of one mail about these events. Events that are out of date are left out. `pages` are those to open, in
+    the order of `rows`; `done_link` makes the address at which the subscriber reports that they did what a broker
+    wanted."""
     words = wording(Locale(rows[0].locale))
-    current = [row for row in rows if row.state not in YOURS or row.state_now == row.state] or list(rows)
+    current = [row for row in rows if row.state_now == row.state] or list(rows)
     newest = {row.request_id: row for row in current}.values()
     page_of = {row.id: page for row, page in zip(rows, pages, strict=True)}
     lines = [

@@ -16,8 +16,8 @@ from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.domain.removals.authorities import authority_of
 from kordant_jobs.domain.removals.clocks import CLOCKS, Ask, Law
 from kordant_jobs.domain.removals.messages import CheckVerdict
-from kordant_jobs.domain.removals.replies import Reading, ReplyClass
-from kordant_jobs.domain.removals.states import RemovalState, may_move
+from kordant_jobs.domain.removals.replies import Reading, ReplyClass, is_news
+from kordant_jobs.domain.removals.states import BEFORE_THE_BROKER, RemovalState, may_move
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.jobs.removebrokers_process import intake, letters, rules_sending, sending
 from kordant_jobs.store.people.keyring import Keyring
@@ -97,7 +97,7 @@ def person_read(db: Engine, reply_id: UUID, meaning: ReplyClass, *, actor: str, 
     """A person says what a reply means; its request moves where that leads. The state that it is in then.
 
     Raises:
-        PermanentError: there is no such reply.
+        PermanentError: there is no such reply, or its request is just about to go out, so that no answer moves it.
     """
     with db.begin() as connection:
         reply = connection.execute(sa.select(removal_replies).where(removal_replies.c.id == reply_id)).one_or_none()
@@ -106,7 +106,14 @@ def person_read(db: Engine, reply_id: UUID, meaning: ReplyClass, *, actor: str, 
         request = requests.get(connection, reply.request_id)
         state = RemovalState(request.state)
         to, reason = intake.where_to(Reading(reply_class=meaning, rule="a person"), link=False)
+        if state in BEFORE_THE_BROKER and is_news(state, meaning):
+            raise PermanentError(
+                f"removal request {request.id} is {state}: no answer moves it. Say it again once the request is sent, "
+                f"or withdraw it with `kordant-jobs removals cancel {request.id}`."
+            )
         replies.settle(connection, reply_id, meaning.value)
+        if meaning in {ReplyClass.BOUNCED, ReplyClass.CONTACT_MOVED}:
+            intake.note_dead(connection, request, meaning, now=now)
         if to is None or not may_move(state, to):
             return state
         row = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -17,16 +18,18 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
-from kordant_jobs.adapters.brokers.reply_mail import ReplyMail, read_mail
-from kordant_jobs.domain.removals.brokers import registrable
-from kordant_jobs.domain.removals.replies import REPLY_MOVES, Reading, ReplyClass
+from kordant_jobs.adapters.brokers.reply_mail import ReplyMail, Returned, read_mail
+from kordant_jobs.domain.removals.brokers import RemovalChannel, registrable
+from kordant_jobs.domain.removals.clocks import Ask
+from kordant_jobs.domain.removals.messages import MessageKind
+from kordant_jobs.domain.removals.replies import REPLY_MOVES, Reading, ReplyClass, is_news
 from kordant_jobs.domain.removals.states import RemovalState, may_move
 from kordant_jobs.errors import KordantError, SourceUnavailable
 from kordant_jobs.jobs.removebrokers_process.rules import CHECK_AFTER_DONE, USER_REMINDED_EVERY
 from kordant_jobs.jobs.removebrokers_process.rules_replies import read_reply
 from kordant_jobs.ports import InboundMail, InboundMessage
 from kordant_jobs.store.people.keyring import Keyring
-from kordant_jobs.store.removals import catalogue, moves, replies, requests
+from kordant_jobs.store.removals import catalogue, moves, outgoing, replies, requests
 from kordant_jobs.store.removals.replies import Match, NewReply, Question
 
 _log = logging.getLogger(__name__)
@@ -174,10 +177,22 @@ def take_mails(contents: Sequence[bytes], *, db: Engine, keyring: Keyring, now: 
 
 def _read(place: int, content: bytes) -> _Read:
     mail = read_mail(content)
-    reading = read_reply(mail.subject, mail.text, is_automatic=mail.is_automatic, is_bounce=mail.is_bounce)
-    if mail.is_bounce and not mail.is_hard:
-        reading = Reading(reply_class=ReplyClass.AUTO_REPLY, rule="passing_bounce", case_numbers=reading.case_numbers)
-    return _Read(place=place, key=mail.message_id or hashlib.sha256(content).hexdigest(), mail=mail, reading=reading)
+    if mail.returned is not None:
+        reading = _BOUNCES[mail.returned]
+    else:
+        reading = read_reply(
+            mail.subject, *mail.texts, sender=mail.sender_domain, is_automatic=mail.is_automatic, is_cut=mail.is_cut
+        )
+    # ticket systems give several mails one Message-ID
+    said = f"{mail.message_id}\n{mail.subject}\n{mail.text}".encode() if mail.message_id else content
+    return _Read(place=place, key=hashlib.sha256(said).hexdigest(), mail=mail, reading=reading)
+
+
+_BOUNCES = {
+    Returned.DEAD: Reading(reply_class=ReplyClass.BOUNCED, rule="delivery_report"),
+    Returned.LOST: Reading(reply_class=ReplyClass.UNKNOWN, rule="not_delivered"),
+    Returned.PASSING: Reading(reply_class=ReplyClass.AUTO_REPLY, rule="passing_bounce"),
+}
 
 
 def _taken(
@@ -189,23 +204,35 @@ def _taken(
     keys = keyring.load_keys(connection, [matches[place].subscriber_id for place in taken], for_writing=True)
     rows = {row.id: row for row in requests.locked(connection, list(first)) if row.subscriber_id in keys}
     domains = catalogue.domains_of(connection, {row.broker_id for row in rows.values()})
-    fresh, moved = [], {}
+    about_contact = [one for one in rows if first[one].reading.reply_class in _ABOUT_THE_CONTACT]
+    written = outgoing.written_to(connection, about_contact) if about_contact else {}
+    fresh, moved, dead = [], {}, {}
     for request_id, row in rows.items():
         one, own = first[request_id], domains[row.broker_id]
         reading = one.reading
         link = confirmation_link(reading, own) if row.links_followed < LINKS_MOST else None
-        to, reason = where_to(reading, link=link is not None)
         state = RemovalState(row.state)
-        if to is not None and not may_move(state, to):
-            to = None
+        to, reason = where_to(reading, link=link is not None)
+        needs_person = reading.reply_class is ReplyClass.UNKNOWN
+        if to is not None and not _leads_to(state, to, reading, Ask(row.ask)):
+            to, needs_person = None, is_news(state, reading.reply_class)
+        if reading.reply_class in _ABOUT_THE_CONTACT:
+            sent = written.get(request_id, [])
+            contact = dead[request_id] = _dead_contact(one.mail, reading, sent)
+            needs_person = contact is None
+            newest = next((message for message in sent if message.kind == MessageKind.REQUEST), None)
+            if newest is None or newest.contact != contact:
+                to = None
         reply = NewReply(
             request_id=request_id, subscriber_id=row.subscriber_id, matched_by=matches[one.place].by,
             message_key=f"{request_id} {one.key}", sender_domain=one.mail.sender_domain,
             is_own_domain=one.mail.sender_domain in own, reading=reading, text=one.mail.text, link=link,
-            moved=to is not None, needs_person=reading.reply_class is ReplyClass.UNKNOWN, received_at=now,
+            moved=to is not None, needs_person=needs_person, received_at=now,
         )  # fmt: skip
         fresh.append(reply)
-        is_answer = reading.reply_class not in {ReplyClass.AUTO_REPLY, ReplyClass.BOUNCED, ReplyClass.UNKNOWN}
+        is_answer = reading.reply_class not in _NO_ANSWERS and not (
+            needs_person and reading.reply_class is ReplyClass.CONTACT_MOVED
+        )
         move: dict[str, Any] = {
             "id": str(request_id), "from_state": state.value, "reason": reason, "action": "answer",
             "evidence": f'{{"reply_id": "{reply.id}", "class": "{reading.reply_class}", "rule": "{reading.rule}"}}',
@@ -215,26 +242,52 @@ def _taken(
         if to is not None:
             move |= {"to_state": to.value, "next_at": next_check(to, now), "action": action_after(to)}
         moved[reply.id] = move
-    written = replies.write(connection, keyring, keys, fresh)
-    moves.apply(connection, moves.frame_of([moved[one] for one in moved if one in written]), now=now, actor=ACTOR)
+    kept = replies.write(connection, keyring, keys, fresh)
+    moves.apply(connection, moves.frame_of([moved[one] for one in moved if one in kept]), now=now, actor=ACTOR)
     for reply in fresh:
-        if reply.id in written:
+        if reply.id in kept:
             taken[first[reply.request_id].place] = Taken(moved=reply.moved, needs_person=reply.needs_person)
-            if moved[reply.id].get("to_state") in _DEAD:
-                _note_fault(connection, rows[reply.request_id], reply.reading, now)
+            if contact := dead.get(reply.request_id):
+                fault, broker_id = reply.reading.reply_class.value, rows[reply.request_id].broker_id
+                catalogue.note_fault(connection, broker_id, contact, fault, now=now)
     return taken
 
 
-_DEAD = frozenset({RemovalState.BOUNCED.value, RemovalState.CONTACT_MOVED.value})
+_NO_ANSWERS = frozenset({ReplyClass.AUTO_REPLY, ReplyClass.BOUNCED, ReplyClass.UNKNOWN})
+_SETTLED = frozenset({RemovalState.COMPLETED, RemovalState.NO_MATCH, RemovalState.DENIED, RemovalState.EXEMPT})
+_AT_WORK = frozenset({RemovalState.IN_PROGRESS, RemovalState.EXTENDED})
 
 
-def _note_fault(connection: Connection, request: Any, reading: Reading, now: datetime) -> None:
-    """The address does not work: a fault of the catalogue, for everybody's requests."""
-    broker = catalogue.by_id(connection, request.broker_id)
-    dead = [fault.contact for fault in catalogue.faults(connection, request.broker_id)]
-    contact = next((one for one in broker.facts["emails"] if one not in dead), None)
-    if contact and request.channel == "email":
-        catalogue.note_fault(connection, request.broker_id, contact, reading.reply_class.value, now=now)
+def _leads_to(state: RemovalState, to: RemovalState, reading: Reading, ask: Ask) -> bool:
+    """True when a reply may move a request by itself. Mails overtake each other, so 'we are at it' reopens nothing; and
+    an opt-out is not the deletion that was asked for."""
+    if reading.reply_class is ReplyClass.DONE and reading.detail == "opt_out" and ask is Ask.DELETION:
+        return False
+    return may_move(state, to) and not (state in _SETTLED and to in _AT_WORK)
+
+
+def note_dead(connection: Connection, request: Any, said: ReplyClass, *, now: datetime) -> None:
+    """A person says that the address which a request was written to last is dead."""
+    for sent in outgoing.written_to(connection, [request.id]).get(request.id, []):
+        if sent.channel == RemovalChannel.EMAIL:
+            catalogue.note_fault(connection, request.broker_id, sent.contact, said.value, now=now)
+            return
+
+
+_ABOUT_THE_CONTACT = frozenset({ReplyClass.BOUNCED, ReplyClass.CONTACT_MOVED})
+
+
+def _dead_contact(mail: ReplyMail, reading: Reading, sent: Sequence[Any]) -> str | None:
+    """The address that a reply says is dead, where that is sure: a bounce names our message or we wrote to one address
+    only; and only who reads an address says that it moved. It is dead for everybody's requests."""
+    by_mail = [one for one in sent if one.channel == RemovalChannel.EMAIL]
+    contacts = {one.contact for one in by_mail}
+    if reading.reply_class is ReplyClass.CONTACT_MOVED:
+        return next((one for one in contacts if one.lower() == mail.sender), None)
+    if mail.returned is None:
+        return None
+    named = {one.contact for one in by_mail if one.id in mail.answers} or contacts
+    return next(iter(named)) if len(named) == 1 else None
 
 
 def where_to(reading: Reading, *, link: bool) -> tuple[RemovalState | None, str]:
@@ -254,12 +307,18 @@ def where_to(reading: Reading, *, link: bool) -> tuple[RemovalState | None, str]
 
 
 def confirmation_link(reading: Reading, domains: frozenset[str]) -> str | None:
-    """The link to follow: one on the broker's own domains, by preference one whose address says what it is for."""
-    if reading.reply_class is not ReplyClass.CONFIRMATION_LINK:
+    """The link to follow: the only one of the deciding sentence, on the broker's own domains, that says nothing of the
+    opposite. Of several the subscriber chooses."""
+    if reading.reply_class is not ReplyClass.CONFIRMATION_LINK or len(reading.links) != 1:
         return None
-    own = [one for one in reading.links if registrable(one) in domains]
-    named = [one for one in own if any(word in one.lower() for word in ("confirm", "verif", "valid", "optout", "/c"))]
-    return next(iter(named or own), None)
+    [link] = reading.links
+    return link if registrable(link) in domains and not _OPPOSITE.search(link) else None
+
+
+_OPPOSITE = re.compile(
+    r"cancel|unsub|den(y|ied)|declin|reject|revok|withdraw|abus|disput|not-?me|undo|stop|keep|log-?in|sign-?in|recus|ignor",
+    re.IGNORECASE,
+)
 
 
 def next_check(state: RemovalState, now: datetime) -> datetime:

@@ -1,7 +1,7 @@
 """Classifies a reply by the rules in `reply_rules.yaml`, with the sentence that decided. Pure, but for reading them.
 
-Only the broker's own words count: what it quotes of our letter is cut off first. Where rules disagree, or none fits, a
-person reads the reply: *done* in particular is only believed when nothing speaks against it.
+Only the broker's own words count: `reply_words` cuts off what it quotes. Where rules disagree, or none fits, a person
+reads the reply. *Done* and *no match* end a request: they are believed only in plain words with nothing unknown beside.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any
 import yaml
 
 from kordant_jobs.domain.removals.replies import Reading, ReplyClass
+from kordant_jobs.jobs.removebrokers_process.reply_words import own_words, plain_text, sentences
 
 TEXT_MAX = 20_000
-"""Characters of a reply that are read; answers come first."""
-SENTENCE_MAX = 600
+"""Characters of the broker's own words that rules read; a longer reply is a person's."""
 CASES_MAX = 5
 LINKS_MAX = 20
 EMPTY_WORDS = 3
@@ -48,12 +48,25 @@ class ReplyRule:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Claim:
+    """The plain words of a claim: its sentence has no others, and one that fits `must`."""
+
+    words: frozenset[str]
+    must: re.Pattern[str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReplyRules:
     """All rules, which class counts first, and which classes contradict each other."""
 
     rules: tuple[ReplyRule, ...]
     order: tuple[ReplyClass, ...]
     conflicts: frozenset[frozenset[ReplyClass]]
+    claims: Mapping[ReplyClass, Claim]
+    phrases: tuple[re.Pattern[str], ...]
+    """Phrases that are plain in any claim."""
+    beside: tuple[re.Pattern[str], ...]
+    """Sentences that may stand beside a claim."""
     doubts: Mapping[ReplyClass, tuple[re.Pattern[str], ...]]
     """Words anywhere in the reply with which a class is not believed."""
 
@@ -80,92 +93,134 @@ def reply_rules() -> ReplyRules:
         ),
         order=tuple(ReplyClass(one) for one in raw["order"]),
         conflicts=frozenset(frozenset(ReplyClass(one) for one in pair) for pair in raw["conflicts"]),
+        claims={
+            ReplyClass(one): Claim(
+                words=frozenset(raw["claims"][one]["words"].split()),
+                must=re.compile(raw["claims"][one]["must"], re.IGNORECASE),
+            )
+            for one in ("done", "no_match")
+        },
+        phrases=_compiled(raw["claims"]["phrases"]),
+        beside=_compiled(raw["claims"]["beside"]),
         doubts={ReplyClass(one): _compiled(texts) for one, texts in raw["doubts"].items()},
     )
 
 
-_QUOTED = re.compile(
-    r"""^\s*(>|-{2,}\s*(original|forwarded|mensagem)|_{8,}|(on|em|no dia)\b.{4,120}(wrote|escreveu):?\s*$"""
-    r"""|(from|de|sent|enviad[oa]( em)?):\s.*@.*$|\#\#- please type your reply)""",
-    re.IGNORECASE,
-)
-_SENTENCE = re.compile(r"(?<=[.!?:])\s+(?=[^\s])")
-
-
-def own_words(text: str) -> str:
-    """The reply without what it quotes.
-
-    >>> own_words("Done.\\n\\nOn Mon, 2 Mar 2026, Kordant wrote:\\n> please delete")
-    'Done.'
-    """
-    kept = []
-    for line in text[:TEXT_MAX].replace("\r\n", "\n").split("\n"):
-        if _QUOTED.match(line):
-            if line.lstrip().startswith(">"):
-                continue
-            break
-        kept.append(line)
-    return "\n".join(kept).strip()
-
-
-def sentences(text: str) -> list[str]:
-    """The sentences of a text; lines that were wrapped are put together.
-
-    >>> sentences("We have received\\nyour request. Thank you!\\n\\n- Privacy team")
-    ['We have received your request.', 'Thank you!', '- Privacy team']
-    """
-    found = []
-    for paragraph in re.split(r"\n\s*\n|\n(?=\s*[-*•\d])", text):
-        plain = " ".join(paragraph.split())
-        found += [one[:SENTENCE_MAX] for one in _SENTENCE.split(plain) if one]
-    return found
-
-
 _CASE = re.compile(
     r"\b(?:ticket|case|reference|ref|request|protocolo|chamado|caso|solicitação|req)\b"
-    r"[^\w\n]{0,4}(?:id|number|no|nº|#|ref)?[^\w\n]{0,4}(?:is|é)?[^\w\n]{0,3}([A-Z]{0,6}-?\d{4,14})\b",
+    r"[^\w\n]{0,4}(?:id|number|no|nº|#|ref)?[^\w\n]{0,4}(?:is|é)?[^\w\n]{0,3}([A-Z]{0,6}-?\d{4,14})\b(?![-/.]\d)"
+    r"|[\[(]#([A-Z]{0,6}-?\d{4,14})[\])]",
     re.IGNORECASE,
 )
-_BRACKETED = re.compile(r"[\[(]#?([A-Z]{0,6}-?\d{4,14})[\])]", re.IGNORECASE)
+_YEAR = re.compile(r"[A-Z]*-?(19|20)\d\d", re.IGNORECASE)
 _LINK = re.compile(r"https?://[^\s<>\"')\]]+", re.IGNORECASE)
 
 
 def case_numbers(text: str) -> tuple[str, ...]:
-    """Numbers by which the broker names its case.
+    """Numbers by which the broker names its case: beside a word or mark for it, and no years.
 
     >>> case_numbers("Request Received - [#REQ-195698]"), case_numbers("Ticket #317855 was created")
     (('REQ-195698',), ('317855',))
+    >>> case_numbers("your request under the Act (2018), request of 2026-03-02"), case_numbers("[48213] update")
+    ((), ())
     """
-    found = [one.upper() for one in _BRACKETED.findall(text)]
-    found += [one.upper() for one in _CASE.findall(_BRACKETED.sub(" ", text))]
-    return tuple(dict.fromkeys(found))[:CASES_MAX]
+    found = [(beside or marked).upper() for beside, marked in _CASE.findall(text)]
+    return tuple(dict.fromkeys(one for one in found if not _YEAR.fullmatch(one)))[:CASES_MAX]
 
 
-def read_reply(subject: str, text: str, *, is_automatic: bool = False, is_bounce: bool = False) -> Reading:
-    """Classify a reply. `is_automatic`: its headers say that no person wrote it; `is_bounce`: it is a delivery report.
+def read_reply(
+    subject: str, *texts: str, sender: str = "", is_automatic: bool = False, is_cut: bool = False
+) -> Reading:
+    """Classify a reply by the text parts that it has. `sender`: the domain that it comes from; `is_automatic`: its
+    headers say that no person wrote it; `is_cut`: it has more text than was read.
 
     >>> read_reply("Re: request", "We have deleted all your personal data.").reply_class.value
     'done'
     >>> read_reply("Re: request", "Your data will be deleted within 45 days.").reply_class.value
     'in_progress'
+    >>> read_reply("Re: request", "We have deleted all your personal data. Bob pays, Ann stays.").rule
+    'beside'
     """
-    own = own_words(text)
-    links = tuple(dict.fromkeys(one.rstrip(".,;") for one in _LINK.findall(own)))[:LINKS_MAX]
-    cases = case_numbers(f"{subject}\n{own}")
-    if is_bounce:
-        return Reading(reply_class=ReplyClass.BOUNCED, rule="delivery_report", case_numbers=cases)
-    matches = _fits([_without_our_subject(subject)], sentences(own))
+    own = [own_words(one) for one in texts]
+    cases = case_numbers("\n".join([plain_text(subject), *own])[:TEXT_MAX])
+    if is_cut or sum(map(len, own)) > TEXT_MAX:
+        return Reading(reply_class=ReplyClass.UNKNOWN, rule="too_long", case_numbers=cases)
+    said = [one for part in own for one in sentences(part)]
+    matches = _fits([_without_our_subject(plain_text(subject))], said)
     found = _decided(matches)
-    if found and any(one.search(own) for one in reply_rules().doubts.get(found, ())):
-        found = None
+    doubt = "conflict" if matches else "none"
+    if found is not None and (why := _doubt(found, own, said or [matches[found][1]], sender)):
+        found, doubt = None, why
     if found is None:
         only = ReplyClass.AUTO_REPLY if is_automatic and not matches else ReplyClass.UNKNOWN
-        rule = "headers" if only is ReplyClass.AUTO_REPLY else ("conflict" if matches else "none")
-        return Reading(reply_class=only, rule=rule, case_numbers=cases, links=links)
+        rule = "headers" if only is ReplyClass.AUTO_REPLY else doubt
+        return Reading(reply_class=only, rule=rule, case_numbers=cases)
     decided, sentence = matches[found]
     return Reading(
-        reply_class=found, rule=decided.id, detail=decided.detail, sentence=sentence, case_numbers=cases, links=links
+        reply_class=found,
+        rule=decided.id,
+        detail=decided.detail or _detail(found, said),
+        sentence=sentence,
+        case_numbers=cases,
+        links=_links(sentence, said),
     )
+
+
+def _detail(found: ReplyClass, said: Sequence[str]) -> str | None:
+    """*Done* says what was done where it is only an opt-out."""
+    text = " ".join(said)
+    is_opt_out = found is ReplyClass.DONE and _OPT_OUT.search(text) and not _DELETED.search(text)
+    return "opt_out" if is_opt_out else None
+
+
+_OPT_OUT = re.compile(r"\bopt(ed)?[- ]?(you )?out\b|\bsell\b|\bsale\b", re.IGNORECASE)
+_DELETED = re.compile(
+    r"delet|remov|eras|purg|suppress|wip|scrub|destroy|expung|eliminat|anonymi|taken (down|off)|gone|exclu|apag|elimin",
+    re.IGNORECASE,
+)
+
+
+def _doubt(found: ReplyClass, own: Sequence[str], said: Sequence[str], sender: str) -> str | None:
+    """Why a class that was found is not believed, if so."""
+    if any(one.search(part) for one in reply_rules().doubts.get(found, ()) for part in own):
+        return "doubt"
+    if found in reply_rules().claims and not _is_plain(found, said, sender):
+        return "beside"
+    return None
+
+
+_WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*|[^\s\w,.;:!()-]")
+"""Words, and marks that are none of the usual ones: a quotation mark is no plain word."""
+_PLACES = re.compile(r"https?://\S+|[^\s@<>]+@[^\s@<>]+\w", re.IGNORECASE)
+
+
+def _is_plain(claim: ReplyClass, said: Sequence[str], sender: str) -> bool:
+    """True when every sentence says the claim in plain words, or may stand beside it. The sender's name is plain."""
+    rules, plain = reply_rules(), reply_rules().claims[claim]
+    words = plain.words | {sender.partition(".")[0]}
+    states = [rule for rule in rules.rules if rule.reply_class is claim]
+
+    is_said = False
+    for sentence in said:
+        rest = _PLACES.sub(" ", sentence.lower())
+        for phrase in rules.phrases:
+            rest = phrase.sub(" ", rest)
+        if (
+            plain.must.search(sentence)
+            and any(rule.fits(sentence) for rule in states)
+            and all(word in words for word in _WORD.findall(rest))
+        ):
+            is_said = True
+        elif not any(one.search(sentence) or one.search(rest.strip()) for one in rules.beside):
+            return False
+    return is_said
+
+
+def _links(sentence: str, said: Sequence[str]) -> tuple[str, ...]:
+    """The links of the deciding sentence, else of the first one after it that has any."""
+    start = said.index(sentence) if sentence in said else 0
+    found = next((links for one in said[start:] if (links := _LINK.findall(one))), [])
+    return tuple(dict.fromkeys(one.rstrip(".,;") for one in found))[:LINKS_MAX]
 
 
 _OUR_SUBJECT = re.compile(

@@ -83,7 +83,8 @@ def _answers(words: Wording, line: RemovalLine) -> str:
     day = words.day(line.checked_on, "medium")
     if line.check_says == CheckVerdict.LISTED:
         said = words.say("our check of %(day)s found you", day=day)
-        return words.say("The broker says that it is removed; %(check)s.", check=said) if line.says_done else said
+        is_said = line.says_done and not line.is_unread
+        return words.say("The broker says that it is removed; %(check)s.", check=said) if is_said else said
     if line.check_says == CheckVerdict.NOT_LISTED:
         return words.say("our check of %(day)s did not find you", day=day)
     return words.say("our check of %(day)s gave no answer", day=day)
@@ -96,20 +97,25 @@ def _row(words: Wording, line: RemovalLine) -> RemovalRow:
         clock = words.say("answer by %(day)s", day=words.day(line.deadline_on, "medium"))
     elif line.sent_on:
         clock = words.say("sent on %(day)s", day=words.day(line.sent_on, "medium"))
+    said = words.say("the broker wrote again; we read it first") if line.is_unread else None
     return RemovalRow(
         broker=line.broker[:BROKER_MAX],
-        state=removal_state(words, state, reminded=line.reminders > 0),
+        state=said or removal_state(words, state, reminded=line.reminders > 0),
         answers=_answers(words, line),
         clock=clock,
-        next_step=_next_step(words, state),
-        turn=_turn(words, TURNS[state]),
+        next_step=words.say("we read its answer") if line.is_unread else _next_step(words, state),
+        turn=_turn(words, _turn_of(line)),
     )
+
+
+def _turn_of(line: RemovalLine) -> Turn:
+    return Turn.OPERATOR if line.is_unread else TURNS[RemovalState(line.state)]
 
 
 def removal_section(words: Wording, lines: Sequence[RemovalLine]) -> RemovalSection:
     """The section of one report. Requests in which the subscriber must act come first."""
     order = [Turn.SUBSCRIBER, Turn.BROKER, Turn.US, Turn.OPERATOR, Turn.NOBODY]
-    found = sorted(lines, key=lambda one: (order.index(TURNS[RemovalState(one.state)]), one.broker.lower()))
+    found = sorted(lines, key=lambda one: (order.index(_turn_of(one)), one.broker.lower()))
     left_out = len(found) - ROWS_MAX
     return RemovalSection(
         title=words.say("Data brokers"),

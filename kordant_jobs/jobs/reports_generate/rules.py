@@ -152,6 +152,8 @@ class RemovalLine:
     check_says: str | None
     checked_on: date | None
     reminders: int = 0
+    is_unread: bool = False
+    """True while an answer of the broker waits for one of us to read it."""
 
 
 @dataclass(frozen=True, kw_only=True)

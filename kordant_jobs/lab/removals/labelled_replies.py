@@ -1,6 +1,7 @@
 """Labelled replies of invented brokers, and how well the rules read them.
 
-Rules are written for the set marked `training` only; the set marked `judging` is of other brokers.
+Rules are written for the set marked `training` only; the set marked `judging` is of other brokers. The hard ones are
+written to be misread: partial, conditional, undone, about another thing.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from kordant_jobs.domain.removals.replies import ReplyClass
 from kordant_jobs.jobs.removebrokers_process.rules_replies import read_reply
 
 REPLIES = Path(__file__).parent / "replies.tsv"
+HARD = Path(__file__).parent / "hard_replies.tsv"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +63,21 @@ def labelled() -> list[Labelled]:
         ]
 
 
+def hard() -> list[Labelled]:
+    """Replies that say *done*, *no match*, *rejected* or *exempt* in so many words, and mostly mean something else."""
+    with HARD.open(encoding="utf-8") as file:
+        return [
+            Labelled(
+                which=row["set"], broker="", language=row["language"], wanted=ReplyClass(row["class"]),
+                subject="Re: Request", text=row["text"],
+            )
+            for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        ]  # fmt: skip
+
+
 def judge(replies: Iterable[Labelled]) -> Judged:
     """Read replies by the rules."""
-    pairs = [(one.wanted, read_reply(one.subject, one.text).reply_class) for one in replies]
+    pairs = [(one.wanted, read_reply(one.subject, one.text, sender=f"{one.broker}.com").reply_class) for one in replies]
     right = Counter(wanted for wanted, found in pairs if wanted is found)
     missed = Counter(wanted for wanted, found in pairs if wanted is not found)
     wrong = Counter(found for wanted, found in pairs if wanted is not found)

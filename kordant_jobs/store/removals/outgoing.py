@@ -174,6 +174,17 @@ def disclose(
         connection.execute(statement.returning(removal_disclosures.c.message_id), rows)  # then it is one statement
 
 
+def written_to(connection: Connection, request_ids: Sequence[UUID]) -> dict[UUID, list[Any]]:
+    """The messages of each request that went out, the newest first: `id`, `kind`, `channel`, `contact`."""
+    table = removal_messages.c
+    query = sa.select(table.id, table.request_id, table.kind, table.channel, table.contact)
+    query = query.where(table.request_id.in_(request_ids), table.begun_at.is_not(None)).order_by(table.begun_at.desc())
+    found: dict[UUID, list[Any]] = {}
+    for row in connection.execute(query):
+        found.setdefault(row.request_id, []).append(row)
+    return found
+
+
 def request_of_message(connection: Connection, message_id: UUID) -> UUID | None:
     """The request that a message of ours belongs to."""
     query = sa.select(removal_messages.c.request_id).where(removal_messages.c.id == message_id)

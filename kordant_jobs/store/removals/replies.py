@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 from uuid_utils.compat import uuid7
 
+from kordant_jobs.domain.removals.brokers import MAIL_HOSTS
 from kordant_jobs.domain.removals.replies import Reading
 from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys
 from kordant_jobs.store.removals.tables import (
@@ -23,6 +24,8 @@ from kordant_jobs.store.removals.tables import (
 )
 
 REFERENCE = "removal-case"
+UNREAD = "EXISTS (SELECT FROM kordant.removal_replies p WHERE p.request_id = r.id AND p.needs_person)"
+"""True of a request `r` while a reply to it waits for a person: what the broker said before may not be so any more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +50,8 @@ class Match:
 
 def match(connection: Connection, keyring: Keyring, asked: Sequence[Question]) -> dict[int, Match]:
     """Find the request of each mail, by place: by its address, else by our message that it answers, else by the
-    broker's case number (valid only from the domain that gave it). Mails without a request are left out."""
+    broker's case number (valid only from the domain that gave it, and when it gave it for one request). Mails without a
+    request are left out."""
     table = removal_requests.c
     columns = (table.id, table.subscriber_id)
     indexes: dict[int, Sequence[Any]] = {
@@ -77,9 +81,11 @@ def match(connection: Connection, keyring: Keyring, asked: Sequence[Question]) -
             continue
         wanted = {key for keys in left.values() for key in keys}
         key_column = query.selected_columns[0]
-        named = {_key(row[0]): (row[1], row[2]) for row in connection.execute(query.where(key_column.in_(wanted)))}
+        named: dict[Any, list[tuple[UUID, UUID]]] = {}
+        for row in connection.execute(query.where(key_column.in_(wanted))):
+            named.setdefault(_key(row[0]), []).append((row[1], row[2]))
         for place, keys in left.items():
-            owners = list(dict.fromkeys(named[key] for key in keys if key in named))
+            owners = list(dict.fromkeys(owner for key in keys for owner in named.get(key, ())))
             if owners and (by != "case_number" or len(owners) == 1):
                 found[place] = Match(request_id=owners[0][0], subscriber_id=owners[0][1], by=by)
     return found
@@ -90,7 +96,10 @@ def _key(value: Any) -> Any:
 
 
 def _indexes(keyring: Keyring, numbers: Sequence[str], domain: str) -> list[bytes]:
-    return keyring.blind_indexes(REFERENCE, [f"{domain} {one}" for one in numbers]) if domain and numbers else []
+    """None for a domain that is shared by all: its case numbers are anybody's."""
+    if not domain or domain in MAIL_HOSTS or not numbers:
+        return []
+    return keyring.blind_indexes(REFERENCE, [f"{domain} {one}" for one in numbers])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from kordant_jobs.domain.removals.states import RemovalState
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.store.people.tables import subscriptions
 from kordant_jobs.store.removals import moves
+from kordant_jobs.store.removals.replies import UNREAD
 from kordant_jobs.store.removals.tables import (
     brokers,
     removal_checks,
@@ -131,14 +132,15 @@ def move(
     return moves.apply(connection, moves.frame_of([one]), now=now, actor=actor) == 1
 
 
-_LIST = """
+_LIST = f"""
 SELECT r.id, b.name AS broker, r.state, r.reason, r.channel, r.law, r.sent_on, r.answer_by_on, r.extended_by_on,
-       r.next_at, r.broker_says, r.check_says, r.checked_at, r.attempts, r.subscription_id
+       r.next_at, r.broker_says, r.check_says, r.checked_at, r.attempts, r.subscription_id,
+       {UNREAD} AS is_unread
 FROM kordant.removal_requests r JOIN kordant.brokers b ON b.id = r.broker_id
 WHERE (cast(:subscription AS uuid) IS NULL OR r.subscription_id = :subscription)
   AND (cast(:states AS text[]) IS NULL OR r.state = ANY(:states))
 ORDER BY r.next_at NULLS LAST, b.name LIMIT :limit
-"""
+"""  # noqa: S608 - from a constant
 
 
 def listed(

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
+    PrimaryKeyConstraint,
     Table,
     Text,
     UniqueConstraint,
@@ -255,8 +256,9 @@ removal_replies = Table(
 removal_references = Table(
     "removal_references",
     metadata,
-    Column("reference_index", LargeBinary, primary_key=True, comment="keyed hash of a case number, with its domain"),
+    Column("reference_index", LargeBinary, nullable=False, comment="keyed hash of a case number, with its domain"),
     belongs_to("request_id", "removal_requests"),
+    PrimaryKeyConstraint("reference_index", "request_id"),
     Index(None, "request_id"),
 )
 

@@ -78,6 +78,15 @@ def test_mails_of_no_request_are_deleted_after_their_time_and_no_others(box: Box
     assert box.kept() == [b"early, not read", b"late, aside"]
 
 
+def test_what_is_no_mail_stops_no_reply(tmp_path: Path) -> None:
+    new = tmp_path / "new"
+    (new / "0folder").mkdir(parents=True)
+    (new / "1link").symlink_to(tmp_path / "nowhere")
+    (new / ".hidden").write_bytes(b"half")
+    (new / "2mail").write_bytes(b"a reply")
+    assert [one.content for one in MaildirInbox(tmp_path).messages(10)] == [b"a reply"]
+
+
 def test_a_whole_mailbox_is_read_in_one_connection() -> None:
     with FakeImapServer() as server:
         for number in range(20):

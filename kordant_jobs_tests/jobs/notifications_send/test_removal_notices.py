@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from email import message_from_bytes
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
@@ -15,9 +17,11 @@ from kordant_jobs.engine import Progress
 from kordant_jobs.jobs.notifications_send import service
 from kordant_jobs.jobs.notifications_send.channel_senders import mail_sender
 from kordant_jobs.jobs.notifications_send.mail import MailFrom
+from kordant_jobs.jobs.notifications_send.removal_message import write_removal_message
+from kordant_jobs.jobs.removebrokers_process import intake
 from kordant_jobs.store.notifications import outbox
 from kordant_jobs.store.people.keyring import Keyring
-from kordant_jobs.store.removals import moves
+from kordant_jobs.store.removals import moves, notices, requests
 from kordant_jobs.store.removals.links import done_link
 from kordant_jobs_tests.jobs.removals import NOW, add_brokers, add_profiled, ask, broker_row
 
@@ -71,3 +75,27 @@ def test_two_events_of_a_day_are_one_mail_that_says_whose_turn_it_is(
     assert b"Removed, as the broker says; not yet checked by us." in text
     assert text.count(b".com/o?n=Ann%20Example") == 1
     assert text.count(done_link(keyring, "https://us.example", made[0]).encode()) == 1
+
+
+@pytest.mark.parametrize("then", ["relisted", "unread"])
+def test_what_a_broker_said_before_is_not_told_once_it_is_in_doubt(db: Engine, keyring: Keyring, then: str) -> None:
+    [broker] = add_brokers(db, [broker_row("spoken")]).values()
+    [request] = ask(db, add_profiled(db, keyring), [broker])
+    steps = ["draft", "queued", "sent", "completed", *(["relisted"] if then == "relisted" else [])]
+    for before, after in pairwise(steps):
+        action = "tell_user" if after == "completed" else "sent"
+        row = {"id": str(request), "from_state": before, "to_state": after, "reason": "x", "action": action}
+        with db.begin() as connection:
+            moves.apply(connection, moves.frame_of([row]), now=NOW, actor="test")
+    if then == "unread":
+        with db.connect() as connection:
+            token = requests.get(connection, request).address_token
+        mail = f"From: p@spoken.com\r\nTo: removals+{token}@k.example\r\nMessage-ID: <1@s>\r\n\r\nWe were wrong."
+        taken = intake.take_mail(mail.encode(), db=db, keyring=keyring, now=NOW)
+        assert taken is not None
+        assert taken.needs_person
+    with db.connect() as connection:
+        ids = connection.execute(sa.text("SELECT id FROM kordant.notification_outbox")).scalars().all()
+        told = write_removal_message(notices.removal_notices(connection, ids), "Ann", pages=[""])
+    assert "your data was removed" not in repr(told)
+    assert ("It wrote again" if then == "unread" else "There is news") in repr(told)

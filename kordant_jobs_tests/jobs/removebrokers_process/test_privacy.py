@@ -30,7 +30,7 @@ def test_no_identifier_and_no_word_of_a_reply_stands_anywhere_in_clear_and_forge
     person = add_profiled(desk.db, desk.keyring, name="Zebedee Quux", contact="zq@mail.example")
     [request] = ask(desk.db, person, list(brokers.values()))
     desk.run()
-    desk.reply(request, "Dear Zebedee Quux, we have deleted your profile in Fresno. Ticket #774411", subject="Ticket")
+    desk.reply(request, "Dear Zebedee Quux, we have deleted your profile. Ticket #774411", subject="Ticket")
     with desk.db.connect() as connection:
         [reply] = requests.story(connection, request).replies
         opened = replies.opened(connection, desk.keyring, reply.id)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 
 from kordant_jobs.domain.people.subscriptions import Locale
@@ -20,3 +22,13 @@ def test_each_request_has_a_next_step_unless_it_is_no_ones_turn(locale: Locale, 
     assert len(section.heads) == 5
     [row] = section.rows
     assert (row.next_step != "–") >= (TURNS[state] is not Turn.NOBODY)
+
+
+def test_an_answer_that_waits_to_be_read_is_our_turn_and_the_old_one_is_not_repeated() -> None:
+    line = RemovalLine(
+        broker="Spoken", state="completed", sent_on=None, deadline_on=None, says_done=True, check_says="listed",
+        checked_on=date(2026, 3, 2), is_unread=True,
+    )  # fmt: skip
+    [row] = removal_section(wording(Locale.EN), [line]).rows
+    assert (row.state, row.turn) == ("the broker wrote again; we read it first", "ours")
+    assert "says" not in row.answers

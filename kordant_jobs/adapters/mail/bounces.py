@@ -1,13 +1,15 @@
 """Reads bounces: delivery status notifications (RFC 3464, RFC 6533) and the other forms that servers send. Pure.
 
-A bounce counts only when it encloses or quotes one of our Message-IDs: addresses in it are never trusted.
+A bounce of a notification counts only when it encloses or quotes one of our Message-IDs: addresses in it are never
+trusted.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from email import message_from_bytes, message_from_string
 from email.message import Message
 from uuid import UUID
@@ -35,6 +37,8 @@ square of the depth."""
 _ID = re.compile(
     r"^message-id:\s{0,9}<?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})@([^>\s]{1,255})", re.IGNORECASE | re.MULTILINE
 )
+_ENCLOSED = re.compile(r"^message-id:", re.IGNORECASE | re.MULTILINE)
+"""Where the mail that came back begins, at the latest."""
 _BOUNDARY = re.compile(rb"boundary", re.IGNORECASE)
 _STATUS_TYPES = frozenset({"message/delivery-status", "message/global-delivery-status"})
 _SMTP_CODE = re.compile(r"(?<![\d.])([245])\d\d(?![\d.])")
@@ -48,6 +52,16 @@ _TAKEN = {
     "expanded": ReceiptState.SENT,
 }
 _REMEDIES = {Cause.RECIPIENT: Remedy.SUPPRESS, Cause.RATE: Remedy.RETRY}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """The outcome of a mail, by its bounce. `state` is None while the server goes on trying."""
+
+    state: ReceiptState | None
+    code: str = ""
+    cause: Cause = Cause.UNKNOWN
+    remedy: Remedy = Remedy.OPERATOR
 
 
 def read_bounce(content: bytes, *, domain: str) -> Receipt | None:
@@ -67,19 +81,35 @@ def read_bounce(content: bytes, *, domain: str) -> Receipt | None:
 
 
 def _read(mail: Message, domain: str) -> Receipt | None:
-    parts = [part for part, _ in zip(mail.walk(), range(PARTS_MAX), strict=False)]
-    message_id = next((found for text in map(_text, parts) if (found := _about(text, domain))), None)
+    message_id = next((found for text in map(_text, _parts(mail)) if (found := _about(text, domain))), None)
     if message_id is None:
         raise NoReceipt
+    outcome = outcome_in(mail)
+    if outcome is None:
+        raise NoReceipt
+    if outcome.state is None:
+        return None
+    return Receipt(
+        message_id=message_id, state=outcome.state, code=outcome.code, cause=outcome.cause, remedy=outcome.remedy
+    )
+
+
+def outcome_in(mail: Message) -> Outcome | None:
+    """The outcome that a bounce tells; None when a mail is no bounce of a known form."""
+    parts = _parts(mail)
     blocks = [block for part in parts if part.get_content_type() in _STATUS_TYPES for block in _blocks(part)]
-    read = [receipt for block in blocks if (receipt := _of_block(block, message_id))]
+    read = [outcome for block in blocks if (outcome := _of_block(block))]
     if lost := next((one for one in read if one.state is ReceiptState.FAILED), None):
         return lost
     if read:
         return read[0]
     if any(_action(block) in _LATE for block in blocks):
-        return None
-    return _in_other_words(mail, parts, message_id)
+        return Outcome(state=None)
+    return _in_other_words(mail, parts)
+
+
+def _parts(mail: Message) -> list[Message]:
+    return [part for part, _ in zip(mail.walk(), range(PARTS_MAX), strict=False)]
 
 
 def _text(part: Message) -> str:
@@ -124,12 +154,12 @@ def _action(block: Message) -> str:
     return words[0].strip(";,.").lower() if words else ""
 
 
-def _of_block(block: Message, message_id: UUID) -> Receipt | None:
-    """The receipt in the fields about one recipient; None when they report nothing final."""
+def _of_block(block: Message) -> Outcome | None:
+    """The outcome in the fields about one recipient; None when they report nothing final."""
     action = _action(block)
     status = enhanced_codes(str(block.get("Status", "")))
     if action in _TAKEN:
-        return Receipt(message_id=message_id, state=_TAKEN[action], code=_code(status))
+        return Outcome(state=_TAKEN[action], code=_code(status))
     gave_up = action in _FAILED or (not action and any(kind == 5 for kind, _, _ in status))
     if not gave_up:
         return None
@@ -141,31 +171,24 @@ def _of_block(block: Message, message_id: UUID) -> Receipt | None:
         cause = Cause.UNKNOWN  # given up after trying, or refused for the time being: neither says that it is dead
     if cause is Cause.RATE and (action == "expired" or (status and status[0][0] == 4)):
         cause = Cause.UNKNOWN  # the server has tried for days: sending it again at once changes nothing
-    return _lost(message_id, _code(status or codes), cause)
+    return _lost(_code(status or codes), cause)
 
 
 def _code(codes: list[Enhanced]) -> str:
     return f"bounce {'.'.join(map(str, codes[0]))}" if codes else "bounce"
 
 
-def _lost(message_id: UUID, code: str, cause: Cause) -> Receipt:
-    remedy = _REMEDIES.get(cause, Remedy.OPERATOR)
-    return Receipt(message_id=message_id, state=ReceiptState.FAILED, code=code, cause=cause, remedy=remedy)
+def _lost(code: str, cause: Cause) -> Outcome:
+    return Outcome(state=ReceiptState.FAILED, code=code, cause=cause, remedy=_REMEDIES.get(cause, Remedy.OPERATOR))
 
 
-def _in_other_words(mail: Message, parts: list[Message], message_id: UUID) -> Receipt | None:
-    """The receipt in a bounce of a non-standard form. flufl.bounce knows the forms of qmail, Exim, Exchange and others;
+def _in_other_words(mail: Message, parts: Sequence[Message]) -> Outcome | None:
+    """The outcome in a bounce of a non-standard form. flufl.bounce knows the forms of qmail, Exim, Exchange and others;
     it decides whether this is one and whether it is final. Our id in it identifies the mail; its addresses are not
-    used.
-
-    Raises:
-        NoReceipt: it knows no such form.
-    """
+    used."""
     late, lost = all_failures(mail)
     if lost:
         words = " ".join(_content(part) for part in parts if part.get_content_type() == "text/plain")
-        words = _ID.split(words)[0]  # up to the quoted mail
-        return _lost(message_id, "bounce", cause_of(enhanced_codes(words), words))
-    if late:
-        return None
-    raise NoReceipt
+        words = _ENCLOSED.split(words)[0]
+        return _lost("bounce", cause_of(enhanced_codes(words), words))
+    return Outcome(state=None) if late else None
