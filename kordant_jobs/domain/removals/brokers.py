@@ -12,6 +12,8 @@ from urllib.parse import quote, urlsplit
 
 from publicsuffixlist import PublicSuffixList
 
+from kordant_jobs.domain.property.names import SUFFIXES, TITLES
+
 
 class ListSource(StrEnum):
     """The lists that the catalogue is made from, the most trusted first: of two that differ, the first counts."""
@@ -94,17 +96,21 @@ def registrable(host: str) -> str:
     return _suffixes().privatesuffix(text) or ""
 
 
+_NO_NAMES = SUFFIXES.keys() | TITLES
+
+
 def places_of(details: Mapping[str, str], *, year: int | None = None) -> dict[str, str]:
     """A person's details, with first and last name of their own, and the age that they reach in a year.
 
-    >>> found = places_of({"name": "Ann Maria Example", "birth_year": "1980"}, year=2026)
+    >>> found = places_of({"name": "Ann Maria Example, Jr.", "birth_year": "1980"}, year=2026)
     >>> found["last_name"], found["age"]
     ('Example', '46')
     """
-    first, _, last = details.get("name", "").strip().partition(" ")
-    born = details.get("birth_year", "")
+    words = details.get("name", "").replace(",", " ").split()
+    name = [one for one in words if one.strip(".").upper() not in _NO_NAMES]
+    born = details.get("birth_year") or details.get("birth_date", "")[:4]
     age = {"age": str(year - int(born))} if year and born.isdigit() else {}
-    return {**details, "first_name": first, "last_name": last.rpartition(" ")[2] or last, **age}
+    return {**details, "first_name": name[0] if name else "", "last_name": name[-1] if len(name) > 1 else "", **age}
 
 
 def prefilled(template: str, details: Mapping[str, str], *, year: int | None = None) -> str | None:
