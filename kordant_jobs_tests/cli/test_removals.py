@@ -61,11 +61,14 @@ def test_a_request_is_made_shown_and_carried_by_hand(project: Engine, keyring: K
     with pytest.raises(PermanentError, match="permit"):
         run("removals", "request", who, "--broker", "spokeo")
     with pytest.raises(KordantError, match="field: value"):
-        run("removals", "permit", who, "--country", "US", given="mother: Eve\n")
-    run("removals", "permit", who, "--country", "US", "--state", "CA", given="city: Fresno\nstate: CA\n")
+        run("removals", "permit", who, "--country", "US", "--state", "CA", given="mother: Eve\n")
+    run("removals", "permit", who, "--country", "US", "--state", "CA", given="city: Fresno\nphone: (202) 555-0143\n")
     with project.connect() as connection:
         keys = keyring.load_keys(connection, [person.subscriber_id])
         profile = profiles.load(connection, keys, [person.subscriber_id])[person.subscriber_id]
+    assert {**profile.details, "name": "", "email": ""} == {
+        "name": "", "email": "", "city": "Fresno", "phone": "+12025550143", "state": "CA", "country": "US"
+    }  # fmt: skip
     assert profile.permission is not None
     assert profile.permission.startswith(b"%PDF")
     assert "would be made" in run("removals", "request", who, "--broker", "spokeo", "--dry-run")
@@ -73,6 +76,9 @@ def test_a_request_is_made_shown_and_carried_by_hand(project: Engine, keyring: K
     assert run("removals", "request", who, "--broker", "spokeo.com").startswith("0 requests")
     rows = parsed("removals", "list", "--subscription", who)
     assert {row["state"] for row in rows} == {"draft"}
+    assert {row["turn"] for row in rows} == {"us"}
+    assert "only the first 1 are shown" in run("removals", "list", "--limit", "1")
+    assert len(parsed("removals", "list", "--limit", "0")) == 2
     request = next(row["id"] for row in rows if row["broker"] == "Spokeo")
     with pytest.raises(PermanentError, match="nothing was asked"):
         run("removals", "done", request)
@@ -89,7 +95,33 @@ def test_californias_platform_is_only_for_those_who_live_there(project: Engine, 
     run("brokers", "import", "starter")
     run("removals", "permit", str(person.subscription_id), "--country", "US", "--state", "TX")
     answer = run("removals", "request", str(person.subscription_id), "--broker", "california-drop")
-    assert answer.startswith("0 requests")
+    assert answer.startswith("0 requests made; 0 ")
+    assert "residents of another place only: 1" in answer
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["name:  ", "name: -", "email: not-an-email", "phone: abc", "birth_year: 3000", "birth_date: 1980-13-01",
+     "birth_year: 80", "state: NY", "country: BR", "city: ", "city"],
+)  # fmt: skip
+def test_a_detail_that_is_none_is_refused_before_anything_is_written(
+    project: Engine, keyring: Keyring, line: str
+) -> None:
+    person = subscribe(project, keyring, "ann@mail.example")
+    with pytest.raises(KordantError, match="Nothing was written"):
+        run("removals", "permit", str(person.subscription_id), "--country", "US", "--state", "CA", given=f"{line}\n")
+    with project.connect() as connection:
+        assert (
+            profiles.load(connection, keyring.load_keys(connection, [person.subscriber_id]), [person.subscriber_id])
+            == {}
+        )
+
+
+def test_a_state_is_one_of_its_country(project: Engine, keyring: Keyring) -> None:
+    who = str(subscribe(project, keyring, "ann@mail.example").subscription_id)
+    with pytest.raises(KordantError, match="BR has no state"):
+        run("removals", "permit", who, "--country", "BR", "--state", "XX")
+    assert "lgpd" in run("removals", "permit", who, "--country", "BR", "--state", "SP")
 
 
 @pytest.mark.parametrize("place", [("USA", "CA"), ("US", "California"), ("US", ""), ("XX", "")])

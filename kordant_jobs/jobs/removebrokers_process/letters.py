@@ -24,6 +24,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.domain.removals.clocks import CLOCKS, Ask, Law, deadlines
 from kordant_jobs.domain.removals.messages import MessageKind
+from kordant_jobs.domain.removals.states import RemovalState
 from kordant_jobs.wording import Wording, wording
 
 
@@ -176,6 +177,28 @@ def write_own_request(
             name=given.get("name", ""),
         )
     )
+
+
+def happened(words: Wording, before: RemovalState, after: RemovalState) -> str:
+    """One move in the subscriber's words, as a complaint lists it; empty for steps of our own."""
+    if before is RemovalState.DRAFT:
+        return ""
+    return {
+        RemovalState.SENT: words.say("the request was sent"),
+        RemovalState.BOUNCED: words.say("the request did not arrive"),
+        RemovalState.ACKNOWLEDGED: words.say("it confirmed that it had received the request"),
+        RemovalState.IN_PROGRESS: words.say("it was at work on the request"),
+        RemovalState.EXTENDED: words.say("it took more time"),
+        RemovalState.NEEDS_USER_ACTION: words.say("it asked me to do something"),
+        RemovalState.NEEDS_IDENTITY: words.say("it asked for more proof of who I am"),
+        RemovalState.COMPLETED: words.say("it said that it had removed my data"),
+        RemovalState.NO_MATCH: words.say("it said that it held nothing about me"),
+        RemovalState.DENIED: words.say("it refused"),
+        RemovalState.EXEMPT: words.say("it said that a law lets it keep my data"),
+        RemovalState.OVERDUE: words.say("its time to answer was over"),
+        RemovalState.VERIFIED_REMOVED: words.say("my data was not on its site"),
+        RemovalState.RELISTED: words.say("my data was on its site"),
+    }.get(after, "")
 
 
 def write_complaint(facts: Mapping[str, Any], *, language: Locale) -> str:

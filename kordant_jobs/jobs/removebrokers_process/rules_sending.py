@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
+from kordant_jobs.domain.removals.brokers import RemovalChannel
 from kordant_jobs.domain.removals.clocks import Ask, Law, deadlines
 from kordant_jobs.domain.removals.messages import MessageKind, MessageStatus
 from kordant_jobs.domain.removals.states import RemovalState
@@ -113,10 +114,14 @@ def verification_page(status: RightsStatus) -> str | None:
     return page if page and re.fullmatch(r"https://[A-Za-z0-9.-]+(:\d+)?([/?][!-~]*)?", page) else None
 
 
-def sent_facts(law: Law, ask: Ask, now: datetime) -> dict[str, Any]:
-    """The facts of a request when the broker has it: the day, its deadlines, and its next check."""
+def sent_facts(law: Law, ask: Ask, now: datetime, *, channel: str) -> dict[str, Any]:
+    """The facts of a request when the broker has it: the day, its deadlines, and its next check. California's DROP is
+    no broker, and has no deadline towards a person: brokers fetch requests there, and none answers."""
+    if channel == RemovalChannel.DROP:
+        return {"sent_on": now.date(), "channel": channel}
     found = deadlines(law, ask, now.date())
     return {
+        "channel": channel,
         "sent_on": now.date(),
         "confirm_by_on": found.confirm_by_on,
         "answer_by_on": found.answer_by_on,

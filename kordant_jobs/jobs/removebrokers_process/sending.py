@@ -289,7 +289,10 @@ def _write(db: Engine, work: _Batch, fates: Mapping[UUID, Fate], now: datetime) 
                 "next_at": now, "evidence": f'{{"message_id": "{message_id}"}}',
             }  # fmt: skip
             if fate.to is RemovalState.SENT:
-                row |= {"action": "sent", **rules_sending.sent_facts(Law(one.law), Ask(one.ask), now)}
+                row |= {
+                    "action": "sent",
+                    **rules_sending.sent_facts(Law(one.law), Ask(one.ask), now, channel=one.channel),
+                }
                 if one.channel == RemovalChannel.DRP:
                     row["next_at"] = now + rules.POLL_EVERY
             rows.append(row)

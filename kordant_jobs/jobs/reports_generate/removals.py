@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kordant_jobs.domain.removals.brokers import RemovalChannel
 from kordant_jobs.domain.removals.messages import CheckVerdict
-from kordant_jobs.domain.removals.states import TURNS, RemovalState, Turn
+from kordant_jobs.domain.removals.states import TURNS, RemovalState, Turn, turn_of
 from kordant_jobs.jobs.reports_generate.rules import RemovalLine
 from kordant_jobs.wording import Wording
 
@@ -37,7 +38,16 @@ class RemovalSection:
     more: str
 
 
-def _state(words: Wording, state: RemovalState, *, reminded: bool) -> str:
+def _state(words: Wording, state: RemovalState, line: RemovalLine) -> str:
+    match state:
+        case RemovalState.COMPLETED if not line.can_check:
+            return words.say("removed, as the broker says")
+        case RemovalState.OVERDUE if line.reminders:
+            return words.say("overdue; we remind the broker")
+        case RemovalState.ESCALATED if line.check_says == CheckVerdict.LISTED:
+            return words.say("still lists you; a complaint is ready for you")
+        case RemovalState.RELISTED if not line.can_complain:
+            return words.say("listed again")
     return {
         RemovalState.DRAFT: words.say("about to be sent"),
         RemovalState.QUEUED: words.say("about to be sent"),
@@ -53,7 +63,7 @@ def _state(words: Wording, state: RemovalState, *, reminded: bool) -> str:
         RemovalState.EXEMPT: words.say("kept under a law that allows it"),
         RemovalState.CONTACT_MOVED: words.say("the broker's address changed; we look for the new one"),
         RemovalState.BOUNCED: words.say("did not arrive; we try another way"),
-        RemovalState.OVERDUE: words.say("overdue; we remind the broker") if reminded else words.say("overdue"),
+        RemovalState.OVERDUE: words.say("overdue"),
         RemovalState.ESCALATED: words.say("overdue; a complaint is ready for you"),
         RemovalState.VERIFIED_REMOVED: words.say("removed, checked by us"),
         RemovalState.RELISTED: words.say("listed again; we ask again"),
@@ -71,8 +81,31 @@ def _turn(words: Wording, turn: Turn) -> str:
     }[turn]
 
 
-def _next_step(words: Wording, state: RemovalState) -> str:
+def _limited_step(words: Wording, state: RemovalState, line: RemovalLine) -> str | None:
+    """The next step where it is not the usual one: a reply waits, we can't see the answer, no law helps, no check."""
+    if line.is_unread:
+        return words.say("we read what the broker answered")
+    match state:
+        case RemovalState.SENT if line.channel == RemovalChannel.DROP:
+            return words.say("registered brokers fetch the request; none answers you")
+        case RemovalState.SENT if line.channel == RemovalChannel.WEB_FORM:
+            return words.say("the broker answers you; tell Kordant what it says")
+        case RemovalState.OVERDUE if not line.can_complain:
+            return words.say("no law obliges it to answer")
+        case RemovalState.ESCALATED if line.channel == RemovalChannel.WEB_FORM:
+            return words.say("if it did not answer you, send the complaint to the authority")
+        case RemovalState.COMPLETED if not line.can_check:
+            return words.say("its site cannot be searched by us")
+        case RemovalState.RELISTED if not line.can_complain:
+            return words.say("we ask it again, three times at most")
+        case _:
+            return None
+
+
+def _next_step(words: Wording, state: RemovalState, line: RemovalLine) -> str:
     """The next step; the turn says who does it."""
+    if limited := _limited_step(words, state, line):
+        return limited
     match state:
         case RemovalState.DRAFT | RemovalState.QUEUED:
             return words.say("the request goes out")
@@ -111,6 +144,10 @@ def _answers(words: Wording, line: RemovalLine) -> str:
     return words.say("our check of %(day)s gave no answer", day=day)
 
 
+def _turn_of(line: RemovalLine) -> Turn:
+    return turn_of(RemovalState(line.state), is_unread=line.is_unread, can_check=line.can_check)
+
+
 def _row(words: Wording, line: RemovalLine) -> RemovalRow:
     state = RemovalState(line.state)
     clock = "–"
@@ -120,18 +157,18 @@ def _row(words: Wording, line: RemovalLine) -> RemovalRow:
         clock = words.say("sent on %(day)s", day=words.day(line.sent_on, "medium"))
     return RemovalRow(
         broker=line.broker[:BROKER_MAX],
-        state=_state(words, state, reminded=line.reminders > 0),
+        state=_state(words, state, line),
         answers=_answers(words, line),
         clock=clock,
-        next_step=_next_step(words, state),
-        turn=_turn(words, TURNS[state]),
+        next_step=_next_step(words, state, line),
+        turn=_turn(words, _turn_of(line)),
     )
 
 
 def removal_section(words: Wording, lines: Sequence[RemovalLine]) -> RemovalSection:
     """The section of one report, the subscriber's turn first."""
     order = [Turn.SUBSCRIBER, Turn.BROKER, Turn.US, Turn.OPERATOR, Turn.NOBODY]
-    found = sorted(lines, key=lambda one: (order.index(TURNS[RemovalState(one.state)]), one.broker.lower()))
+    found = sorted(lines, key=lambda one: (order.index(_turn_of(one)), one.broker.lower()))
     left_out = len(found) - ROWS_MAX
     return RemovalSection(
         title=words.say("Data brokers"),

@@ -151,6 +151,13 @@ class RemovalLine:
     check_says: str | None
     checked_on: date | None
     reminders: int = 0
+    channel: str | None = None
+    can_complain: bool = True
+    """True when a law obliges the broker."""
+    can_check: bool = True
+    """True when its site can be searched for the subscriber."""
+    is_unread: bool = False
+    """True when a reply of it waits for a person at our end."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -33,7 +33,8 @@ class Profile:
 
 
 def write(connection: Connection, keyring: Keyring, profile: Profile, *, now: datetime) -> None:
-    """Write a subscriber's profile in place of the one before; its permission counts from now.
+    """Write a subscriber's profile in place of the one before; its permission counts from now. Where the subscriber
+    lives is among the details too: forms and searches ask for it.
 
     Raises:
         KeyringError: the subscriber was forgotten.
@@ -42,7 +43,10 @@ def write(connection: Connection, keyring: Keyring, profile: Profile, *, now: da
     table = removal_profiles.c
     known = connection.execute(sa.select(table.id).where(table.subscriber_id == profile.subscriber_id)).scalar()
     row_id = known or uuid4()
-    details = keys.seal(profile.subscriber_id, table.details_encrypted, row_id, json.dumps(dict(profile.details)))
+    lives = {"country": profile.country, **({"state": profile.state} if profile.state else {})}
+    details = keys.seal(
+        profile.subscriber_id, table.details_encrypted, row_id, json.dumps(lives | dict(profile.details))
+    )
     permission = profile.permission and keys.seal(
         profile.subscriber_id, table.permission_encrypted, row_id, base64.b64encode(profile.permission).decode()
     )

@@ -18,7 +18,7 @@ from kordant_jobs.domain.removals.clocks import Ask, law_of
 from kordant_jobs.domain.removals.states import RemovalState
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.store.people.tables import subscriptions
-from kordant_jobs.store.removals import moves
+from kordant_jobs.store.removals import due, moves
 from kordant_jobs.store.removals.tables import (
     brokers,
     removal_checks,
@@ -36,10 +36,12 @@ TOKEN_BYTES = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Created:
-    """Requests that were made; `covered` brokers have one already, or are handled by one that has."""
+    """Requests that were made; `covered` brokers have one already, or are handled by one that has; those `elsewhere`
+    take requests only from where the person does not live."""
 
     made: tuple[UUID, ...]
     covered: int
+    elsewhere: int
 
 
 def create(
@@ -69,8 +71,9 @@ def create(
             f"subscription {subscription_id} has no removal profile: `kordant-jobs removals permit` writes one."
         )
     owner = sa.func.coalesce(brokers.c.handled_by, brokers.c.id)
-    owners = sa.select(owner).where(brokers.c.id.in_(broker_ids))
-    found = connection.execute(sa.select(brokers.c.id, brokers.c.facts).where(brokers.c.id.in_(owners))).all()
+    owned = dict(connection.execute(sa.select(brokers.c.id, owner).where(brokers.c.id.in_(broker_ids))).tuples().all())
+    query = sa.select(brokers.c.id, brokers.c.facts).where(brokers.c.id.in_(set(owned.values())))
+    found = connection.execute(query).all()
     lives_in = f"{person.country}-{person.state}" if person.state else person.country
     facts = {row.id: row.facts for row in found if row.facts["recipe"].get("only") in {None, person.country, lives_in}}
     rows = [
@@ -93,7 +96,8 @@ def create(
     if rows:
         statement = insert(removal_requests).on_conflict_do_nothing().returning(removal_requests.c.id)
         made = list(connection.execute(statement, rows).scalars())
-    return Created(made=tuple(made), covered=len(set(broker_ids)) - len(made))
+    elsewhere = sum(by not in facts for by in owned.values())
+    return Created(made=tuple(made), covered=len(owned) - len(made) - elsewhere, elsewhere=elsewhere)
 
 
 def get(connection: Connection, request_id: UUID) -> Any:
@@ -131,14 +135,16 @@ def move(
     return moves.apply(connection, moves.frame_of([one]), now=now, actor=actor) == 1
 
 
-_LIST = """
+_LIST = f"""
 SELECT r.id, b.name AS broker, r.state, r.reason, r.channel, r.law, r.sent_on, r.answer_by_on, r.extended_by_on,
-       r.next_at, r.broker_says, r.check_says, r.checked_at, r.attempts, r.subscription_id
+       r.next_at, r.broker_says, r.check_says, r.checked_at, r.attempts, r.subscription_id,
+       {due.CAN_CHECK},
+       EXISTS (SELECT 1 FROM kordant.removal_replies p WHERE p.request_id = r.id AND p.needs_person) AS is_unread
 FROM kordant.removal_requests r JOIN kordant.brokers b ON b.id = r.broker_id
 WHERE (cast(:subscription AS uuid) IS NULL OR r.subscription_id = :subscription)
   AND (cast(:states AS text[]) IS NULL OR r.state = ANY(:states))
 ORDER BY r.next_at NULLS LAST, b.name LIMIT :limit
-"""
+"""  # noqa: S608 - put together from constants
 
 
 def listed(
@@ -146,9 +152,9 @@ def listed(
     *,
     subscription_id: UUID | None = None,
     states: Sequence[RemovalState] | None = None,
-    limit: int = 1000,
+    limit: int | None = None,
 ) -> list[Any]:
-    """Requests with their broker's name, those due first."""
+    """Requests with their broker's name, those due first; `limit` None: all."""
     values = {
         "subscription": subscription_id, "limit": limit,
         "states": [one.value for one in states] if states is not None else None,
@@ -166,6 +172,8 @@ class Story:
     messages: list[Any]
     replies: list[Any]
     checks: list[Any]
+    can_check: bool
+    """True when a site of the broker can be searched."""
 
 
 def story(connection: Connection, request_id: UUID) -> Story:
@@ -186,6 +194,7 @@ def story(connection: Connection, request_id: UUID) -> Story:
         messages=of(removal_messages, "created_at"),
         replies=of(removal_replies, "received_at"),
         checks=of(removal_checks, "checked_at"),
+        can_check=request.broker_id in due.searchable(connection, [request.broker_id]),
     )
 
 
