@@ -205,11 +205,13 @@ class DeliveryOutcome(StrEnum):
 class Delivery:
     """The delivery of the message `mail_id`. `code` is the reply's code (`smtp 450 4.2.1`, `fcm UNREGISTERED`), never
     its text; `retry_after_s`, `provider_id` and `gone_at` (since when the address has been no more) are the provider's
-    own values, where it gave them."""
+    own values, where it gave them. `is_handed_over` False: its content never left us, as where its recipient was
+    refused."""
 
     mail_id: UUID
     outcome: DeliveryOutcome
     code: str | None = None
+    is_handed_over: bool = True
     cause: Cause = Cause.UNKNOWN
     retry_after_s: float | None = None
     provider_id: str | None = None
@@ -343,11 +345,12 @@ class RescanSource(Protocol):
 @dataclass(frozen=True, kw_only=True)
 class WebOutcome:
     """The outcome of one request to a broker's site: `done` when the site said what was expected, `uncertain` when it
-    may have been accepted. `code` is a code, never a text of the site."""
+    may have been accepted. `code` is a code, never a text of the site; `is_handed_over` False: nothing left us."""
 
     done: bool
     code: str
     uncertain: bool = False
+    is_handed_over: bool = True
 
 
 class BrokerWeb(Protocol):
@@ -376,11 +379,11 @@ class RightsStatus:
 
 class RightsError(Exception):
     """A business answered a protocol call with an error. `fatal`: it never succeeds; `forbidden`: our token is not
-    accepted any more."""
+    accepted any more; `passing`: the same call may succeed later."""
 
-    def __init__(self, code: str, *, fatal: bool = False, forbidden: bool = False) -> None:
+    def __init__(self, code: str, *, fatal: bool = False, forbidden: bool = False, passing: bool = False) -> None:
         super().__init__(code)
-        self.code, self.fatal, self.forbidden = code, fatal, forbidden
+        self.code, self.fatal, self.forbidden, self.passing = code, fatal, forbidden, passing
 
 
 class RightsAgent(Protocol):

@@ -8,7 +8,7 @@ import re
 import socket
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -25,13 +25,15 @@ USER_AGENT = "KordantRemovals/1.0 (privacy requests of consumers)"
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """An answer; `code` says why there is none. `is_cut`: the body is longer than its first `BODY_MAX` bytes here."""
+    """An answer; `code` says why there is none. `is_cut`: the body is longer than its first `BODY_MAX` bytes here;
+    `is_sent` False: the request never left us."""
 
     status: int = 0
     url: str = field(default="", repr=False)
     body: bytes = field(default=b"", repr=False)
     is_cut: bool = False
     code: str = ""
+    is_sent: bool = True
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
@@ -83,10 +85,12 @@ class BoundedClient:
         """One request with its redirects, each on one of `domains` (None: on the domain of `url`). Never raises: what
         went wrong is the page's `code`."""
         allowed = domains if domains is not None else frozenset({registrable(url)})
-        for _ in range(REDIRECTS_MAX + 1):
+        for hop in range(REDIRECTS_MAX + 1):
             if why := self._refused(url, allowed):
-                return Page(code=why, url=url)
+                return Page(code=why, url=url, is_sent=hop > 0)
             page = self._once(method, url, **more)
+            if hop and not page.is_sent:
+                return replace(page, is_sent=True)
             location = page.headers.get("location")
             if page.code or page.status not in {301, 302, 303, 307, 308} or not location:
                 return page
@@ -135,7 +139,7 @@ class BoundedClient:
                     is_cut=len(body) > BODY_MAX,
                     headers={name.lower(): value for name, value in answer.headers.items()},
                 )
-        except httpx.ConnectError:
-            return Page(code="connect", url=url)
+        except (httpx.ConnectError, httpx.ConnectTimeout):
+            return Page(code="connect", url=url, is_sent=False)
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             return Page(code=f"cut_off {type(error).__name__}", url=url)

@@ -292,6 +292,11 @@ def fields_needed(broker: Broker) -> tuple[str, ...]:
     return next((FIELDS_BY_CATEGORY[one] for one in broker.categories if one in FIELDS_BY_CATEGORY), FIELDS_ELSE)
 
 
+def form_fields(form: Mapping[str, Any], details: Mapping[str, str]) -> tuple[str, ...]:
+    """The details that posting a form discloses: those that it has a place for and the subscriber gave."""
+    return tuple(dict.fromkeys(name for name in form["fields"].values() if details.get(name)))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Change:
     """One broker that differs between two versions; `before` and `after` hold the facts that differ."""

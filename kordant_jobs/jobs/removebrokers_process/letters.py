@@ -64,6 +64,10 @@ class Letter:
     ground: str
 
 
+PERMITTED = ("state", "country", "permission")
+"""What the permission discloses beside the name: where the subscriber lives (the law depends on it), and itself."""
+
+
 @lru_cache(maxsize=1)
 def _templates() -> Environment:
     return Environment(
@@ -151,10 +155,11 @@ def write_letter(
     )
     if kind is MessageKind.REMINDER:
         subject = f"Re: {subject}"
+    named = ("name", *fields, *(PERMITTED if kind is MessageKind.REQUEST and has_permission else ()))
     return Letter(
         subject=f"{subject} [{reference}]",
         body=body,
-        fields=tuple(dict.fromkeys(("name", *fields))),
+        fields=tuple(dict.fromkeys(one for one in named if one == "permission" or given.get(one))),
         ground=clock.ground,
     )
 
@@ -252,7 +257,7 @@ def permission_page(name: str, given: Mapping[str, str], *, agent: Agent, langua
                 agent=agent.name,
             ),
             facts=[
-                *((labels[one], given[one]) for one in ("city", "state", "country") if given.get(one)),
+                *((labels[one], given[one]) for one in PERMITTED if one in labels and given.get(one)),
                 (words.say("Signed electronically on"), words.day(signed_on)),
             ],
             note=words.say("The permission is limited to these requests and can be withdrawn at any time."),

@@ -22,7 +22,7 @@ TRY_MOST_DAYS = 5
 @dataclass(frozen=True, kw_only=True)
 class Fate:
     """The result for a message: its status and code, when it is tried again, and where its request goes (None: it
-    stays). `fault` says that the broker's contact does not work."""
+    stays). `fault` says that the broker's contact does not work; `is_handed_over` False: nothing was disclosed."""
 
     status: MessageStatus
     code: str
@@ -30,10 +30,19 @@ class Fate:
     reason: str = ""
     again_at: datetime | None = None
     fault: bool = False
+    is_handed_over: bool = True
 
 
-def after_mail(outcome: DeliveryOutcome, code: str | None, *, kind: str, age: timedelta, now: datetime) -> Fate:
-    """After a mail was handed to the server. What may have arrived is sent again under the same Message-ID."""
+def after_mail(
+    outcome: DeliveryOutcome,
+    code: str | None,
+    *,
+    kind: str,
+    age: timedelta,
+    now: datetime,
+    is_handed_over: bool = True,
+) -> Fate:
+    """After a mail was given to the server. What may have arrived is sent again under the same Message-ID."""
     is_request = kind == MessageKind.REQUEST
     if outcome is DeliveryOutcome.DELIVERED:
         return Fate(
@@ -41,9 +50,15 @@ def after_mail(outcome: DeliveryOutcome, code: str | None, *, kind: str, age: ti
         )
     passing = outcome in {DeliveryOutcome.DEFERRED, DeliveryOutcome.UNCERTAIN}
     if passing and age < timedelta(days=TRY_MOST_DAYS):
-        return Fate(status=MessageStatus.QUEUED, code=code or "deferred", again_at=now + RETRY_AFTER)
+        return Fate(
+            status=MessageStatus.QUEUED,
+            code=code or "deferred",
+            again_at=now + RETRY_AFTER,
+            is_handed_over=is_handed_over,
+        )
     return Fate(
         status=MessageStatus.FAILED,
+        is_handed_over=is_handed_over,
         code=code or outcome.value,
         to=RemovalState.BOUNCED if is_request else None,
         reason="address_dead" if outcome is DeliveryOutcome.NO_SUCH_ADDRESS else "mail_refused",
@@ -63,7 +78,27 @@ def after_post(outcome: WebOutcome) -> Fate:
             reason="form_may_be_posted",
         )
     return Fate(
-        status=MessageStatus.FAILED, code=outcome.code, to=RemovalState.BOUNCED, reason="form_refused", fault=True
+        status=MessageStatus.FAILED,
+        code=outcome.code,
+        to=RemovalState.BOUNCED,
+        reason="form_refused",
+        fault=True,
+        is_handed_over=outcome.is_handed_over,
+    )
+
+
+def after_no_rights(code: str, *, is_passing: bool, age: timedelta, now: datetime, is_handed_over: bool = True) -> Fate:
+    """After a business of the Data Rights Protocol did not take a request: again later while that may help, at most
+    `TRY_MOST_DAYS`; then another channel."""
+    if is_passing and age < timedelta(days=TRY_MOST_DAYS):
+        return Fate(status=MessageStatus.QUEUED, code=code, again_at=now + RETRY_AFTER, is_handed_over=is_handed_over)
+    return Fate(
+        status=MessageStatus.FAILED,
+        code=code,
+        to=RemovalState.BOUNCED,
+        reason="drp_refused",
+        fault=True,
+        is_handed_over=is_handed_over,
     )
 
 

@@ -173,6 +173,15 @@ def disclose(
         connection.execute(statement.returning(removal_disclosures.c.message_id), rows)  # then it is one statement
 
 
+def undisclose(connection: Connection, message_ids: Sequence[UUID], *, at: datetime) -> None:
+    """Take back what was written `at` this attempt of messages whose content did not leave us. What an earlier attempt
+    may have disclosed stays."""
+    table = removal_disclosures.c
+    connection.execute(
+        sa.delete(removal_disclosures).where(table.message_id.in_(message_ids), table.disclosed_at == at)
+    )
+
+
 def request_of_message(connection: Connection, message_id: UUID) -> UUID | None:
     """The request that a message of ours belongs to."""
     query = sa.select(removal_messages.c.request_id).where(removal_messages.c.id == message_id)

@@ -30,6 +30,8 @@ class Profile:
     state: str | None
     details: Mapping[str, str] = field(repr=False)
     permission: bytes | None = field(default=None, repr=False)
+    verified: frozenset[str] = frozenset()
+    """Fields that are known to be the subscriber's: the address that our own mails reach, and no other."""
 
 
 def write(connection: Connection, keyring: Keyring, profile: Profile, *, now: datetime) -> None:
@@ -87,6 +89,7 @@ def load(connection: Connection, keys: SubscriberKeys, subscriber_ids: Sequence[
             state=row.state,
             details={"name": name, "email": contact, **details},
             permission=base64.b64decode(permission) if permission else None,
+            verified=frozenset({"email"} if details.get("email", contact) == contact else ()),
         )
     return found
 

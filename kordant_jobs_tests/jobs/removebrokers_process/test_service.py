@@ -45,7 +45,7 @@ def test_a_request_goes_out_once_from_its_own_address_with_the_permission_and_th
     assert (row.state, row.sent_on, row.answer_by_on) == ("sent", date(2026, 3, 2), date(2026, 4, 16))
     with desk.db.connect() as connection:
         [told] = requests.disclosures(connection, person.subscription_id)
-    assert set(told.fields) == {"name", "email", "city", "state"}
+    assert set(told.fields) == {"name", "email", "city", "state", "country", "permission"}
     assert "1798.105" in told.legal_ground
 
 
