@@ -54,6 +54,40 @@ def test_a_list_is_imported_compared_and_shown(project: Engine, tmp_path: Path) 
     assert parsed("brokers", "import", "starter")["new"] >= 5
 
 
+def test_a_list_that_is_cut_off_or_lost_most_of_its_rows_is_taken_only_with_yes(
+    project: Engine, tmp_path: Path
+) -> None:
+    whole, cut, short = tmp_path / "whole.csv", tmp_path / "cut.csv", tmp_path / "short.csv"
+    head = b"Data Broker Name,Email Address,Website URL\n"
+    whole.write_bytes(head + b"".join(b"B%d,p@b%d.com,b%d.com\n" % (n, n, n) for n in range(5)))
+    cut.write_bytes(whole.read_bytes() + b'"Another, In')
+    short.write_bytes(head + b"B1,p@b1.com,b1.com\n")
+    run("brokers", "import", str(whole))
+    for path, why in ((cut, "middle of a row"), (short, "1 usable rows, where it had 5")):
+        with pytest.raises(KordantError, match=f"{why}.*Nothing was imported"):
+            run("brokers", "import", str(path))
+        assert why in run("brokers", "import", str(path), "--dry-run")
+    assert len(parsed("brokers", "list")) == 5
+    run("brokers", "import", str(short), "--yes")
+    assert len(parsed("brokers", "list")) == 1
+
+
+def test_brokers_that_share_a_mailbox_are_one_request_and_the_difference_says_so(
+    project: Engine, tmp_path: Path
+) -> None:
+    before, after = tmp_path / "before.csv", tmp_path / "after.csv"
+    head = b"Data Broker Name,Email Address,Website URL\nOne LLC,privacy@one.com,one.com\nTwo LLC,"
+    before.write_bytes(head + b"privacy@two.com,two.com\n")
+    after.write_bytes(head + b"privacy@one.com,two.com\n")
+    [change] = parsed("brokers", "diff", str(before), str(after), exit_code=1)
+    assert change[3]["handled_by"] == "one.com"
+    run("brokers", "import", str(after))
+    assert {row["key"]: row["handled_by"] for row in parsed("brokers", "list")} == {
+        "one.com": None,
+        "two.com": "one.com",
+    }
+
+
 def test_a_request_is_made_shown_and_carried_by_hand(project: Engine, keyring: Keyring) -> None:
     person = subscribe(project, keyring, "ann@mail.example", name="Ann Example")
     who = str(person.subscription_id)

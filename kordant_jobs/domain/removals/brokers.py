@@ -80,6 +80,18 @@ def _suffixes() -> PublicSuffixList:
     return PublicSuffixList()
 
 
+def host_of(url: str) -> str:
+    """The host of a URL; empty where it has none.
+
+    >>> host_of("https://x.com:8/a"), host_of("http://[x"), host_of("x.com")
+    ('x.com', '', '')
+    """
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
 @lru_cache(maxsize=65_536)
 def registrable(host: str) -> str:
     """The registered domain; empty where the text is no host.
@@ -89,7 +101,7 @@ def registrable(host: str) -> str:
     """
     text = host.strip().lower()
     if "//" in text:
-        text = urlsplit(text).hostname or "" if not text.startswith("//") else ""
+        text = "" if text.startswith("//") else host_of(text)
     text = text.partition("/")[0].partition(":")[0].strip(".")
     if not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", text):
         return ""
@@ -161,11 +173,6 @@ def domain_of(row: BrokerRow) -> str:
         if found and found not in MAIL_HOSTS and found not in FORM_HOSTS:
             return found
     return ""
-
-
-def key_of(row: BrokerRow) -> str:
-    """The key of the broker in our catalogue: its domain, else its squashed name."""
-    return domain_of(row) or squashed(row.name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,10 +271,30 @@ def same_page(brokers: Mapping[str, Broker]) -> dict[str, str]:
     return found
 
 
+def same_mailbox(brokers: Mapping[str, Broker]) -> dict[str, str]:
+    """The brokers that another one handles because both are asked at one mail address, by their keys: one request there
+    names them all. The address's owner by its domain handles the others, else the one whose key comes first.
+
+    >>> one, two, three = (merge(f"{name}.com", [BrokerRow(source=ListSource.ERASER, key=name, name=name,
+    ...     website=f"https://{name}.com", emails=(f"privacy@{box}.com",))]) for name, box in ("ab", "bb", "cc"))
+    >>> same_mailbox({one.key: one, two.key: two, three.key: three})
+    {'a.com': 'b.com'}
+    """
+    boxes: dict[str, list[str]] = {}
+    for key, broker in sorted(brokers.items()):
+        if broker.channels[:1] == (RemovalChannel.EMAIL,) and not broker.recipe.get("only"):
+            boxes.setdefault(broker.emails[0].lower(), []).append(key)
+    found = {}
+    for box, keys in boxes.items():
+        owner = next((key for key in keys if registrable(box.rpartition("@")[2]) in brokers[key].domains), keys[0])
+        found.update({key: owner for key in keys if key != owner})
+    return found
+
+
 def plain_url(url: str) -> str:
     """A URL as it is compared: without scheme, `www.`, a closing slash and fragment."""
-    parts = urlsplit(url.strip().lower())
-    host = (parts.hostname or "").removeprefix("www.")
+    host = host_of(url.strip().lower()).removeprefix("www.")
+    parts = urlsplit(url.strip().lower() if host else "")
     return f"{host}{parts.path.rstrip('/')}" + (f"?{parts.query}" if parts.query else "") if host else ""
 
 

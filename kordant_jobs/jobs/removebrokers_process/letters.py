@@ -139,6 +139,7 @@ def write_letter(
             ground=clock.ground,
             confirm_by=dates.confirm_by_on and words.day(dates.confirm_by_on),
             answer_by=words.day(dates.answer_by_on),
+            days=clock.answer.number,
             sent_on=sent_on and words.day(sent_on),
             overdue=today > dates.answer_by_on,
             regulator=authority,

@@ -107,11 +107,12 @@ WITH successors AS (
     SELECT o.id AS old, coalesce(b.handled_by, b.id) AS new
     FROM unnest(cast(:old AS uuid[]), cast(:new AS uuid[])) AS o (id, new) JOIN kordant.brokers b ON b.id = o.new
 ), ranked AS (
-    SELECT r.id, s.new, row_number() OVER (PARTITION BY r.subscriber_id, s.new ORDER BY r.created_at, r.id) AS place
+    SELECT r.id, s.new,
+           row_number() OVER (PARTITION BY r.subscriber_id, s.new, r.ask ORDER BY r.created_at, r.id) AS place
     FROM kordant.removal_requests r JOIN successors s ON s.old = r.broker_id
     WHERE r.state <> 'cancelled' AND NOT EXISTS (
         SELECT 1 FROM kordant.removal_requests k
-        WHERE k.subscriber_id = r.subscriber_id AND k.broker_id = s.new AND k.state <> 'cancelled')
+        WHERE k.subscriber_id = r.subscriber_id AND k.broker_id = s.new AND k.ask = r.ask AND k.state <> 'cancelled')
 ), followed AS (
     UPDATE kordant.removal_requests r
     SET broker_id = f.new, next_at = CASE r.state WHEN 'contact_moved' THEN :now ELSE r.next_at END
@@ -161,6 +162,11 @@ class Merged:
     of_row: Mapping[tuple[ListSource, str], str]
     handled_by: Mapping[str, str]
 
+    @property
+    def facts(self) -> dict[str, dict[str, Any]]:
+        """The facts of each broker, with who handles it."""
+        return {key: {**one.facts(), "handled_by": self.handled_by.get(key, "")} for key, one in self.brokers.items()}
+
 
 def _merge(rows: Iterable[BrokerRow]) -> Merged:
     """Put rows together by domain. A row without one belongs to the broker of its name, where there is just one."""
@@ -183,8 +189,8 @@ def _merge(rows: Iterable[BrokerRow]) -> Merged:
 
 
 def _handlers(merged: Mapping[str, Broker], by_name: Mapping[str, set[str]]) -> dict[str, str]:
-    """The broker that handles the requests of each other one: by its parent, else by the page that both give. Chains
-    are followed to their end; a circle ends at the key that comes first."""
+    """The broker that handles the requests of each other one: by its parent, else by the page that both give, else by
+    the mailbox that both have. Chains are followed to their end; a circle ends at the key that comes first."""
     owners = {domain: key for key, broker in sorted(merged.items(), reverse=True) for domain in broker.domains}
     direct = nouns.same_page(merged)
     for key, broker in merged.items():
@@ -194,6 +200,7 @@ def _handlers(merged: Mapping[str, Broker], by_name: Mapping[str, set[str]]) -> 
         owner = owners.get(nouns.registrable(text)) or next((next(iter(s)) for s in (named, own) if len(s) == 1), None)
         if text and owner and owner != key:
             direct[key] = owner
+    direct |= nouns.same_mailbox({key: broker for key, broker in merged.items() if key not in direct})
     found = {}
     for key in direct:
         path, at = [key], key
@@ -209,7 +216,7 @@ def _handlers(merged: Mapping[str, Broker], by_name: Mapping[str, set[str]]) -> 
 def _save(connection: Connection, merged: Merged, now: datetime) -> list[Change]:
     before = {row.key: row for row in connection.execute(sa.select(brokers))}
     handled_before = {row.key: row.handled_by for row in before.values()}
-    facts = {key: {**one.facts(), "handled_by": merged.handled_by.get(key, "")} for key, one in merged.brokers.items()}
+    facts = merged.facts
     changes = nouns.diff({key: row.facts for key, row in before.items() if row.retired_at is None}, facts)
     ids = {key: row.id for key, row in before.items()} | {key: uuid4() for key in facts if key not in before}
     fresh = []
@@ -277,9 +284,18 @@ def diff_with(connection: Connection, source: ListSource, rows: Sequence[BrokerR
         return []
     query = sa.select(brokers.c.key, brokers.c.facts).where(brokers.c.retired_at.is_(None))
     before = {row.key: row.facts for row in connection.execute(query)}
-    merged = _merge(_current(connection, without=source) + list(rows))
-    after = {key: {**one.facts(), "handled_by": merged.handled_by.get(key, "")} for key, one in merged.brokers.items()}
-    return nouns.diff(before, after)
+    return nouns.diff(before, _merge(_current(connection, without=source) + list(rows)).facts)
+
+
+def rows_of(connection: Connection, source: ListSource) -> int:
+    """The rows that a list has."""
+    query = sa.select(sa.func.count()).where(broker_rows.c.source == source.value, broker_rows.c.gone_at.is_(None))
+    return int(connection.execute(query).scalar_one())
+
+
+def facts_of(rows: Sequence[BrokerRow]) -> Mapping[str, Mapping[str, Any]]:
+    """The facts of the brokers that these rows alone make, by key, with who handles whom."""
+    return _merge(rows).facts
 
 
 def find(connection: Connection, text: str) -> Any | None:

@@ -53,7 +53,8 @@ def create(
     ask: Ask = Ask.DELETION,
 ) -> Created:
     """Make a request to each of these brokers, as a draft that the next run takes up. Brokers that another one handles
-    are one request to that one; a person has one request a broker, however often they ask.
+    are one request to that one; a person has one request a broker, however often they ask. A deletion covers an
+    opt-out, and not the other way round.
 
     Raises:
         PermanentError: there is no such subscription, or its subscriber has no profile yet.
@@ -76,6 +77,13 @@ def create(
     found = connection.execute(query).all()
     lives_in = f"{person.country}-{person.state}" if person.state else person.country
     facts = {row.id: row.facts for row in found if row.facts["recipe"].get("only") in {None, person.country, lives_in}}
+    table = removal_requests.c
+    deleting = sa.select(table.broker_id).where(
+        table.subscriber_id == person.subscriber_id,
+        table.ask == Ask.DELETION.value,
+        table.state != RemovalState.CANCELLED.value,
+    )
+    covered = set(connection.execute(deleting).scalars()) if ask is Ask.OPT_OUT else set()
     rows = [
         {
             "id": uuid4(),
@@ -90,7 +98,7 @@ def create(
             "created_at": now,
             "state_since": now,
         }
-        for broker_id in facts
+        for broker_id in facts.keys() - covered
     ]
     made: list[UUID] = []
     if rows:

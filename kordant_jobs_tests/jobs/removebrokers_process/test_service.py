@@ -8,8 +8,9 @@ from email.policy import default
 import pytest
 import sqlalchemy as sa
 
+from kordant_jobs.domain.removals.clocks import Ask
 from kordant_jobs.domain.removals.states import RemovalState
-from kordant_jobs.store.removals import requests
+from kordant_jobs.store.removals import catalogue, requests
 from kordant_jobs_tests.jobs.removals import add_brokers, add_profiled, ask, broker_row
 from kordant_jobs_tests.jobs.removebrokers_process.conftest import Desk
 
@@ -47,6 +48,46 @@ def test_a_request_goes_out_once_from_its_own_address_with_the_permission_and_th
         [told] = requests.disclosures(connection, person.subscription_id)
     assert set(told.fields) == {"name", "email", "city", "state", "country", "permission"}
     assert "1798.105" in told.legal_ground
+
+
+def test_an_address_is_not_asked_twice_about_a_person_within_the_cool_down(desk: Desk) -> None:
+    """Whichever brokers share it, and though the first request was cancelled."""
+    form = {"url": "https://other.com/o", "fields": {"n": "name"}, "success": "ok"}
+    rows = [broker_row("spoken"), broker_row("other", emails=("privacy@spoken.com",), recipe={"post": form})]
+    brokers = add_brokers(desk.db, rows)
+    with desk.db.begin() as connection:
+        catalogue.note_fault(connection, brokers["other.com"], form["url"], "gone", now=desk.now)
+    person, another = add_profiled(desk.db, desk.keyring), add_profiled(desk.db, desk.keyring)
+    made = ask(desk.db, person, list(brokers.values()))
+    assert desk.run().sent == 1
+    assert sorted(desk.state(one)[0] for one in made) == ["queued", "sent"]
+    [sent] = [one for one in made if desk.state(one)[0] == "sent"]
+    with desk.db.begin() as connection:
+        requests.move(connection, sent, RemovalState.CANCELLED, reason="by_subscriber", actor="test", now=desk.now)
+    ask(desk.db, person, [desk.row(sent).broker_id])
+    assert desk.run(days=1).sent == 0
+    ask(desk.db, another, [brokers["spoken.com"]])
+
+    def asked() -> int:
+        return sum(not str(letter(one.content)["Subject"]).startswith("Re:") for one in desk.sent)
+
+    for days, so_far in ((1, 2), (24, 3), (24, 3), (1, 4)):
+        desk.run(days=days)
+        assert asked() == so_far
+
+
+def test_an_opt_out_covers_no_deletion_and_a_deletion_covers_an_opt_out(desk: Desk) -> None:
+    brokers = add_brokers(desk.db, [broker_row("spoken")])
+    person = add_profiled(desk.db, desk.keyring)
+
+    def made(wanted: Ask) -> requests.Created:
+        with desk.db.begin() as connection:
+            return requests.create(connection, person.subscription_id, list(brokers.values()), now=desk.now, ask=wanted)
+
+    assert len(made(Ask.OPT_OUT).made) == 1
+    assert len(made(Ask.DELETION).made) == 1
+    assert [(one.made, one.covered) for one in (made(Ask.OPT_OUT), made(Ask.DELETION))] == [((), 1), ((), 1)]
+    assert desk.run().sent == 2
 
 
 def test_no_answer_is_reminded_then_overdue_then_escalated_each_on_its_day(desk: Desk) -> None:
