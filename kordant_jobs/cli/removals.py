@@ -99,6 +99,7 @@ def _permit(session: Session, subscription_id: UUID, country: str, state: str | 
     from kordant_jobs.store.people.tables import subscriptions
     from kordant_jobs.store.removals import profiles
     from kordant_jobs.store.removals.profiles import Profile
+    from kordant_jobs.wording import wording
 
     now = datetime.now(UTC)
     with session.db.begin() as connection:
@@ -119,7 +120,10 @@ def _permit(session: Session, subscription_id: UUID, country: str, state: str | 
             language=Locale(found.locale),
             signed_on=now.date(),
         )
-        page = ReportPage(html=html, page_word="", of_word="", identifier=found.subscriber_id.bytes)
+        words = wording(Locale(found.locale))
+        page = ReportPage(
+            html=html, page_word=words.say("Page"), of_word=words.say("of"), identifier=found.subscriber_id.bytes
+        )
         signed = Profile(
             subscriber_id=found.subscriber_id, country=country, state=state, details=details,
             permission=lay_out(page).content,

@@ -186,11 +186,11 @@ def read_status(raw: object) -> RightsStatus:
         raise SourceUnavailable("the business answered with an id that is none.")
     state, _, inner = raw["status"].strip().lower().partition("/")
     state = "need_user_verification" if "need_user_verification" in {state, inner} else state
-    details = raw.get("processing_details")
+    details, reason = raw.get("processing_details"), raw.get("reason")
     return RightsStatus(
         request_id=str(raw["request_id"])[:200],
         state=state[:60],
-        reason=str(raw["reason"])[:60] if raw.get("reason") else None,
+        reason=reason if isinstance(reason, str) and re.fullmatch(r"[a-z_]{1,60}", reason) else None,
         expected_by=_moment(raw.get("expected_by")),
         user_verification_url=str(raw["user_verification_url"])[:2000] if raw.get("user_verification_url") else None,
         processing_details=str(details)[:2000] if details else None,

@@ -129,7 +129,7 @@ def of_rights(status: RightsStatus, *, answer_by_on: date | None = None) -> tupl
     if status.state in RUNNING and status.expected_by and answer_by_on and status.expected_by.date() > answer_by_on:
         return RemovalState.EXTENDED, "drp_extended"
     state = RIGHTS_MOVES.get(status.state)
-    return state, status.reason or f"drp_{status.state}"
+    return state, status.reason or ("other" if status.state == "denied" else f"drp_{status.state}")
 
 
 def extended_to(status: RightsStatus, law: Law, ask: Ask, sent_on: date) -> date | None:
