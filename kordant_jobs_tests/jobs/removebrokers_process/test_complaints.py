@@ -63,6 +63,8 @@ def test_where_no_law_obliges_the_broker_no_complaint_is_promised(desk: Desk) ->
     for _ in range(70):
         desk.run(days=1)
     assert desk.state(request)[0] == "overdue"
+    assert all(b"may complain" not in one.content for one in desk.sent)
+    assert len(desk.sent) == 2
     with pytest.raises(PermanentError, match="no law"):
         asking.complaint(desk.db, desk.keyring, request)
     with desk.db.connect() as connection:
