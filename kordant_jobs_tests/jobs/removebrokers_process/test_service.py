@@ -76,18 +76,20 @@ def test_an_address_is_not_asked_twice_about_a_person_within_the_cool_down(desk:
         assert asked() == so_far
 
 
-def test_an_opt_out_covers_no_deletion_and_a_deletion_covers_an_opt_out(desk: Desk) -> None:
-    brokers = add_brokers(desk.db, [broker_row("spoken")])
+@pytest.mark.parametrize(
+    ("first", "then", "made"),
+    [(Ask.OPT_OUT, Ask.DELETION, 1), (Ask.DELETION, Ask.OPT_OUT, 0), (Ask.OPT_OUT,) * 2 + (0,)],
+)
+def test_an_opt_out_covers_no_deletion_and_a_deletion_covers_an_opt_out(
+    desk: Desk, first: Ask, then: Ask, made: int
+) -> None:
+    brokers = list(add_brokers(desk.db, [broker_row("spoken")]).values())
     person = add_profiled(desk.db, desk.keyring)
-
-    def made(wanted: Ask) -> requests.Created:
+    for wanted, number in ((first, 1), (then, made), (then, 0)):
         with desk.db.begin() as connection:
-            return requests.create(connection, person.subscription_id, list(brokers.values()), now=desk.now, ask=wanted)
-
-    assert len(made(Ask.OPT_OUT).made) == 1
-    assert len(made(Ask.DELETION).made) == 1
-    assert [(one.made, one.covered) for one in (made(Ask.OPT_OUT), made(Ask.DELETION))] == [((), 1), ((), 1)]
-    assert desk.run().sent == 2
+            created = requests.create(connection, person.subscription_id, brokers, now=desk.now, ask=wanted)
+        assert (len(created.made), created.covered) == (number, 1 - number)
+    assert desk.run().sent == 1 + made
 
 
 def test_no_answer_is_reminded_then_overdue_then_escalated_each_on_its_day(desk: Desk) -> None:
