@@ -48,7 +48,7 @@ def permit(
     from kordant_jobs.cli.session import open_session
 
     where = _place(country, state)
-    details = {}
+    details: dict[str, str] = {}
     for line in sys.stdin.read().splitlines() if not sys.stdin.isatty() else ():
         name, colon, value = line.partition(":")
         if line.strip():
@@ -76,7 +76,7 @@ def _place(country: str, state: str | None) -> tuple[str, str | None]:
 
 
 def _field(name: str, value: str | None, country: str, state: str | None) -> dict[str, str]:
-    """One line as it is kept. The error never repeats a value: it may be somebody's."""
+    """One line as it is kept. The error never repeats a value, which is personal."""
     from kordant_jobs.domain.removals.details import FORMS, canonical
     from kordant_jobs.store.removals.profiles import FIELDS
 

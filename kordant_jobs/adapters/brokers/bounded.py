@@ -56,7 +56,7 @@ _MARKS = (BOM_UTF8, BOM_UTF16_LE, BOM_UTF16_BE)
 
 
 def _decoded(body: bytes, charset: str) -> str:
-    """What calls itself Latin-1 or ASCII is windows-1252 (WHATWG's Encoding Standard §4.2)."""
+    """The text. A body that calls itself Latin-1 or ASCII is windows-1252 (WHATWG's Encoding Standard §4.2)."""
     try:
         name = codecs.lookup(charset).name
         return body.decode("cp1252" if name in {"iso8859-1", "ascii"} else name, "replace")

@@ -78,7 +78,7 @@ class _Search(BaseModel):
 
 
 class _Recipe(BaseModel):
-    """What our code reads of a recipe, in its types."""
+    """The parts of a recipe that our code reads, in their types."""
 
     model_config = ConfigDict(strict=True, extra="allow")
     channel: Literal["drop"] | None = None

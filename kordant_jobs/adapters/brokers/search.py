@@ -54,7 +54,7 @@ class SearchPages:
     def check(self, question: RescanQuestion) -> RescanAnswer:
         """Read the search page and look for the person among its results."""
         person = places_of(question.person)
-        try:  # what is empty is missing: a search for no name finds nobody
+        try:  # what is empty is missing: a search for no name has no result
             known = {name: quote(value) for name, value in person.items() if value}
             url = question.recipe["url"].format_map(known)
         except (KeyError, ValueError, IndexError):

@@ -1,4 +1,4 @@
-"""What a subscriber gives for requests, in the form in which it goes out. Pure."""
+"""The details that a subscriber gives for requests, in the form in which they go out. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FORMS: Mapping[str, str] = {
     "birth_year": "a year with four digits, not in the future",
     "birth_date": "a day as 1980-01-31, not in the future",
 }
-"""What a field must hold; the others anything but blanks."""
+"""The content that a field must have; the others may have anything but blanks."""
 LONGEST = 200
 
 

@@ -1,4 +1,4 @@
-"""How well a listing on a broker's site fits a person, by name, place and age. Pure.
+"""The fit of a listing on a broker's site to a person, by name, place and age. Pure.
 
 What could be the person is never *other*: initials, short forms, one of two surnames, a misspelt surname and a place
 that the person may have left are *possible*.
@@ -25,7 +25,7 @@ AGE_ANOTHER = 5
 
 
 class Fit(StrEnum):
-    """How well a listing fits."""
+    """The fit of a listing to a person."""
 
     SAME = "same"
     POSSIBLE = "possible"
@@ -92,7 +92,7 @@ def _surname_alike(one: str, other: str) -> bool:
 
 
 def name_fit(shown: str, name: str) -> Fit:
-    """How well a shown name fits a person's.
+    """The fit of a shown name to a person's.
 
     >>> [name_fit(one, "Ann Maria Smith Jr.").value for one in ("SMITH, Ann", "A. Smith", "Annie Smyth", "Bob Smith")]
     ['same', 'possible', 'possible', 'other']
@@ -143,7 +143,7 @@ def _mentions(text: str, name: str) -> bool:
 
 
 def fit(listing: Listing, person: Mapping[str, str]) -> Fit:
-    """How well a listing fits a person: the name, the age within `AGE_SLACK`, the city where places are shown.
+    """The fit of a listing to a person: the name, the age within `AGE_SLACK`, the city where places are shown.
 
     >>> ann = {"name": "Ann Smith", "age": "41", "city": "Fresno"}
     >>> def shown(name: str, age: int, places: str) -> str:

@@ -187,7 +187,7 @@ class Complaint:
 
 COMPLAINED_ABOUT = frozenset({RemovalState.OVERDUE, RemovalState.ESCALATED, RemovalState.RELISTED})
 _SAID = {RemovalState.COMPLETED: "done", RemovalState.NO_MATCH: "none"}
-"""What a broker said that a listing contradicts."""
+"""Answers that a listing contradicts."""
 
 
 def complaint(db: Engine, keyring: Keyring, request_id: UUID) -> Complaint:

@@ -65,7 +65,7 @@ class Letter:
 
 
 PERMITTED = ("state", "country", "permission")
-"""What the permission discloses beside the name: where the subscriber lives (the law depends on it), and itself."""
+"""Disclosed by the permission beside the name: where the subscriber lives (the law depends on it), and itself."""
 
 
 @lru_cache(maxsize=1)

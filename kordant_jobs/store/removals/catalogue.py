@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from kordant_jobs.domain.removals import brokers as nouns
 from kordant_jobs.domain.removals.brokers import Broker, BrokerRow, Change, ListSource
+from kordant_jobs.domain.removals.states import RemovalState
 from kordant_jobs.store.removals import moves
 from kordant_jobs.store.removals.tables import (
     broker_contact_faults,
@@ -75,6 +76,12 @@ def import_rows(connection: Connection, source: ListSource, rows: Sequence[Broke
         connection.execute(statement.on_conflict_do_update(index_elements=["source", "row_key"], set_=fresh), values)
     _move_rows(connection, {place: of_key[key] for place, key in merged.of_row.items()})
     _move_requests(connection, moved, now)
+    handled = {
+        of_key[one.key]: of_key[owner]
+        for one in changes
+        if one.kind == "changed" and not one.before.get("handled_by") and (owner := one.after.get("handled_by"))
+    }
+    _move_requests(connection, handled, now, states=UNSENT)
     return Imported(
         rows=len(rows), new_rows=len(new), changed_rows=len(changed), gone_rows=len(gone), changes=tuple(changes)
     )
@@ -110,7 +117,7 @@ WITH successors AS (
     SELECT r.id, s.new,
            row_number() OVER (PARTITION BY r.subscriber_id, s.new, r.ask ORDER BY r.created_at, r.id) AS place
     FROM kordant.removal_requests r JOIN successors s ON s.old = r.broker_id
-    WHERE r.state <> 'cancelled' AND NOT EXISTS (
+    WHERE r.state <> 'cancelled' AND (cast(:states AS text[]) IS NULL OR r.state = ANY(:states)) AND NOT EXISTS (
         SELECT 1 FROM kordant.removal_requests k
         WHERE k.subscriber_id = r.subscriber_id AND k.broker_id = s.new AND k.ask = r.ask AND k.state <> 'cancelled')
 ), followed AS (
@@ -122,15 +129,25 @@ UPDATE kordant.removal_messages m SET broker_id = f.broker_id FROM followed f WH
 """
 
 
-def _move_requests(connection: Connection, moved: Mapping[UUID, UUID], now: datetime) -> None:
-    """Requests to brokers that were merged into others follow them; where the person has one there, it is enough."""
+UNSENT = [RemovalState.DRAFT.value, RemovalState.QUEUED.value]
+
+
+def _move_requests(
+    connection: Connection, moved: Mapping[UUID, UUID], now: datetime, *, states: list[str] | None = None
+) -> None:
+    """Requests to brokers that were merged into others, or are handled by them now, follow them; where the person has
+    one there, it is enough. `states`: only those (None: all); what was sent to a broker that is still there stays."""
     if not moved:
         return
-    pairs = {"old": [str(one) for one in moved], "new": [str(one) for one in moved.values()], "now": now}
+    pairs = {"old": [str(one) for one in moved], "new": [str(one) for one in moved.values()], "now": now,
+             "states": states}  # fmt: skip
     connection.execute(sa.text(_FOLLOW), pairs)
     table = removal_requests.c
     left = connection.execute(
-        sa.select(table.id, table.state).where(table.broker_id.in_(list(moved)), table.state != "cancelled")
+        sa.select(table.id, table.state).where(
+            table.broker_id.in_(list(moved)),
+            table.state.in_(states) if states is not None else table.state != RemovalState.CANCELLED.value,
+        )
     )
     rows = [
         {"id": str(row.id), "from_state": row.state, "to_state": "cancelled", "reason": "broker_merged", "next_at": now}
