@@ -138,7 +138,8 @@ def _needs_person(works: Mapping[RemovalChannel, str]) -> bool:
     return RemovalChannel.WEB_FORM in works or RemovalChannel.DROP in works
 
 
-CAN_CHECK = "EXISTS (SELECT 1 FROM kordant.brokers s WHERE s.has_search AND b.id IN (s.id, s.handled_by)) AS can_check"
+_FRONTS = "SELECT 1 FROM kordant.brokers s WHERE s.handled_by = b.id AND s.has_search"
+CAN_CHECK = f"b.has_search OR EXISTS ({_FRONTS}) AS can_check"
 """The same for broker `b` of a query, in SQL."""
 
 
