@@ -197,11 +197,13 @@ class DeliveryOutcome(StrEnum):
 class Delivery:
     """The delivery of the message `mail_id`. `code` is the reply's code (`smtp 450 4.2.1`, `fcm UNREGISTERED`), never
     its text; `retry_after_s`, `provider_id` and `gone_at` (the time since when the address is invalid) are the
-    provider's own values, where it gave them."""
+    provider's own values, where it gave them. `is_handed_over` False: its content never left us, as when the server
+    refused the recipient."""
 
     mail_id: UUID
     outcome: DeliveryOutcome
     code: str | None = None
+    is_handed_over: bool = True
     cause: Cause = Cause.UNKNOWN
     retry_after_s: float | None = None
     provider_id: str | None = None
@@ -336,11 +338,12 @@ class RescanSource(Protocol):
 @dataclass(frozen=True, kw_only=True)
 class WebOutcome:
     """The outcome of one request to a broker's site: `done` when the site gave the expected answer, `uncertain` when it
-    may have accepted the request. `code` is a code, never text of the site."""
+    may have accepted the request. `code` is a code, never text of the site; `is_handed_over` False: nothing left us."""
 
     done: bool
     code: str
     uncertain: bool = False
+    is_handed_over: bool = True
 
 
 class BrokerWeb(Protocol):
@@ -369,11 +372,11 @@ class RightsStatus:
 
 class RightsError(Exception):
     """A business answered a protocol call with an error. `fatal`: it can never succeed; `forbidden`: our token is no
-    longer accepted."""
+    longer accepted; `passing`: the same call may succeed later."""
 
-    def __init__(self, code: str, *, fatal: bool = False, forbidden: bool = False) -> None:
+    def __init__(self, code: str, *, fatal: bool = False, forbidden: bool = False, passing: bool = False) -> None:
         super().__init__(code)
-        self.code, self.fatal, self.forbidden = code, fatal, forbidden
+        self.code, self.fatal, self.forbidden, self.passing = code, fatal, forbidden, passing
 
 
 class RightsAgent(Protocol):

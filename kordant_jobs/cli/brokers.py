@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -40,6 +39,15 @@ def _read(path: str) -> BrokerList:
     return read_broker_list(content)
 
 
+def _doubt(found: BrokerList, rows_before: int) -> str | None:
+    """Why a list may not be whole, if so."""
+    if found.is_cut:
+        return "the file ends in the middle of a row."
+    if found.rows and len(found.rows) * 2 < rows_before:
+        return f"the list has {len(found.rows)} usable rows, where it had {rows_before}."
+    return None
+
+
 def _words(change: Change) -> str:
     if change.kind != "changed":
         facts = change.after or change.before
@@ -59,17 +67,26 @@ def import_list(
     path: Annotated[str, typer.Argument(help="A list, or `starter`: our own small one.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")] = False,
     every: Annotated[bool, typer.Option("--all", help="Show every change.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Take it though it is cut off, or much shorter than before.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Import a list of brokers; it replaces the former list of the same kind. The format is recognised by its header or
     structure: eraser, justvanish, datenanfragen, DuckDuckGo's recipes, joins, the California registry (8 or 77 columns)
-    and its tested links, or our own. Importing it again changes nothing."""
+    and its tested links, or our own. Importing it again changes nothing. A file that ends in the middle of a row, or
+    has less than half of the rows that its list had, is refused without --yes."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.removals import catalogue
 
     found = _read(path)
     orphans: list[tuple[str, str]] = []
     with open_session() as session, session.db.begin() as connection:
+        doubt = _doubt(found, catalogue.rows_of(connection, found.source))
+        if doubt and not (yes or dry_run):
+            raise SettingsError(f"{path}: {doubt} Nothing was imported. Get it again, or take it with --yes.")
+        if doubt:
+            err.print(f"{path}: {doubt}", markup=False)
         if dry_run:
             changes = catalogue.diff_with(connection, found.source, found.rows)
             facts: dict[str, Any] = {"rows": len(found.rows)}
@@ -104,15 +121,10 @@ def diff(
     as_json: AsJson = False,
 ) -> None:
     """Show the differences between two lists, by broker. Nothing is imported. Exit code 1 when they differ."""
-    from kordant_jobs.domain.removals import brokers as nouns
+    from kordant_jobs.domain.removals.brokers import diff as difference
+    from kordant_jobs.store.removals import catalogue
 
-    def facts_of(path: str) -> Mapping[str, Mapping[str, Any]]:
-        groups: dict[str, list[nouns.BrokerRow]] = {}
-        for row in _read(path).rows:
-            groups.setdefault(nouns.key_of(row), []).append(row)
-        return {key: nouns.merge(key, rows).facts() for key, rows in groups.items()}
-
-    changes = nouns.diff(facts_of(before), facts_of(after))
+    changes = difference(catalogue.facts_of(_read(before).rows), catalogue.facts_of(_read(after).rows))
     if as_json:
         print_json([[one.key, one.kind, dict(one.before), dict(one.after)] for one in changes])
     elif changes:

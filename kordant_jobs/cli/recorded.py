@@ -29,7 +29,8 @@ CHANGES = frozenset(
     schedules resume|enqueue|hosts drain|jobs pause
     jobs resume|requests cancel|requests reprioritise|dead replay|dead ack
     dead expire|brokers import|brokers confirm|brokers directory|removals permit|removals request|removals done
-    removals deny|removals cancel|removals answer|insights seen|insights dismiss|insights restore|alerts set|alerts ack
+    removals deny|removals cancel|removals answer|removals answered|insights seen
+    insights dismiss|insights restore|alerts set|alerts ack
     alerts silence|cleanup run|cleanup hold place|cleanup hold release|cleanup policy set|tokens create|tokens rotate
     tokens revoke|tokens disable|agents grant|agents ungrant|notifications retry|notifications give-up
     notifications resume|notifications bounce|notifications suppress|notifications unsuppress

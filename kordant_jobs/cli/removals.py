@@ -17,7 +17,7 @@ from kordant_jobs.cli.ids import as_uuid
 from kordant_jobs.cli.output import err, out, print_facts, print_json, print_table
 from kordant_jobs.domain.removals.clocks import Ask, Law, law_of
 from kordant_jobs.domain.removals.replies import ReplyClass
-from kordant_jobs.domain.removals.states import TURNS, Denial, RemovalState, Turn
+from kordant_jobs.domain.removals.states import Denial, RemovalState, turn_of
 from kordant_jobs.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -45,12 +45,12 @@ def permit(
     birth_date); name and e-mail address are the subscriber's own unless given."""
     from kordant_jobs.cli.session import open_session
 
-    details = {}
+    where = _place(country, state)
+    details: dict[str, str] = {}
     for line in sys.stdin.read().splitlines() if not sys.stdin.isatty() else ():
         name, colon, value = line.partition(":")
         if line.strip():
-            details[_field(name, colon)] = value.strip()
-    where = _place(country, state)
+            details |= _field(name.strip(), value if colon else None, *where)
     with open_session() as session:
         _permit(session, as_uuid(subscription), *where, details)
     law = law_of(*where)
@@ -64,27 +64,39 @@ def _place(country: str, state: str | None) -> tuple[str, str | None]:
     where = country.strip().upper(), state.strip().upper() if state else None
     if not re.fullmatch("[A-Z]{2}", where[0]) or where[0] not in list_supported_countries():
         raise SettingsError(f"{country!r} is no country. Write two letters of ISO 3166, as US, BR or DE.")
-    if where[0] == "US" and where[1] not in country_holidays("US").subdivisions:
+    states = country_holidays(where[0]).subdivisions
+    if where[0] == "US" and where[1] not in states:
         raise SettingsError("in the US the law depends on the state. Give --state with two letters, as CA.")
+    if where[1] and states and where[1] not in states:
+        raise SettingsError(f"{where[0]} has no state {where[1]!r}. Its states: {', '.join(states)}.")
     return where
 
 
-def _field(name: str, colon: str) -> str:
+def _field(name: str, value: str | None, country: str, state: str | None) -> dict[str, str]:
+    """One line as it is kept. The error never repeats a value, which is personal."""
+    from kordant_jobs.domain.removals.details import FORMS, canonical
     from kordant_jobs.store.removals.profiles import FIELDS
 
-    if not colon or name.strip() not in FIELDS:
+    if value is None or name not in FIELDS:
         raise SettingsError(f"a line is `field: value`, with one of {', '.join(FIELDS)}. Nothing was written.")
-    return name.strip()
+    kept = canonical(name, value, country=country, today=datetime.now(UTC).date())
+    if kept is None:
+        raise SettingsError(f"{name} must be {FORMS.get(name, 'a short text')}. Nothing was written.")
+    if kept.upper() != {"country": country, "state": state}.get(name, kept.upper()):
+        raise SettingsError(f"the line {name} and --{name} differ. Nothing was written.")
+    return {name: kept}
 
 
 def _permit(session: Session, subscription_id: UUID, country: str, state: str | None, details: dict[str, str]) -> None:
     from kordant_jobs.domain.people.subscriptions import Locale
+    from kordant_jobs.domain.removals.listings import parts_of
     from kordant_jobs.jobs.removebrokers_process.letters import permission_page
     from kordant_jobs.jobs.removebrokers_process.opening import agent_of
     from kordant_jobs.jobs.reports_generate.layout import ReportPage, lay_out
     from kordant_jobs.store.people.tables import subscriptions
     from kordant_jobs.store.removals import profiles
     from kordant_jobs.store.removals.profiles import Profile
+    from kordant_jobs.wording import wording
 
     now = datetime.now(UTC)
     with session.db.begin() as connection:
@@ -96,6 +108,8 @@ def _permit(session: Session, subscription_id: UUID, country: str, state: str | 
         profiles.write(connection, session.keyring, bare, now=now)
         keys = session.keyring.load_keys(connection, [found.subscriber_id])
         whole = profiles.load(connection, keys, [found.subscriber_id])[found.subscriber_id]
+        if not parts_of(whole.details["name"]):
+            raise SettingsError("the subscriber has no name. Give one as `name: …`. Nothing was written.")
         html = permission_page(
             whole.details["name"],
             {**whole.details, "country": country, **({"state": state} if state else {})},
@@ -103,7 +117,10 @@ def _permit(session: Session, subscription_id: UUID, country: str, state: str | 
             language=Locale(found.locale),
             signed_on=now.date(),
         )
-        page = ReportPage(html=html, page_word="", of_word="", identifier=found.subscriber_id.bytes)
+        words = wording(Locale(found.locale))
+        page = ReportPage(
+            html=html, page_word=words.say("Page"), of_word=words.say("of"), identifier=found.subscriber_id.bytes
+        )
         signed = Profile(
             subscriber_id=found.subscriber_id, country=country, state=state, details=details,
             permission=lay_out(page).content,
@@ -140,12 +157,15 @@ def request(
             transaction.rollback()
     verb = "would be made" if dry_run else "made"
     out.print(f"{len(made.made)} requests {verb}; {made.covered} brokers are covered by these or earlier ones")
+    if made.elsewhere:
+        out.print(f"not asked, since they take requests from residents of another place only: {made.elsewhere}")
 
 
 @removals_app.command("list")
 def list_requests(
     subscription: Annotated[str | None, typer.Option(help="Only of this subscription.")] = None,
     state: Annotated[list[RemovalState] | None, typer.Option(help="Only in this state; may be repeated.")] = None,
+    limit: Annotated[int, typer.Option(min=0, help="At most so many, those due first; 0: all.")] = 1000,
     as_json: AsJson = False,
 ) -> None:
     """List requests: state, deadline, whose turn it is, the broker's answer and the result of our own check."""
@@ -154,26 +174,28 @@ def list_requests(
 
     with open_session() as session, session.db.connect() as connection:
         rows = requests.listed(
-            connection, subscription_id=as_uuid(subscription) if subscription else None, states=state or None
+            connection,
+            subscription_id=as_uuid(subscription) if subscription else None,
+            states=state or None,
+            limit=limit + 1 if limit else None,
         )
+    if limit and len(rows) > limit:
+        err.print(f"only the first {limit:,} are shown: --limit 0 shows all", markup=False)
+        rows = rows[:limit]
+    turns = [turn_of(RemovalState(row.state), is_unread=row.is_unread, can_check=row.can_check) for row in rows]
     if as_json:
-        print_json([{**row._mapping, "turn": _turn_of(row.state, is_unread=row.is_unread)} for row in rows])
+        print_json([{**row._mapping, "turn": turn} for row, turn in zip(rows, turns, strict=True)])
         return
     print_table(
         ["request", "broker", "state", "why", "turn", "answer by", "broker says", "our check", "next"],
         [
             (
-                row.id, row.broker, row.state, row.reason, _turn_of(row.state, is_unread=row.is_unread),
-                row.answer_by_on, row.broker_says, row.check_says, row.next_at and f"{row.next_at:%Y-%m-%d}",
+                row.id, row.broker, row.state, row.reason, turn, row.answer_by_on,
+                row.broker_says, row.check_says, row.next_at and f"{row.next_at:%Y-%m-%d}",
             )
-            for row in rows
+            for row, turn in zip(rows, turns, strict=True)
         ],
     )  # fmt: skip
-
-
-def _turn_of(state: str, *, is_unread: bool) -> Turn:
-    """Whose turn it is: an operator's while a reply waits to be read."""
-    return Turn.OPERATOR if is_unread else TURNS[RemovalState(state)]
 
 
 @removals_app.command()
@@ -186,7 +208,11 @@ def show(request: Request, as_json: AsJson = False) -> None:
         story = requests.story(connection, as_uuid(request))
         opened = [replies.opened(connection, session.keyring, one.id) for one in story.replies]
         page = links.page_of(connection, session.keyring, story.request, story.broker.facts)
-    is_unread = any(one.needs_person for one in story.replies)
+    turn = turn_of(
+        RemovalState(story.request.state),
+        is_unread=any(one.needs_person for one in story.replies),
+        can_check=story.can_check,
+    )
     is_asked = story.request.state in {RemovalState.NEEDS_USER_ACTION, RemovalState.NEEDS_IDENTITY}
     url = session.settings.public_url
     done_link = links.done_link(session.keyring, url, story.request.id) if url and is_asked else None
@@ -197,8 +223,7 @@ def show(request: Request, as_json: AsJson = False) -> None:
     ]  # fmt: skip
     facts = {
         "broker": story.broker.name, "state": story.request.state, "why": story.request.reason,
-        "turn": _turn_of(story.request.state, is_unread=is_unread), "law": story.request.law,
-        "sent on": story.request.sent_on,
+        "turn": turn, "law": story.request.law, "sent on": story.request.sent_on,
         "answer by": story.request.answer_by_on, "at most by": story.request.extended_by_on,
         "broker says": story.request.broker_says, "our check": story.request.check_says,
         "page": page, "done link": done_link,
@@ -250,6 +275,18 @@ def done(request: Request) -> None:
     with open_session() as session:
         state = asking.form_done(session.db, as_uuid(request), actor=_actor(), now=datetime.now(UTC))
     out.print(state.value)
+
+
+@removals_app.command()
+def answered(request: Request, meaning: Annotated[ReplyClass, typer.Argument(help="What the broker said.")]) -> None:
+    """The broker answered the subscriber and not us, as it does where its form was filled in: its answer moves the
+    request."""
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.jobs.removebrokers_process import asking
+
+    with open_session() as session:
+        now = datetime.now(UTC)
+        out.print(asking.broker_answered(session.db, as_uuid(request), meaning, actor=_actor(), now=now).value)
 
 
 @removals_app.command()
@@ -364,6 +401,8 @@ def complaint(request: Request) -> None:
     with open_session() as session:
         drafted = asking.complaint(session.db, session.keyring, as_uuid(request))
     out.print(drafted.text, markup=False)
+    if drafted.if_unanswered:
+        err.print("The broker answers the subscriber and not us: send this on only if it did not answer.", markup=False)
     if drafted.check_first:
         err.print(
             f"Open {drafted.check_first} before you send this on: no list that we know confirms the address.",

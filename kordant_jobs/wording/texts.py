@@ -27,8 +27,24 @@ def severity_word(words: Wording, severity: Severity) -> str:
     }[severity]
 
 
-def removal_state(words: Wording, state: RemovalState, *, reminded: bool = False) -> str:
-    """The state of a removal request, in lower case; `reminded`: the broker got a reminder."""
+def removal_state(
+    words: Wording,
+    state: RemovalState,
+    *,
+    reminded: bool = False,
+    can_check: bool = True,
+    can_complain: bool = True,
+    is_listed: bool = False,
+) -> str:
+    """The state of a removal request, in lower case. `reminded`: the broker got a reminder; `can_check`: its site can
+    be searched; `can_complain`: a law obliges it; `is_listed`: our last check found the subscriber there."""
+    match state:
+        case RemovalState.COMPLETED if not can_check:
+            return words.say("removed, as the broker says")
+        case RemovalState.ESCALATED if is_listed:
+            return words.say("still lists you; a complaint is ready for you")
+        case RemovalState.RELISTED if not can_complain:
+            return words.say("listed again")
     return {
         RemovalState.DRAFT: words.say("about to be sent"),
         RemovalState.QUEUED: words.say("about to be sent"),

@@ -54,6 +54,40 @@ def test_a_list_is_imported_compared_and_shown(project: Engine, tmp_path: Path) 
     assert parsed("brokers", "import", "starter")["new"] >= 5
 
 
+def test_a_list_that_is_cut_off_or_lost_most_of_its_rows_is_taken_only_with_yes(
+    project: Engine, tmp_path: Path
+) -> None:
+    whole, cut, short = tmp_path / "whole.csv", tmp_path / "cut.csv", tmp_path / "short.csv"
+    head = b"Data Broker Name,Email Address,Website URL\n"
+    whole.write_bytes(head + b"".join(b"B%d,p@b%d.com,b%d.com\n" % (n, n, n) for n in range(5)))
+    cut.write_bytes(whole.read_bytes() + b'"Another, In')
+    short.write_bytes(head + b"B1,p@b1.com,b1.com\n")
+    run("brokers", "import", str(whole))
+    for path, why in ((cut, "middle of a row"), (short, "1 usable rows, where it had 5")):
+        with pytest.raises(KordantError, match=f"{why}.*Nothing was imported"):
+            run("brokers", "import", str(path))
+        assert why in run("brokers", "import", str(path), "--dry-run")
+    assert len(parsed("brokers", "list")) == 5
+    run("brokers", "import", str(short), "--yes")
+    assert len(parsed("brokers", "list")) == 1
+
+
+def test_brokers_that_share_a_mailbox_are_one_request_and_the_difference_says_so(
+    project: Engine, tmp_path: Path
+) -> None:
+    before, after = tmp_path / "before.csv", tmp_path / "after.csv"
+    head = b"Data Broker Name,Email Address,Website URL\nOne LLC,privacy@one.com,one.com\nTwo LLC,"
+    before.write_bytes(head + b"privacy@two.com,two.com\n")
+    after.write_bytes(head + b"privacy@one.com,two.com\n")
+    [change] = parsed("brokers", "diff", str(before), str(after), exit_code=1)
+    assert change[3]["handled_by"] == "one.com"
+    run("brokers", "import", str(after))
+    assert {row["key"]: row["handled_by"] for row in parsed("brokers", "list")} == {
+        "one.com": None,
+        "two.com": "one.com",
+    }
+
+
 def test_a_request_is_made_shown_and_carried_by_hand(project: Engine, keyring: Keyring) -> None:
     person = subscribe(project, keyring, "ann@mail.example", name="Ann Example")
     who = str(person.subscription_id)
@@ -61,11 +95,14 @@ def test_a_request_is_made_shown_and_carried_by_hand(project: Engine, keyring: K
     with pytest.raises(PermanentError, match="permit"):
         run("removals", "request", who, "--broker", "spokeo")
     with pytest.raises(KordantError, match="field: value"):
-        run("removals", "permit", who, "--country", "US", given="mother: Eve\n")
-    run("removals", "permit", who, "--country", "US", "--state", "CA", given="city: Fresno\nstate: CA\n")
+        run("removals", "permit", who, "--country", "US", "--state", "CA", given="mother: Eve\n")
+    run("removals", "permit", who, "--country", "US", "--state", "CA", given="city: Fresno\nphone: (202) 555-0143\n")
     with project.connect() as connection:
         keys = keyring.load_keys(connection, [person.subscriber_id])
         profile = profiles.load(connection, keys, [person.subscriber_id])[person.subscriber_id]
+    assert {**profile.details, "name": "", "email": ""} == {
+        "name": "", "email": "", "city": "Fresno", "phone": "+12025550143", "state": "CA", "country": "US"
+    }  # fmt: skip
     assert profile.permission is not None
     assert profile.permission.startswith(b"%PDF")
     assert "would be made" in run("removals", "request", who, "--broker", "spokeo", "--dry-run")
@@ -73,6 +110,9 @@ def test_a_request_is_made_shown_and_carried_by_hand(project: Engine, keyring: K
     assert run("removals", "request", who, "--broker", "spokeo.com").startswith("0 requests")
     rows = parsed("removals", "list", "--subscription", who)
     assert {row["state"] for row in rows} == {"draft"}
+    assert {row["turn"] for row in rows} == {"us"}
+    assert "only the first 1 are shown" in run("removals", "list", "--limit", "1")
+    assert len(parsed("removals", "list", "--limit", "0")) == 2
     request = next(row["id"] for row in rows if row["broker"] == "Spokeo")
     with pytest.raises(PermanentError, match="nothing was asked"):
         run("removals", "done", request)
@@ -89,7 +129,33 @@ def test_californias_platform_is_only_for_those_who_live_there(project: Engine, 
     run("brokers", "import", "starter")
     run("removals", "permit", str(person.subscription_id), "--country", "US", "--state", "TX")
     answer = run("removals", "request", str(person.subscription_id), "--broker", "california-drop")
-    assert answer.startswith("0 requests")
+    assert answer.startswith("0 requests made; 0 ")
+    assert "residents of another place only: 1" in answer
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["name:  ", "name: -", "email: not-an-email", "phone: abc", "birth_year: 3000", "birth_date: 1980-13-01",
+     "birth_year: 80", "state: NY", "country: BR", "city: ", "city"],
+)  # fmt: skip
+def test_a_detail_that_is_none_is_refused_before_anything_is_written(
+    project: Engine, keyring: Keyring, line: str
+) -> None:
+    person = subscribe(project, keyring, "ann@mail.example")
+    with pytest.raises(KordantError, match="Nothing was written"):
+        run("removals", "permit", str(person.subscription_id), "--country", "US", "--state", "CA", given=f"{line}\n")
+    with project.connect() as connection:
+        assert (
+            profiles.load(connection, keyring.load_keys(connection, [person.subscriber_id]), [person.subscriber_id])
+            == {}
+        )
+
+
+def test_a_state_is_one_of_its_country(project: Engine, keyring: Keyring) -> None:
+    who = str(subscribe(project, keyring, "ann@mail.example").subscription_id)
+    with pytest.raises(KordantError, match="BR has no state"):
+        run("removals", "permit", who, "--country", "BR", "--state", "XX")
+    assert "lgpd" in run("removals", "permit", who, "--country", "BR", "--state", "SP")
 
 
 @pytest.mark.parametrize("place", [("USA", "CA"), ("US", "California"), ("US", ""), ("XX", "")])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import ipaddress
+import re
 import socket
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -22,18 +25,43 @@ USER_AGENT = "KordantRemovals/1.0 (privacy requests of consumers)"
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """An answer, cut off at `BODY_MAX` bytes; `code` says why there is none."""
+    """An answer; `code` says why there is none. `is_cut`: the body is longer than its first `BODY_MAX` bytes here;
+    `is_sent` False: the request never left us."""
 
     status: int = 0
     url: str = field(default="", repr=False)
     body: bytes = field(default=b"", repr=False)
+    is_cut: bool = False
     code: str = ""
+    is_sent: bool = True
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def text(self) -> str:
-        """The body as text."""
-        return self.body.decode("utf-8", "replace")
+        """The body as text; letters that cannot be read are `\N{REPLACEMENT CHARACTER}`. Its charset is the header's
+        or that of its marks, else UTF-8, else the one that its `<meta>` names, as browsers read it."""
+        header = re.search(r"charset=[\"']?([\w.:-]+)", self.headers.get("content-type", ""), re.IGNORECASE)
+        if self.body.startswith(_MARKS):
+            return self.body.decode("utf-8-sig" if self.body.startswith(BOM_UTF8) else "utf-16", "replace")
+        if header:
+            return _decoded(self.body, header[1])
+        try:
+            return self.body.decode("utf-8")
+        except UnicodeDecodeError:
+            meta = re.search(rb"<meta[^>]{0,200}charset=[\"']?([\w.:-]+)", self.body[:4096], re.IGNORECASE)
+            return _decoded(self.body, meta[1].decode() if meta else "utf-8")
+
+
+_MARKS = (BOM_UTF8, BOM_UTF16_LE, BOM_UTF16_BE)
+
+
+def _decoded(body: bytes, charset: str) -> str:
+    """The text. A body that calls itself Latin-1 or ASCII is windows-1252 (WHATWG's Encoding Standard §4.2)."""
+    try:
+        name = codecs.lookup(charset).name
+        return body.decode("cp1252" if name in {"iso8859-1", "ascii"} else name, "replace")
+    except (LookupError, UnicodeError):
+        return body.decode("utf-8", "replace")
 
 
 class BoundedClient:
@@ -57,10 +85,12 @@ class BoundedClient:
         """One request with its redirects, each on one of `domains` (None: on the domain of `url`). Never raises: what
         went wrong is the page's `code`."""
         allowed = domains if domains is not None else frozenset({registrable(url)})
-        for _ in range(REDIRECTS_MAX + 1):
+        for hop in range(REDIRECTS_MAX + 1):
             if why := self._refused(url, allowed):
-                return Page(code=why, url=url)
+                return Page(code=why, url=url, is_sent=hop > 0)
             page = self._once(method, url, **more)
+            if hop and not page.is_sent:
+                return replace(page, is_sent=True)
             location = page.headers.get("location")
             if page.code or page.status not in {301, 302, 303, 307, 308} or not location:
                 return page
@@ -100,15 +130,16 @@ class BoundedClient:
                 body = b""
                 for block in answer.iter_bytes():
                     body += block
-                    if len(body) >= BODY_MAX:
+                    if len(body) > BODY_MAX:
                         break
                 return Page(
                     status=answer.status_code,
                     url=url,
                     body=body[:BODY_MAX],
+                    is_cut=len(body) > BODY_MAX,
                     headers={name.lower(): value for name, value in answer.headers.items()},
                 )
-        except httpx.ConnectError:
-            return Page(code="connect", url=url)
+        except (httpx.ConnectError, httpx.ConnectTimeout):
+            return Page(code="connect", url=url, is_sent=False)
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             return Page(code=f"cut_off {type(error).__name__}", url=url)

@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Mapping, MutableSet
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
 import httpx
@@ -34,6 +35,8 @@ BACKDATED = timedelta(seconds=30)
 SIGNATURE_BYTES = 64
 BODY_MAX = 256 << 10
 TIMEOUT_S = 20.0
+PASSING = frozenset({408, 409, 425, 429})
+"""Answers after which the same call may succeed, as after an error of the protocol that is not fatal."""
 
 
 def read_signing_key(text: str) -> Ed25519PrivateKey:
@@ -120,25 +123,55 @@ def _moment(text: object) -> datetime | None:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-CLAIMS = {"email": "email", "phone_number": "phone"}
-"""Identity claims by `supported_verifications`, and the fields of a profile that they come from."""
+CLAIMS = {"name": "name", "email": "email", "phone_number": "phone"}
+"""Identity claims, and the fields of a profile that they come from."""
+ADDRESS = {
+    "street_address": "street",
+    "locality": "city",
+    "region": "state",
+    "postal_code": "postal_code",
+    "country": "country",
+}
+"""The same for the parts of the claim `address` (OpenID Connect Core §5.1.1)."""
 
 
-def claims_of(business: Mapping[str, Any], details: Mapping[str, str]) -> dict[str, Any]:
-    """The identity claims that a business can verify, of what the subscriber gave; the name always.
+def _supported(business: Mapping[str, Any], details: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    supported = {"name", *(business.get("supported_verifications") or ["email"])}
+    claims = {claim: name for claim, name in CLAIMS.items() if claim in supported and details.get(name)}
+    has_address = "address" in supported and details.get("street")
+    return claims, {part: name for part, name in ADDRESS.items() if details.get(name)} if has_address else {}
 
-    >>> claims_of({"supported_verifications": ["email"]}, {"name": "Pat", "email": "p@x.org", "phone": "+1555"})
+
+def disclosed(business: Mapping[str, Any], details: Mapping[str, str]) -> tuple[str, ...]:
+    """The fields of a profile that a request to a business discloses.
+
+    >>> disclosed({"supported_verifications": ["address"]}, {"name": "Pat", "email": "p@x.org", "street": "1 Road"})
+    ('name', 'street')
+    """
+    claims, address = _supported(business, details)
+    return (*claims.values(), *address.values())
+
+
+def claims_of(
+    business: Mapping[str, Any], details: Mapping[str, str], *, verified: frozenset[str] = frozenset()
+) -> dict[str, Any]:
+    """The identity claims that a business can verify, of what the subscriber gave; the name always. Only `verified`
+    fields are claimed to be so.
+
+    >>> claims_of({"supported_verifications": ["email"]}, {"name": "Pat", "email": "p@x.org", "phone": "+1555"},
+    ...           verified=frozenset({"email"}))
     {'name': 'Pat', 'email': 'p@x.org', 'email_verified': True}
     """
-    supported = business.get("supported_verifications") or ["email"]
-    claims: dict[str, Any] = {"name": details["name"]} if details.get("name") else {}
-    for claim, name in CLAIMS.items():
-        if claim in supported and details.get(name):
-            claims |= {claim: details[name], f"{claim}_verified": True}
-    if "address" in supported and details.get("street"):
-        parts = {"street_address": "street", "locality": "city", "region": "state", "postal_code": "postal_code"}
-        claims["address"] = {part: details[name] for part, name in parts.items() if details.get(name)}
-    return claims
+    claims, address = _supported(business, details)
+    found: dict[str, Any] = {}
+    for claim, name in claims.items():
+        found[claim] = details[name]
+        if claim != "name":
+            found[f"{claim}_verified"] = name in verified
+    if address:
+        found["address"] = {part: details[name] for part, name in address.items()}
+        found["address_verified"] = "street" in verified
+    return found
 
 
 def read_status(raw: object) -> RightsStatus:
@@ -149,13 +182,15 @@ def read_status(raw: object) -> RightsStatus:
     """
     if not isinstance(raw, dict) or not isinstance(raw.get("status"), str) or not raw.get("request_id"):
         raise SourceUnavailable("the business answered without a status object.")
+    if not isinstance(raw["request_id"], str | int):
+        raise SourceUnavailable("the business answered with an id that is none.")
     state, _, inner = raw["status"].strip().lower().partition("/")
     state = "need_user_verification" if "need_user_verification" in {state, inner} else state
-    details = raw.get("processing_details")
+    details, reason = raw.get("processing_details"), raw.get("reason")
     return RightsStatus(
         request_id=str(raw["request_id"])[:200],
         state=state[:60],
-        reason=str(raw["reason"])[:60] if raw.get("reason") else None,
+        reason=reason if isinstance(reason, str) and re.fullmatch(r"[a-z_]{1,60}", reason) else None,
         expected_by=_moment(raw.get("expected_by")),
         user_verification_url=str(raw["user_verification_url"])[:2000] if raw.get("user_verification_url") else None,
         processing_details=str(details)[:2000] if details else None,
@@ -264,16 +299,20 @@ class DrpAgent:
         message = self._message(business, **claims, **{"agent-request-id": str(request_id)})
         if self._callback:
             message["status_callback"] = self._callback(request_id)
-        return read_status(self._ask("POST", business, "/v1/data-rights-request", token, message))
+        status = self._ask("POST", business, "/v1/data-rights-request", token, message)
+        ours = status.get("agent_request_id") if isinstance(status, dict) else None
+        if ours not in {None, "", str(request_id)}:
+            raise SourceUnavailable("the business answered with the status of another request.")
+        return read_status(status)
 
     def status(self, business: Mapping[str, Any], token: str, outside_id: str) -> RightsStatus:
         """See `ports.RightsAgent`."""
-        return read_status(self._ask("GET", business, _path(outside_id), token, None))
+        return _of(outside_id, self._ask("GET", business, _path(outside_id), token, None))
 
     def revoke(self, business: Mapping[str, Any], token: str, outside_id: str, reason: str) -> RightsStatus:
         """See `ports.RightsAgent`."""
         message = self._message(business, reason=reason)
-        return read_status(self._ask("DELETE", business, _path(outside_id), token, message))
+        return _of(outside_id, self._ask("DELETE", business, _path(outside_id), token, message))
 
     def _ask(
         self, method: str, business: Mapping[str, Any], path: str, token: str | None, message: Mapping[str, Any] | None
@@ -295,7 +334,9 @@ class DrpAgent:
         forbidden = status in {401, 403} or (status == 500 and not said)
         if forbidden or said.get("fatal") or 400 <= status < 500:
             code = f"drp {status} {str(said.get('code', ''))[:20]}".strip()
-            raise RightsError(code, fatal=bool(said.get("fatal")), forbidden=forbidden)
+            is_error = bool(said.get("code") or said.get("message"))
+            is_passing = not forbidden and not said.get("fatal") and (is_error or status in PASSING)
+            raise RightsError(code, fatal=bool(said.get("fatal")), forbidden=forbidden, passing=is_passing)
         raise SourceUnavailable(f"the business answered {status}.")
 
     def _once(
@@ -314,7 +355,15 @@ class DrpAgent:
             raise SourceUnavailable(f"the business could not be asked ({type(error).__name__}).") from None
 
 
+def _of(outside_id: str, raw: object) -> RightsStatus:
+    """The status of the request that was asked for: another one's counts for nothing."""
+    status = read_status(raw)
+    if status.request_id != outside_id:
+        raise SourceUnavailable("the business answered with the status of another request.")
+    return status
+
+
 def _path(outside_id: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9._-]{1,200}", outside_id):
+    if outside_id in {".", ".."}:
         raise RightsError("its request id fits no path", fatal=True)
-    return f"/v1/data-rights-request/{outside_id}"
+    return f"/v1/data-rights-request/{quote(outside_id, safe='')}"

@@ -95,7 +95,7 @@ def read_mail(content: bytes) -> ReplyMail:
 
 
 def domain_of(host: str) -> str:
-    """Whose a host is: its registered domain, at a help desk of many companies the whole host.
+    """The owner of a host: its registered domain, at a help desk of many companies the whole host.
 
     >>> domain_of("mail.spoken.com"), domain_of("spoken.zendesk.com")
     ('spoken.com', 'spoken.zendesk.com')

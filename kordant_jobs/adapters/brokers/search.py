@@ -1,16 +1,15 @@
 """Looks for a person on a people-search site, by its search page as a recipe describes it.
 
 A recipe names the page (`url` with places such as `{first_name}`), `result` (a selector of one result), and within it
-`name`, `age`, `city_state` and `past_places`; `no_results` is what the page shows when there is none. Selectors are
-CSS, or XPath where they begin with `/`, `(` or `./`. Polite: robots.txt is asked and obeyed, a site is asked once in
-a few seconds, and a page that was read is kept for an hour.
+`name`, `age`, `city_state` and `past_places`; `no_results` is what the page shows when there is none (`404`: it is not
+found then). Selectors are CSS, or XPath where they begin with `/`, `(` or `./`. Polite: robots.txt is asked and obeyed,
+a site is asked once in a few seconds, and a page that was read is kept for an hour.
 """
 
 from __future__ import annotations
 
 import re
 import time
-import unicodedata
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
@@ -24,6 +23,7 @@ from lxml.etree import XPathError
 
 from kordant_jobs.adapters.brokers.bounded import USER_AGENT, BoundedClient, Page
 from kordant_jobs.domain.removals.brokers import places_of
+from kordant_jobs.domain.removals.listings import Fit, Listing, fit, is_latin, parts_of
 from kordant_jobs.domain.removals.messages import CheckVerdict
 from kordant_jobs.ports import RescanAnswer, RescanQuestion
 
@@ -31,7 +31,6 @@ PAUSE_S = 3.0
 """Between two pages of one site."""
 KEEP_S = 3600.0
 KEPT_MOST = 1000
-AGE_SLACK = 1
 
 
 class SearchPages:
@@ -55,18 +54,21 @@ class SearchPages:
     def check(self, question: RescanQuestion) -> RescanAnswer:
         """Read the search page and look for the person among its results."""
         person = places_of(question.person)
-        try:
-            url = question.recipe["url"].format_map({name: quote(value) for name, value in person.items()})
+        try:  # what is empty is missing: a search for no name has no result
+            known = {name: quote(value) for name, value in person.items() if value}
+            url = question.recipe["url"].format_map(known)
         except (KeyError, ValueError, IndexError):
             return _unknown("recipe_needs_more")
         page = self._page(url)
         if page.code:
             return _unknown(page.code)
-        if page.status == 404 and not question.recipe.get("no_results"):
+        if page.status == 404 and question.recipe.get("no_results") == "404":
             return RescanAnswer(verdict=CheckVerdict.NOT_LISTED)
         if page.status >= 400:
             return _unknown(f"http {page.status}")
-        return judge(page.body, question.recipe, person)
+        answer = judge(page.text, question.recipe, person)
+        is_listed = answer.verdict is CheckVerdict.LISTED
+        return _unknown("page_cut_off") if page.is_cut and not is_listed else answer
 
     def _page(self, url: str) -> Page:
         kept = self._kept.get(url)
@@ -109,24 +111,44 @@ def _unknown(reason: str) -> RescanAnswer:
     return RescanAnswer(verdict=CheckVerdict.UNKNOWN, reason=reason)
 
 
-def judge(content: bytes, recipe: Mapping[str, str], person: Mapping[str, str]) -> RescanAnswer:
-    """Judge a person's presence on a search page. A page that shows neither results nor that there are none is unknown:
-    it may be a puzzle for robots, or a new layout."""
+def judge(text: str, recipe: Mapping[str, str], person: Mapping[str, str]) -> RescanAnswer:
+    """Judge a person's presence on a search page, read whole. *Not listed* needs that nothing on it could be the
+    person, that it has no further results, and that it shows results or says that there are none: what shows neither
+    may be a puzzle for robots, or a new layout."""
     try:
-        root = html.document_fromstring(content.decode("utf-8", "replace"))
+        root = html.document_fromstring(text.encode(), parser=html.HTMLParser(encoding="utf-8"))
         results = _select(root, recipe["result"])
-        found = {_is_same(one, recipe, person) for one in results}
-        if True in found:
+        listings = [_listing(one, recipe) for one in results]
+        fits = {fit(one, person) for one in listings}
+        if Fit.SAME in fits:
             return RescanAnswer(verdict=CheckVerdict.LISTED)
-        if None in found:
-            return _unknown("name_and_age_fit_in_another_place")
-        if results and _has_more(root):
+        if any("\N{REPLACEMENT CHARACTER}" in one.text for one in listings):
+            return _unknown("charset")
+        if Fit.POSSIBLE in fits:
+            return _unknown("may_be_the_person")
+        if not parts_of(person.get("name", "")) or not is_latin(person["name"]):
+            return _unknown("name_is_not_latin")
+        if _has_more(root, len(results)):
             return _unknown("more_pages")
-        if results or (recipe.get("no_results") and _select(root, recipe["no_results"])):
+        if results:
             return RescanAnswer(verdict=CheckVerdict.NOT_LISTED)
+        says_none = _select(root, recipe["no_results"]) if recipe.get("no_results", "404") != "404" else []
+        if any(_is_visible(one) for one in says_none):
+            is_loading = _LOADING.search(_visible_text(root))
+            return _unknown("still_loading") if is_loading else RescanAnswer(verdict=CheckVerdict.NOT_LISTED)
     except (ValueError, XPathError, SelectorError, html.etree.ParserError):
         return _unknown("unreadable")
     return _unknown("neither_results_nor_none")
+
+
+def _listing(result: Any, recipe: Mapping[str, str]) -> Listing:
+    whole = " ".join(result.itertext())
+    return Listing(
+        name=_text(result, recipe["name"]) if recipe.get("name") else whole,
+        text=whole,
+        ages=tuple(int(one) for one in re.findall(r"\b\d{2,3}\b", _text(result, recipe.get("age")))),
+        places=f"{_text(result, recipe.get('city_state'))} {_text(result, recipe.get('past_places'))}",
+    )
 
 
 def _select(node: Any, selector: str) -> list[Any]:
@@ -145,42 +167,56 @@ def _css(selector: str) -> CSSSelector:
 _MORE = (
     "//a[@rel='next' or contains(@class, 'next') or contains(translate(@aria-label, 'N', 'n'), 'next')]"
     "[@href and not(contains(@class, 'disabled'))]",
-    "//a[@href][contains('|next|next page|›|»|>|', "
-    "concat('|', normalize-space(translate(., 'NEXTPAG', 'nextpag')), '|'))]",
+    "//a[@href][contains('|next|next page|próxima|›|»|>|', "
+    "concat('|', normalize-space(translate(., 'NEXTPAGRÓIM', 'nextpagróim')), '|'))]",
     "//link[@rel='next']",
 )
+_MORE_WORDS = re.compile(r"(load|show|see|view) (\S+ )?(more|all)\b.*|more( results)?|(ver|carregar|mostrar) mais\b.*")
+_PAGE_NUMBER = re.compile(r"[2-9]|[1-9]\d{1,2}")
+_RANGE = re.compile(r"\d+ ?(?:-|–|to|a|até) ?(\d[\d,.]*) (?:of|de) (?:about |over )?(\d[\d,.]*)")
+_FOUND = re.compile(
+    r"(\d[\d,.]*) (?:results?|matches|records|people|profiles|resultados|registros) (?:were )?(?:found|encontrad)"
+)
+_LOADING = re.compile(r"\b(loading|carregando) ?(…|\.\.\.)|\bplease wait\b|\baguarde\b")
 
 
-def _has_more(root: Any) -> bool:
-    """True when results continue on another page, which is not read."""
-    return any(root.xpath(one) for one in _MORE)
+def _has_more(root: Any, shown: int) -> bool:
+    """True when there are results that are not on this page: another page, a button for more, or a larger count."""
+    if any(root.xpath(one) for one in _MORE):
+        return True
+    for one in root.iter("a", "button", "input"):
+        words = " ".join((one.get("value") or "".join(one.itertext())).split()).lower()
+        leads_on = one.get("href", "#")[:1] != "#" and "disabled" not in one.get("class", "")
+        if (leads_on and _PAGE_NUMBER.fullmatch(words)) or _MORE_WORDS.fullmatch(words):
+            return True
+    text = _visible_text(root)
+    ends = [(_number(one[1]), _number(one[2])) for one in _RANGE.finditer(text)]
+    return any(whole > end for end, whole in ends) or any(_number(one[1]) > shown for one in _FOUND.finditer(text))
+
+
+def _number(text: str) -> int:
+    return int(re.sub(r"\D", "", text))
+
+
+def _visible_text(root: Any) -> str:
+    texts = root.xpath("//text()[not(ancestor::script or ancestor::style or ancestor::template or ancestor::noscript)]")
+    return " ".join(" ".join(texts).split()).lower()
+
+
+def _is_visible(node: Any) -> bool:
+    """True unless the page itself hides the element: many have the words 'no results' in store."""
+    if isinstance(node, str):
+        return True
+    return not any(
+        one.tag in {"template", "noscript", "script", "style"}
+        or "hidden" in one.attrib
+        or one.get("aria-hidden") == "true"
+        or re.search(r"display:none|visibility:hidden", (one.get("style") or "").replace(" ", "").lower())
+        for one in (node, *node.iterancestors())
+    )
 
 
 def _text(node: Any, selector: str | None) -> str:
     if not selector:
         return ""
     return " ".join(" ".join(one.itertext()) for one in _select(node, selector) if not isinstance(one, str))
-
-
-def _plain(text: str) -> list[str]:
-    folded = unicodedata.normalize("NFKD", text.lower())
-    return re.findall(r"[a-z0-9]+", "".join(one for one in folded if not unicodedata.combining(one)))
-
-
-def _is_same(result: Any, recipe: Mapping[str, str], person: Mapping[str, str]) -> bool | None:
-    """First and last name, and the city or the age where the result shows them: two Ann Smiths are not one. None where
-    name and age are the person's and the place is another: people move, and sites know only some places."""
-    name = _plain(_text(result, recipe.get("name")) or " ".join(result.itertext()))
-    first, last = _plain(person.get("first_name", "")), _plain(person.get("last_name", ""))
-    if not first or not last or not (set(first) <= set(name) and set(last) <= set(name)):
-        return False
-    ages = [int(one) for one in re.findall(r"\b\d{2,3}\b", _text(result, recipe.get("age")))]
-    wanted = person.get("age", "")
-    has_age = bool(ages) and wanted.isdigit()
-    if has_age and all(abs(age - int(wanted)) > AGE_SLACK for age in ages):
-        return False
-    places = [*_plain(_text(result, recipe.get("city_state"))), *_plain(_text(result, recipe.get("past_places")))]
-    city = _plain(person.get("city", ""))
-    if places and city and not set(city) <= set(places):
-        return None if has_age else False
-    return True

@@ -8,7 +8,7 @@ from typing import Any
 
 from kordant_jobs.adapters.brokers.bounded import BoundedClient
 from kordant_jobs.adapters.brokers.mail_text import seen_in_html
-from kordant_jobs.domain.removals.brokers import registrable
+from kordant_jobs.domain.removals.brokers import form_fields, registrable
 from kordant_jobs.ports import WebOutcome
 
 _CONFIRMED = re.compile(
@@ -42,11 +42,12 @@ class BrokerSites:
 
     def post(self, form: Mapping[str, Any], fields: Mapping[str, str]) -> WebOutcome:
         """Post the form; done only when the site says the words of the recipe."""
-        values = {place: fields[name] for place, name in form["fields"].items() if name in fields}
+        values = {place: fields[name] for place, name in form["fields"].items() if name in form_fields(form, fields)}
         values |= form.get("fixed", {})
         domains = frozenset({registrable(form["url"])})
         page = self._client.ask("POST", form["url"], domains=domains, data=values)
         if page.code:
-            return WebOutcome(done=False, code=page.code, uncertain=page.code.startswith("cut_off"))
+            is_uncertain = page.code.startswith("cut_off")
+            return WebOutcome(done=False, code=page.code, uncertain=is_uncertain, is_handed_over=page.is_sent)
         said = str(form["success"]).lower() in page.text.lower()
         return WebOutcome(done=page.status < 400 and said, code=f"http {page.status}", uncertain=page.status >= 500)

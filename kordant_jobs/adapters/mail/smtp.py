@@ -7,7 +7,7 @@ import smtplib
 import ssl
 from collections import deque
 from collections.abc import Generator, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import parseaddr
 from ipaddress import ip_address
 from itertools import islice
@@ -115,7 +115,9 @@ class SmtpTransport:
         try:
             while accepted or following:
                 if following and (why := talk.why_not(following)):
-                    yield Delivery(mail_id=following.id, outcome=DeliveryOutcome.REFUSED, code=why)
+                    yield Delivery(
+                        mail_id=following.id, outcome=DeliveryOutcome.REFUSED, code=why, is_handed_over=False
+                    )
                     following = ahead.take()
                     continue
                 sent, accepted = accepted, None
@@ -133,7 +135,12 @@ class SmtpTransport:
                     if sent and reply is None:
                         yield Delivery(mail_id=sent.id, outcome=DeliveryOutcome.UNCERTAIN, code="connection lost")
                     elif following and losses.are_many():
-                        yield Delivery(mail_id=following.id, outcome=DeliveryOutcome.DEFERRED, code="smtp 421")
+                        yield Delivery(
+                            mail_id=following.id,
+                            outcome=DeliveryOutcome.DEFERRED,
+                            code="smtp 421",
+                            is_handed_over=False,
+                        )
                         following = ahead.take()
                     if following:
                         losses.check()
@@ -141,7 +148,7 @@ class SmtpTransport:
                     continue
                 losses = _Losses()
                 if following and refusal:
-                    yield _delivery(following, refusal)
+                    yield replace(_delivery(following, refusal), is_handed_over=False)
                 else:
                     accepted = following
                 following = ahead.take()

@@ -18,7 +18,7 @@ SUFFIXES = {
     "ESQ": "", "MD": "", "PHD": "", "DDS": "",
 }  # fmt: skip
 """Generation suffixes, and titles that a comparison ignores."""
-_TITLES = frozenset({"MR", "MRS", "MS", "DR", "HON", "REV"})
+TITLES = frozenset({"MR", "MRS", "MS", "DR", "HON", "REV"})
 _TAILS = re.compile(
     r"\b(ET\.? ?AL\.?|ET\.? ?UX\.?|ET\.? ?VIR\.?|ETALS?|ETUX|AKA .*|A/K/A .*|FKA .*|F/K/A .*|NKA .*|N/K/A .*|"
     r"AS (TRUSTEE|EXECUTOR|EXECUTRIX|ADMINISTRATOR|NOMINEE).*|(HIS|HER) WIFE|H/?W|HUSBAND AND WIFE|JT(WROS)?|TIC|"
@@ -113,6 +113,25 @@ def are_nicknames(one: str, other: str) -> bool:
     return other in called.get(one, ()) or one in called.get(other, ())
 
 
+@lru_cache(maxsize=1)
+def _formal_names() -> Mapping[str, frozenset[str]]:
+    found: dict[str, set[str]] = {}
+    for formal, called in _called().items():
+        for one in (formal, *called):
+            found.setdefault(one, set()).add(formal)
+    return {one: frozenset(formals) for one, formals in found.items()}
+
+
+def share_a_formal_name(one: str, other: str) -> bool:
+    """True when bearers of some given name are called by each of the two, or by one of them.
+
+    >>> share_a_formal_name("LIZ", "BETH"), share_a_formal_name("LIZ", "ELIZABETH"), share_a_formal_name("ANN", "BOB")
+    (True, True, False)
+    """
+    formals = _formal_names()
+    return not formals.get(one, frozenset()).isdisjoint(formals.get(other, frozenset()))
+
+
 def nicknames_of(given: str) -> frozenset[str]:
     """The usual nicknames of a given name."""
     return _called().get(given, frozenset())
@@ -153,7 +172,7 @@ def parse(raw: str, order: Order = Order.EITHER) -> Name:
     text = _ESTATE.sub(" ", text) if is_estate else text
     text = _TAILS.sub(" ", text)
     comma = _comma_first(text)
-    words = [word for word in joined(plain(text)).split() if word not in _TITLES]
+    words = [word for word in joined(plain(text)).split() if word not in TITLES]
     is_trust = bool(_TRUST.search(text)) and not is_estate
     core = [word for word in words if not _TRUST.fullmatch(word)] if is_trust else words
     if _is_body(core):

@@ -12,6 +12,8 @@ from urllib.parse import quote, urlsplit
 
 from publicsuffixlist import PublicSuffixList
 
+from kordant_jobs.domain.property.names import SUFFIXES, TITLES
+
 
 class ListSource(StrEnum):
     """The lists that the catalogue is made from, the most trusted first: where two differ, the first one counts."""
@@ -76,6 +78,18 @@ def _suffixes() -> PublicSuffixList:
     return PublicSuffixList()
 
 
+def host_of(url: str) -> str:
+    """The host of a URL; empty where it has none.
+
+    >>> host_of("https://x.com:8/a"), host_of("http://[x"), host_of("x.com")
+    ('x.com', '', '')
+    """
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
 @lru_cache(maxsize=65_536)
 def registrable(host: str) -> str:
     """The registered domain; empty where the text is no host.
@@ -85,24 +99,28 @@ def registrable(host: str) -> str:
     """
     text = host.strip().lower()
     if "//" in text:
-        text = urlsplit(text).hostname or "" if not text.startswith("//") else ""
+        text = "" if text.startswith("//") else host_of(text)
     text = text.partition("/")[0].partition(":")[0].strip(".")
     if not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", text):
         return ""
     return _suffixes().privatesuffix(text) or ""
 
 
+_NO_NAMES = SUFFIXES.keys() | TITLES
+
+
 def places_of(details: Mapping[str, str], *, year: int | None = None) -> dict[str, str]:
     """A person's details, with first and last name split, and the age that they reach in a year.
 
-    >>> found = places_of({"name": "Ann Maria Example", "birth_year": "1980"}, year=2026)
+    >>> found = places_of({"name": "Ann Maria Example, Jr.", "birth_year": "1980"}, year=2026)
     >>> found["last_name"], found["age"]
     ('Example', '46')
     """
-    first, _, last = details.get("name", "").strip().partition(" ")
-    born = details.get("birth_year", "")
+    words = details.get("name", "").replace(",", " ").split()
+    name = [one for one in words if one.strip(".").upper() not in _NO_NAMES]
+    born = details.get("birth_year") or details.get("birth_date", "")[:4]
     age = {"age": str(year - int(born))} if year and born.isdigit() else {}
-    return {**details, "first_name": first, "last_name": last.rpartition(" ")[2] or last, **age}
+    return {**details, "first_name": name[0] if name else "", "last_name": name[-1] if len(name) > 1 else "", **age}
 
 
 def prefilled(template: str, details: Mapping[str, str], *, year: int | None = None) -> str | None:
@@ -153,11 +171,6 @@ def domain_of(row: BrokerRow) -> str:
         if found and found not in MAIL_HOSTS and found not in FORM_HOSTS:
             return found
     return ""
-
-
-def key_of(row: BrokerRow) -> str:
-    """The key of the broker in our catalogue: its domain, else its squashed name."""
-    return domain_of(row) or squashed(row.name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,10 +269,30 @@ def same_page(brokers: Mapping[str, Broker]) -> dict[str, str]:
     return found
 
 
+def same_mailbox(brokers: Mapping[str, Broker]) -> dict[str, str]:
+    """The brokers that another one handles because both are asked at one mail address, by their keys: one request there
+    names them all. The address's owner by its domain handles the others, else the one whose key comes first.
+
+    >>> one, two, three = (merge(f"{name}.com", [BrokerRow(source=ListSource.ERASER, key=name, name=name,
+    ...     website=f"https://{name}.com", emails=(f"privacy@{box}.com",))]) for name, box in ("ab", "bb", "cc"))
+    >>> same_mailbox({one.key: one, two.key: two, three.key: three})
+    {'a.com': 'b.com'}
+    """
+    boxes: dict[str, list[str]] = {}
+    for key, broker in sorted(brokers.items()):
+        if broker.channels[:1] == (RemovalChannel.EMAIL,) and not broker.recipe.get("only"):
+            boxes.setdefault(broker.emails[0].lower(), []).append(key)
+    found = {}
+    for box, keys in boxes.items():
+        owner = next((key for key in keys if registrable(box.rpartition("@")[2]) in brokers[key].domains), keys[0])
+        found.update({key: owner for key in keys if key != owner})
+    return found
+
+
 def plain_url(url: str) -> str:
     """A URL in the form for comparison: without scheme, `www.`, closing slash and fragment."""
-    parts = urlsplit(url.strip().lower())
-    host = (parts.hostname or "").removeprefix("www.")
+    host = host_of(url.strip().lower()).removeprefix("www.")
+    parts = urlsplit(url.strip().lower() if host else "")
     return f"{host}{parts.path.rstrip('/')}" + (f"?{parts.query}" if parts.query else "") if host else ""
 
 
@@ -282,6 +315,11 @@ def fields_needed(broker: Broker) -> tuple[str, ...]:
     if addresses:
         return tuple(addresses)
     return next((FIELDS_BY_CATEGORY[one] for one in broker.categories if one in FIELDS_BY_CATEGORY), FIELDS_ELSE)
+
+
+def form_fields(form: Mapping[str, Any], details: Mapping[str, str]) -> tuple[str, ...]:
+    """The details that posting a form discloses: those that it has a place for and the subscriber gave."""
+    return tuple(dict.fromkeys(name for name in form["fields"].values() if details.get(name)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,8 +3,8 @@
 Sources: CCPA regulations, 11 CCR §7021 (confirm within 10 business days, answer within 45 calendar days, 45 more with
 notice) and §7026(f) (opt-out of sale: 15 business days); GDPR art. 12(3) (one month, two further months with notice),
 counted as Regulation 1182/71 does (the same day of the month, else its last); LGPD art. 19 II (15 days for a complete
-answer); Texas Bus. & Com. Code §541.052 and Oregon ORS 646A.576 (45 days, 45 more; likewise the other states listed).
-Verification does not stop the term.
+answer); Texas Bus. & Com. Code §541.052 and Oregon ORS 646A.576 (45 days, 45 more; likewise the other states listed);
+Iowa Code §715D.3(2) (90 days, 45 more with notice). Verification does not stop the term.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class Law(StrEnum):
     VIRGINIA = "vcdpa"
     COLORADO = "cpa"
     CONNECTICUT = "ctdpa"
+    IOWA = "icdpa"
     OTHER_STATE = "us_state"
     """Another US state with a consumer privacy law of the usual form."""
     VOLUNTARY = "voluntary"
@@ -109,6 +110,7 @@ CLOCKS: Mapping[Law, Clock] = {
     Law.VIRGINIA: _us("VA", "Code of Virginia §59.1-577"),
     Law.COLORADO: _us("CO", "Colorado Revised Statutes §6-1-1306"),
     Law.CONNECTICUT: _us("CT", "Connecticut General Statutes §42-518"),
+    Law.IOWA: Clock(answer=Term(number=90), extension=Term(number=45), state="IA", ground="Iowa Code §715D.3"),
     Law.OTHER_STATE: _us(None, "the consumer privacy law of my state"),
     Law.VOLUNTARY: Clock(answer=Term(number=45), ground="your privacy policy"),
 }
@@ -122,7 +124,8 @@ STATE_LAWS: Mapping[str, Law] = {
     "VA": Law.VIRGINIA,
     "CO": Law.COLORADO,
     "CT": Law.CONNECTICUT,
-    **dict.fromkeys(("UT", "MT", "DE", "NJ", "NH", "IA", "NE", "TN", "MN", "MD", "IN", "KY", "RI"), Law.OTHER_STATE),
+    "IA": Law.IOWA,
+    **dict.fromkeys(("UT", "MT", "DE", "NJ", "NH", "NE", "TN", "MN", "MD", "IN", "KY", "RI"), Law.OTHER_STATE),
 }
 
 

@@ -137,6 +137,18 @@ TURNS: dict[RemovalState, Turn] = {
 }
 
 
+def turn_of(state: RemovalState, *, is_unread: bool = False, can_check: bool = True) -> Turn:
+    """The party that acts next: the operator while a reply waits for a person; no party where the broker says that it
+    is done and we cannot check it.
+
+    >>> turn_of(RemovalState.SENT, is_unread=True).value, turn_of(RemovalState.COMPLETED, can_check=False).value
+    ('operator', 'nobody')
+    """
+    if is_unread:
+        return Turn.OPERATOR
+    return Turn.NOBODY if state is RemovalState.COMPLETED and not can_check else TURNS[state]
+
+
 class Denial(StrEnum):
     """The reason for a broker's refusal. The first seven are the Data Rights Protocol's."""
 

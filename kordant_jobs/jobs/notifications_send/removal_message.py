@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from kordant_jobs.domain.people.subscriptions import Locale
+from kordant_jobs.domain.removals.brokers import RemovalChannel
 from kordant_jobs.domain.removals.states import RemovalState
 from kordant_jobs.jobs.notifications_send.news import NewsLine, NewsMessage, write_news
 from kordant_jobs.store.removals.notices import RemovalNoticeRow
@@ -34,8 +35,12 @@ def _text(words: Wording, row: RemovalNoticeRow, *, has_page: bool) -> str:
                 ),
                 "form_may_be_posted": words.say("We may have filled in its form, and got no answer. Please check."),
             }.get(row.reason, words.say("It takes requests by its form only. Kordant shows the steps."))
+        case RemovalState.ESCALATED if row.asked_by == RemovalChannel.WEB_FORM:
+            return words.say("Its time to answer is over. If it did not answer you, a complaint is ready for you.")
         case RemovalState.ESCALATED:
             return words.say("It did not do what it has to. A complaint to the authority is ready for you.")
+        case RemovalState.COMPLETED if not row.can_check:
+            return words.say("It says that your data was removed. Its site cannot be searched by us.")
         case state:
             said = removal_state(words, state)
             return f"{said[0].upper()}{said[1:]}."

@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 
 from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.domain.removals.authorities import authority_of
+from kordant_jobs.domain.removals.brokers import RemovalChannel
 from kordant_jobs.domain.removals.clocks import CLOCKS, Ask, Law
 from kordant_jobs.domain.removals.messages import CheckVerdict
 from kordant_jobs.domain.removals.replies import Reading, ReplyClass, is_news
@@ -22,7 +23,7 @@ from kordant_jobs.errors import PermanentError
 from kordant_jobs.jobs.removebrokers_process import intake, letters, rules_sending, sending
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.people.tables import subscriptions
-from kordant_jobs.store.removals import moves, profiles, replies, requests
+from kordant_jobs.store.removals import catalogue, moves, profiles, replies, requests
 from kordant_jobs.store.removals.links import DONE, token_of
 from kordant_jobs.store.removals.profiles import Profile
 from kordant_jobs.store.removals.tables import removal_replies, removal_requests
@@ -45,8 +46,10 @@ def form_done(db: Engine, request_id: UUID, *, actor: str, now: datetime) -> Rem
             raise PermanentError(f"removal request {request_id} is {state}: nothing was asked of the subscriber.")
         row: dict[str, Any] = {"id": str(request_id), "from_state": state.value, "reason": "user_says_done"}
         if state is RemovalState.NEEDS_USER_ACTION and request.sent_on is None:
-            facts = rules_sending.sent_facts(Law(request.law), Ask(request.ask), now)
-            row |= {"to_state": RemovalState.SENT.value, "action": "sent", "channel": "web_form", **facts}
+            is_drop = RemovalChannel.DROP in catalogue.by_id(connection, request.broker_id).channels
+            channel = RemovalChannel.DROP if is_drop else RemovalChannel.WEB_FORM
+            facts = rules_sending.sent_facts(Law(request.law), Ask(request.ask), now, channel=channel.value)
+            row |= {"to_state": RemovalState.SENT.value, "action": "sent", **facts}
         else:
             row |= {"to_state": RemovalState.IN_PROGRESS.value, "next_at": now}
         moves.apply(connection, moves.frame_of([row]), now=now, actor=actor)
@@ -125,6 +128,28 @@ def person_read(db: Engine, reply_id: UUID, meaning: ReplyClass, *, actor: str, 
         return to
 
 
+def broker_answered(db: Engine, request_id: UUID, meaning: ReplyClass, *, actor: str, now: datetime) -> RemovalState:
+    """The broker answered the subscriber and not us: what is asked on its form is answered there, by phone or by post.
+    The state that the request is in then.
+
+    Raises:
+        PermanentError: there is no such request, or this answer leads nowhere from where it stands.
+    """
+    with db.begin() as connection:
+        request = requests.get(connection, request_id)
+        state = RemovalState(request.state)
+        to, reason = intake.where_to(Reading(reply_class=meaning, rule="a person"), link=False)
+        if to is None or not may_move(state, to):
+            raise PermanentError(f"removal request {request_id} is {state}: the answer {meaning} moves it nowhere.")
+        row = {
+            "id": str(request_id), "from_state": state.value, "to_state": to.value, "reason": reason, "answered": True,
+            "broker_says": meaning.value, "next_at": intake.next_check(to, now),
+            "evidence": '{"heard_by": "subscriber"}',
+        }  # fmt: skip
+        moves.apply(connection, moves.frame_of([row]), now=now, actor=actor)
+        return to
+
+
 def _asked_by(db: Engine, keyring: Keyring, request_id: UUID) -> tuple[requests.Story, Profile | None, Locale]:
     """A request with what happened, what its subscriber gave, and the subscriber's language."""
     with db.connect() as connection:
@@ -159,41 +184,62 @@ def own_request(db: Engine, keyring: Keyring, request_id: UUID, *, today: date) 
 
 @dataclass(frozen=True, kw_only=True)
 class Complaint:
-    """A drafted complaint. `check_first` is the authority's address where no list confirms it."""
+    """A drafted complaint. `check_first` is the authority's address where no list confirms it; `if_unanswered`: the
+    broker would have answered the subscriber, and only they know."""
 
     text: str = field(repr=False)
     check_first: str | None
+    if_unanswered: bool
+
+
+COMPLAINED_ABOUT = frozenset({RemovalState.OVERDUE, RemovalState.ESCALATED, RemovalState.RELISTED})
+_SAID = {RemovalState.COMPLETED: "done", RemovalState.NO_MATCH: "none"}
+"""Answers that a listing contradicts."""
 
 
 def complaint(db: Engine, keyring: Keyring, request_id: UUID) -> Complaint:
     """The complaint about one request, in the subscriber's language, with what happened in order.
 
     Raises:
-        PermanentError: there is no such request, it was never sent, or its law names no regulator.
+        PermanentError: there is no such request, it was never sent, the broker did what it has to, or its law names no
+            regulator.
     """
     story, person, language = _asked_by(db, keyring, request_id)
     request, law = story.request, Law(story.request.law)
     if request.sent_on is None or person is None:
         raise PermanentError(f"removal request {request_id} was not sent: there is nothing to complain about.")
+    if RemovalState(request.state) not in COMPLAINED_ABOUT:
+        raise PermanentError(f"removal request {request_id} is {request.state}: there is nothing to complain about.")
     authority = authority_of(law, person.country, person.state)
     if authority is None:
         raise PermanentError(f"removal request {request_id} is based on no law that an authority watches over.")
     words = wording(language)
+    is_own = request.channel == RemovalChannel.WEB_FORM
     moved = [one for one in story.events if one.from_state != one.to_state]
+    is_extended = any(one.to_state == RemovalState.EXTENDED for one in moved)
+    is_listed = request.check_says == CheckVerdict.LISTED
     text = letters.write_complaint(
         {
             "regulator": f"{authority.name} ({authority.website})",
             "broker": story.broker.name,
             "sent_on": words.day(request.sent_on),
-            "answer_by": words.day(request.answer_by_on),
+            "answer_by": words.day(request.extended_by_on if is_extended else request.answer_by_on),
             "ask": request.ask,
             "ground": CLOCKS[law].ground,
-            "listed": request.check_says == CheckVerdict.LISTED and request.broker_says is not None,
+            "own": is_own,
+            "listed": is_listed,
+            "says": next((_SAID[one.to_state] for one in reversed(moved) if one.to_state in _SAID), ""),
             "checked_on": request.checked_at and words.day(request.checked_at.date()),
             "reminded": request.reminders > 0,
-            "timeline": [f"{words.day(one.at.date())}: {one.to_state} ({one.reason})" for one in moved],
+            "timeline": [
+                f"{words.day(one.at.date())}: {said}"
+                for one in moved
+                if (said := letters.happened(words, RemovalState(one.from_state), RemovalState(one.to_state)))
+            ],
             "name": person.details.get("name", ""),
         },
         language=language,
     )
-    return Complaint(text=text, check_first=authority.website if authority.to_check else None)
+    return Complaint(
+        text=text, check_first=authority.website if authority.to_check else None, if_unanswered=is_own and not is_listed
+    )

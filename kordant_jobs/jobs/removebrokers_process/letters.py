@@ -24,6 +24,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.domain.removals.clocks import CLOCKS, Ask, Law, deadlines
 from kordant_jobs.domain.removals.messages import MessageKind
+from kordant_jobs.domain.removals.states import RemovalState
 from kordant_jobs.wording import Wording, wording
 
 
@@ -61,6 +62,10 @@ class Letter:
     body: str = field(repr=False)
     fields: tuple[str, ...]
     ground: str
+
+
+PERMITTED = ("state", "country", "permission")
+"""Disclosed by the permission beside the name: where the subscriber lives (the law depends on it), and itself."""
 
 
 @lru_cache(maxsize=1)
@@ -134,6 +139,7 @@ def write_letter(
             ground=clock.ground,
             confirm_by=dates.confirm_by_on and words.day(dates.confirm_by_on),
             answer_by=words.day(dates.answer_by_on),
+            days=clock.answer.number,
             sent_on=sent_on and words.day(sent_on),
             overdue=today > dates.answer_by_on,
             regulator=authority,
@@ -150,10 +156,11 @@ def write_letter(
     )
     if kind is MessageKind.REMINDER:
         subject = f"Re: {subject}"
+    named = ("name", *fields, *(PERMITTED if kind is MessageKind.REQUEST and has_permission else ()))
     return Letter(
         subject=f"{subject} [{reference}]",
         body=body,
-        fields=tuple(dict.fromkeys(("name", *fields))),
+        fields=tuple(dict.fromkeys(one for one in named if one == "permission" or given.get(one))),
         ground=clock.ground,
     )
 
@@ -176,6 +183,28 @@ def write_own_request(
             name=given.get("name", ""),
         )
     )
+
+
+def happened(words: Wording, before: RemovalState, after: RemovalState) -> str:
+    """One move in the subscriber's words, as a complaint lists it; empty for steps of our own."""
+    if before is RemovalState.DRAFT:
+        return ""
+    return {
+        RemovalState.SENT: words.say("the request was sent"),
+        RemovalState.BOUNCED: words.say("the request did not arrive"),
+        RemovalState.ACKNOWLEDGED: words.say("it confirmed that it had received the request"),
+        RemovalState.IN_PROGRESS: words.say("it was at work on the request"),
+        RemovalState.EXTENDED: words.say("it took more time"),
+        RemovalState.NEEDS_USER_ACTION: words.say("it asked me to do something"),
+        RemovalState.NEEDS_IDENTITY: words.say("it asked for more proof of who I am"),
+        RemovalState.COMPLETED: words.say("it said that it had removed my data"),
+        RemovalState.NO_MATCH: words.say("it said that it held nothing about me"),
+        RemovalState.DENIED: words.say("it refused"),
+        RemovalState.EXEMPT: words.say("it said that a law lets it keep my data"),
+        RemovalState.OVERDUE: words.say("its time to answer was over"),
+        RemovalState.VERIFIED_REMOVED: words.say("my data was not on its site"),
+        RemovalState.RELISTED: words.say("my data was on its site"),
+    }.get(after, "")
 
 
 def write_complaint(facts: Mapping[str, Any], *, language: Locale) -> str:
@@ -229,7 +258,7 @@ def permission_page(name: str, given: Mapping[str, str], *, agent: Agent, langua
                 agent=agent.name,
             ),
             facts=[
-                *((labels[one], given[one]) for one in ("city", "state", "country") if given.get(one)),
+                *((labels[one], given[one]) for one in PERMITTED if one in labels and given.get(one)),
                 (words.say("Signed electronically on"), words.day(signed_on)),
             ],
             note=words.say("The permission is limited to these requests and can be withdrawn at any time."),

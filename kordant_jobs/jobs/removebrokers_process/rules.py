@@ -67,9 +67,10 @@ COLUMNS: dict[str, pl.DataType] = {
     "checked_at": pl.Datetime("us", "UTC"),
     "state_since": pl.Datetime("us", "UTC"),
     "cool_until": pl.Datetime("us", "UTC"),
+    "can_complain": pl.Boolean(),
 }
 """The columns that a decision depends on. `can_ask`: a channel that we can use alone works; `has_form`: a form for a
-person."""
+person; `can_complain`: a law obliges the broker, and an authority watches over it."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,8 @@ def _after(name: str) -> pl.Expr:
 def _rules(now: datetime) -> list[Rule]:
     today, moment = pl.lit((now - DAY_ENDS).date()), pl.lit(now)
     is_drp = (pl.col("channel") == "drp").fill_null(value=False)
+    by_person = (pl.col("channel") == "web_form").fill_null(value=False)  # asked and answered past us: no reminder
+    can_complain = pl.col("can_complain")
     fresh = (pl.col("checked_at") >= pl.col("state_since")).fill_null(value=False)
     listed = fresh & (pl.col("check_says") == "listed")
     not_listed = fresh & (pl.col("check_says") == "not_listed")
@@ -104,7 +107,7 @@ def _rules(now: datetime) -> list[Rule]:
     waiting, extended = _in(S.SENT, S.ACKNOWLEDGED, S.IN_PROGRESS), _in(S.EXTENDED)
     late = (waiting & (pl.col("answer_by_on") < today)) | (extended & (pl.col("extended_by_on") < today))
     unconfirmed = (
-        _in(S.SENT) & ~pl.col("answered") & (pl.col("reminders") == 0) & (pl.col("confirm_by_on") < today)
+        _in(S.SENT) & ~pl.col("answered") & ~by_person & (pl.col("reminders") == 0) & (pl.col("confirm_by_on") < today)
     ).fill_null(value=False)
     tired = pl.col("attempts") >= ATTEMPTS_MOST
     cooling = (pl.col("cool_until") > moment).fill_null(value=False)
@@ -134,8 +137,9 @@ def _rules(now: datetime) -> list[Rule]:
         Rule("unchecked", _in(S.COMPLETED) & searched, None, wait=CHECK_AGAIN_UNKNOWN),
         Rule("no_check_possible", _in(S.COMPLETED), None),
         # Asking, and asking again.
-        Rule("never_heeded", _in(S.RELISTED) & tired, S.ESCALATED, Action.COMPLAIN, verified_every),
-        Rule("given_up", again & ~_in(S.RELISTED) & tired, None),
+        Rule("never_heeded", _in(S.RELISTED) & tired & can_complain, S.ESCALATED, Action.COMPLAIN, verified_every),
+        Rule("given_up", _in(S.RELISTED) & tired, None),
+        Rule("given_up", again & tired, None),
         Rule("cool_down", again & cooling & ~_in(S.BOUNCED, S.CONTACT_MOVED), None, wait=pl.col("cool_until")),
         Rule("asked", (_in(S.DRAFT) | again) & can_ask, S.QUEUED, Action.REQUEST),
         Rule(
@@ -148,10 +152,12 @@ def _rules(now: datetime) -> list[Rule]:
         Rule("no_contact", _in(S.DRAFT, S.BOUNCED, S.RELISTED), S.CONTACT_MOVED, wait=CATALOGUE_MAY_CHANGE),
         Rule("no_contact", _in(S.CONTACT_MOVED), None, wait=CATALOGUE_MAY_CHANGE),
         # The broker's clock.
+        Rule("no_answer", late & by_person, S.OVERDUE, wait=GRACE),
         Rule("no_answer", late, S.OVERDUE, Action.REMIND, GRACE),
         Rule("no_confirmation", unconfirmed, None, Action.REMIND, _after("answer_by_on")),
         Rule("clock_runs", waiting | extended, None, wait=next_step),
-        Rule("no_answer", _in(S.OVERDUE), S.ESCALATED, Action.COMPLAIN, verified_every),
+        Rule("no_answer", _in(S.OVERDUE) & can_complain, S.ESCALATED, Action.COMPLAIN, verified_every),
+        Rule("no_law", _in(S.OVERDUE), None, wait=verified_every),
         Rule("escalated", _in(S.ESCALATED), None, wait=verified_every),
         # The subscriber's turn.
         Rule(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
+from kordant_jobs.domain.removals.brokers import RemovalChannel
 from kordant_jobs.domain.removals.clocks import Ask, Law, deadlines
 from kordant_jobs.domain.removals.messages import MessageKind, MessageStatus
 from kordant_jobs.domain.removals.states import RemovalState
@@ -21,7 +22,7 @@ TRY_MOST_DAYS = 5
 @dataclass(frozen=True, kw_only=True)
 class Fate:
     """The result for a message: its status and code, when it is tried again, and where its request goes (None: it
-    stays). `fault` says that the broker's contact does not work."""
+    stays). `fault` says that the broker's contact does not work; `is_handed_over` False: nothing was disclosed."""
 
     status: MessageStatus
     code: str
@@ -29,10 +30,19 @@ class Fate:
     reason: str = ""
     again_at: datetime | None = None
     fault: bool = False
+    is_handed_over: bool = True
 
 
-def after_mail(outcome: DeliveryOutcome, code: str | None, *, kind: str, age: timedelta, now: datetime) -> Fate:
-    """After a mail was handed to the server. What may have arrived is sent again under the same Message-ID."""
+def after_mail(
+    outcome: DeliveryOutcome,
+    code: str | None,
+    *,
+    kind: str,
+    age: timedelta,
+    now: datetime,
+    is_handed_over: bool = True,
+) -> Fate:
+    """After a mail was given to the server. What may have arrived is sent again under the same Message-ID."""
     is_request = kind == MessageKind.REQUEST
     if outcome is DeliveryOutcome.DELIVERED:
         return Fate(
@@ -40,9 +50,15 @@ def after_mail(outcome: DeliveryOutcome, code: str | None, *, kind: str, age: ti
         )
     passing = outcome in {DeliveryOutcome.DEFERRED, DeliveryOutcome.UNCERTAIN}
     if passing and age < timedelta(days=TRY_MOST_DAYS):
-        return Fate(status=MessageStatus.QUEUED, code=code or "deferred", again_at=now + RETRY_AFTER)
+        return Fate(
+            status=MessageStatus.QUEUED,
+            code=code or "deferred",
+            again_at=now + RETRY_AFTER,
+            is_handed_over=is_handed_over,
+        )
     return Fate(
         status=MessageStatus.FAILED,
+        is_handed_over=is_handed_over,
         code=code or outcome.value,
         to=RemovalState.BOUNCED if is_request else None,
         reason="address_dead" if outcome is DeliveryOutcome.NO_SUCH_ADDRESS else "mail_refused",
@@ -62,7 +78,27 @@ def after_post(outcome: WebOutcome) -> Fate:
             reason="form_may_be_posted",
         )
     return Fate(
-        status=MessageStatus.FAILED, code=outcome.code, to=RemovalState.BOUNCED, reason="form_refused", fault=True
+        status=MessageStatus.FAILED,
+        code=outcome.code,
+        to=RemovalState.BOUNCED,
+        reason="form_refused",
+        fault=True,
+        is_handed_over=outcome.is_handed_over,
+    )
+
+
+def after_no_rights(code: str, *, is_passing: bool, age: timedelta, now: datetime, is_handed_over: bool = True) -> Fate:
+    """After a business of the Data Rights Protocol did not take a request: again later while that may help, at most
+    `TRY_MOST_DAYS`; then another channel."""
+    if is_passing and age < timedelta(days=TRY_MOST_DAYS):
+        return Fate(status=MessageStatus.QUEUED, code=code, again_at=now + RETRY_AFTER, is_handed_over=is_handed_over)
+    return Fate(
+        status=MessageStatus.FAILED,
+        code=code,
+        to=RemovalState.BOUNCED,
+        reason="drp_refused",
+        fault=True,
+        is_handed_over=is_handed_over,
     )
 
 
@@ -93,7 +129,7 @@ def of_rights(status: RightsStatus, *, answer_by_on: date | None = None) -> tupl
     if status.state in RUNNING and status.expected_by and answer_by_on and status.expected_by.date() > answer_by_on:
         return RemovalState.EXTENDED, "drp_extended"
     state = RIGHTS_MOVES.get(status.state)
-    return state, status.reason or f"drp_{status.state}"
+    return state, status.reason or ("other" if status.state == "denied" else f"drp_{status.state}")
 
 
 def extended_to(status: RightsStatus, law: Law, ask: Ask, sent_on: date) -> date | None:
@@ -113,10 +149,14 @@ def verification_page(status: RightsStatus) -> str | None:
     return page if page and re.fullmatch(r"https://[A-Za-z0-9.-]+(:\d+)?([/?][!-~]*)?", page) else None
 
 
-def sent_facts(law: Law, ask: Ask, now: datetime) -> dict[str, Any]:
-    """The facts of a request when the broker has it: the day, its deadlines, and its next check."""
+def sent_facts(law: Law, ask: Ask, now: datetime, *, channel: str) -> dict[str, Any]:
+    """The facts of a request when the broker has it: the day, its deadlines, and its next check. California's DROP is
+    no broker, and has no deadline towards a person: brokers fetch requests there, and none answers."""
+    if channel == RemovalChannel.DROP:
+        return {"sent_on": now.date(), "channel": channel}
     found = deadlines(law, ask, now.date())
     return {
+        "channel": channel,
         "sent_on": now.date(),
         "confirm_by_on": found.confirm_by_on,
         "answer_by_on": found.answer_by_on,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +19,7 @@ from sqlalchemy import Connection, Engine
 from kordant_jobs.adapters.brokers import drp
 from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.domain.removals.authorities import authority_of
-from kordant_jobs.domain.removals.brokers import Broker, RemovalChannel, fields_needed
+from kordant_jobs.domain.removals.brokers import Broker, RemovalChannel, fields_needed, form_fields
 from kordant_jobs.domain.removals.clocks import CLOCKS, Ask, Law
 from kordant_jobs.domain.removals.messages import MessageKind, MessageStatus
 from kordant_jobs.domain.removals.states import RemovalState
@@ -147,7 +148,11 @@ def _letter(work: _Batch, one: Outgoing, outside: Outside) -> Letter:
     row, person = work.brokers[one.broker_id], work.people[one.subscriber_id]
     wanted = work.wanted[one.broker_id]
     if one.channel != RemovalChannel.EMAIL:
-        used = tuple(name for name in wanted if person.details.get(name))
+        used: tuple[str, ...] = ()
+        if one.channel == RemovalChannel.FORM_POST:
+            used = form_fields(row.facts["recipe"]["post"], person.details)
+        elif business := work.businesses.get(one.contact):
+            used = drp.disclosed(business, person.details)
         return Letter(subject="", body="", fields=used, ground=CLOCKS[Law(one.law)].ground)
     authority = authority_of(Law(one.law), person.country, person.state)
     return letters.write_letter(
@@ -219,7 +224,14 @@ def _mailed(messages: list[Outgoing], work: _Batch, outside: Outside, total: Sen
             age = work.now - one.created_at
             yield (
                 one.id,
-                rules_sending.after_mail(delivery.outcome, delivery.code, kind=one.kind, age=age, now=work.now),
+                rules_sending.after_mail(
+                    delivery.outcome,
+                    delivery.code,
+                    kind=one.kind,
+                    age=age,
+                    now=work.now,
+                    is_handed_over=delivery.is_handed_over,
+                ),
             )
     except (SourceUnavailable, SettingsError) as error:
         total.problem = str(error)
@@ -228,7 +240,12 @@ def _mailed(messages: list[Outgoing], work: _Batch, outside: Outside, total: Sen
                 yield (
                     one.id,
                     rules_sending.after_mail(
-                        DeliveryOutcome.DEFERRED, "transport down", kind=one.kind, age=timedelta(), now=work.now
+                        DeliveryOutcome.DEFERRED,
+                        "transport down",
+                        kind=one.kind,
+                        age=timedelta(),
+                        now=work.now,
+                        is_handed_over=False,
                     ),
                 )
 
@@ -237,23 +254,22 @@ def _posted(one: Outgoing, work: _Batch, outside: Outside) -> Fate:
     if one.may_be_a_copy:
         return rules_sending.after_post(WebOutcome(done=False, code="cut_off", uncertain=True))
     if outside.web is None:
-        return Fate(status=MessageStatus.QUEUED, code="web_off", again_at=work.now + rules_sending.RETRY_AFTER)
+        again_at = work.now + rules_sending.RETRY_AFTER
+        return Fate(status=MessageStatus.QUEUED, code="web_off", again_at=again_at, is_handed_over=False)
     form = work.brokers[one.broker_id].facts["recipe"]["post"]
     return rules_sending.after_post(outside.web.post(form, work.people[one.subscriber_id].details))
 
 
 def _exercised(one: Outgoing, work: _Batch, *, db: Engine) -> Fate:
     """Exercise the right, with a new token where the one that we have is not accepted any more."""
-    later = Fate(status=MessageStatus.QUEUED, code="drp_down", again_at=work.now + rules_sending.RETRY_AFTER)
-    refused = Fate(status=MessageStatus.FAILED, code="drp", to=RemovalState.BOUNCED, reason="drp_refused", fault=True)
+    after = partial(rules_sending.after_no_rights, age=work.now - one.created_at, now=work.now)
     if one.may_be_a_copy and one.outside_id:
         return Fate(status=MessageStatus.SENT, code="drp taken before", to=RemovalState.SENT, reason="sent")
-    if work.tokens is None:
-        return later
     business = work.businesses.get(one.contact)
-    if business is None:
-        return refused
-    claims = {"exercise": one.ask, **drp.claims_of(business, work.people[one.subscriber_id].details)}
+    if work.tokens is None or business is None:
+        return after("drp", is_passing=work.tokens is None, is_handed_over=False)
+    person = work.people[one.subscriber_id]
+    claims = {"exercise": one.ask, **drp.claims_of(business, person.details, verified=person.verified)}
     if one.law == Law.CCPA:
         claims["regime"] = "ccpa"
     try:
@@ -263,9 +279,9 @@ def _exercised(one: Outgoing, work: _Batch, *, db: Engine) -> Fate:
     except RightsError as error:
         if error.fatal:
             return Fate(status=MessageStatus.SENT, code=error.code, to=RemovalState.DENIED, reason="other")
-        return Fate(status=refused.status, code=error.code, to=refused.to, reason=refused.reason, fault=True)
+        return after(error.code, is_passing=error.passing)
     except SourceUnavailable:
-        return later
+        return after("drp_down", is_passing=True)
     with db.begin() as connection:
         rights.remember(connection, one.request_id, status.request_id)
     return Fate(status=MessageStatus.SENT, code=f"drp {status.state}"[:60], to=RemovalState.SENT, reason="sent")
@@ -277,6 +293,7 @@ def _write(db: Engine, work: _Batch, fates: Mapping[UUID, Fate], now: datetime) 
     with db.begin() as connection:
         ended = [Ended(id=one, status=fate.status, code=fate.code, due_at=fate.again_at) for one, fate in fates.items()]
         ours = outgoing.mark(connection, ended, now=now)
+        outgoing.undisclose(connection, [one for one in ours if not fates[one].is_handed_over], at=work.now)
         rows = []
         for message_id, fate in fates.items():
             one = by_id[message_id]
@@ -289,7 +306,10 @@ def _write(db: Engine, work: _Batch, fates: Mapping[UUID, Fate], now: datetime) 
                 "next_at": now, "evidence": f'{{"message_id": "{message_id}"}}',
             }  # fmt: skip
             if fate.to is RemovalState.SENT:
-                row |= {"action": "sent", **rules_sending.sent_facts(Law(one.law), Ask(one.ask), now)}
+                row |= {
+                    "action": "sent",
+                    **rules_sending.sent_facts(Law(one.law), Ask(one.ask), now, channel=one.channel),
+                }
                 if one.channel == RemovalChannel.DRP:
                     row["next_at"] = now + rules.POLL_EVERY
             rows.append(row)

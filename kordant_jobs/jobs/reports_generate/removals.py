@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kordant_jobs.domain.removals.brokers import RemovalChannel
 from kordant_jobs.domain.removals.messages import CheckVerdict
-from kordant_jobs.domain.removals.states import TURNS, RemovalState, Turn
+from kordant_jobs.domain.removals.states import TURNS, RemovalState, Turn, turn_of
 from kordant_jobs.jobs.reports_generate.rules import RemovalLine
 from kordant_jobs.wording import Wording
 from kordant_jobs.wording.texts import removal_state
@@ -39,6 +40,12 @@ class RemovalSection:
     more: str
 
 
+def _state(words: Wording, state: RemovalState, line: RemovalLine) -> str:
+    is_listed = line.check_says == CheckVerdict.LISTED
+    return removal_state(words, state, reminded=line.reminders > 0, can_check=line.can_check,
+                         can_complain=line.can_complain, is_listed=is_listed)  # fmt: skip
+
+
 def _turn(words: Wording, turn: Turn) -> str:
     return {
         Turn.US: words.say("ours"),
@@ -49,8 +56,31 @@ def _turn(words: Wording, turn: Turn) -> str:
     }[turn]
 
 
-def _next_step(words: Wording, state: RemovalState) -> str:
+def _limited_step(words: Wording, state: RemovalState, line: RemovalLine) -> str | None:
+    """The next step where it is not the usual one: a reply waits, we can't see the answer, no law helps, no check."""
+    if line.is_unread:
+        return words.say("we read what the broker answered")
+    match state:
+        case RemovalState.SENT if line.channel == RemovalChannel.DROP:
+            return words.say("registered brokers fetch the request; none answers you")
+        case RemovalState.SENT if line.channel == RemovalChannel.WEB_FORM:
+            return words.say("the broker answers you; tell Kordant what it says")
+        case RemovalState.OVERDUE if not line.can_complain:
+            return words.say("no law obliges it to answer")
+        case RemovalState.ESCALATED if line.channel == RemovalChannel.WEB_FORM:
+            return words.say("if it did not answer you, send the complaint to the authority")
+        case RemovalState.COMPLETED if not line.can_check:
+            return words.say("its site cannot be searched by us")
+        case RemovalState.RELISTED if not line.can_complain:
+            return words.say("we ask it again, three times at most")
+        case _:
+            return None
+
+
+def _next_step(words: Wording, state: RemovalState, line: RemovalLine) -> str:
     """The next step; the turn names who takes it."""
+    if limited := _limited_step(words, state, line):
+        return limited
     match state:
         case RemovalState.DRAFT | RemovalState.QUEUED:
             return words.say("the request goes out")
@@ -90,6 +120,10 @@ def _answers(words: Wording, line: RemovalLine) -> str:
     return words.say("our check of %(day)s gave no answer", day=day)
 
 
+def _turn_of(line: RemovalLine) -> Turn:
+    return turn_of(RemovalState(line.state), is_unread=line.is_unread, can_check=line.can_check)
+
+
 def _row(words: Wording, line: RemovalLine) -> RemovalRow:
     state = RemovalState(line.state)
     clock = "–"
@@ -100,16 +134,12 @@ def _row(words: Wording, line: RemovalLine) -> RemovalRow:
     said = words.say("the broker wrote again; we read it first") if line.is_unread else None
     return RemovalRow(
         broker=line.broker[:BROKER_MAX],
-        state=said or removal_state(words, state, reminded=line.reminders > 0),
+        state=said or _state(words, state, line),
         answers=_answers(words, line),
         clock=clock,
-        next_step=words.say("we read its answer") if line.is_unread else _next_step(words, state),
+        next_step=_next_step(words, state, line),
         turn=_turn(words, _turn_of(line)),
     )
-
-
-def _turn_of(line: RemovalLine) -> Turn:
-    return Turn.OPERATOR if line.is_unread else TURNS[RemovalState(line.state)]
 
 
 def removal_section(words: Wording, lines: Sequence[RemovalLine]) -> RemovalSection:

@@ -152,8 +152,13 @@ class RemovalLine:
     check_says: str | None
     checked_on: date | None
     reminders: int = 0
+    channel: str | None = None
+    can_complain: bool = True
+    """True when a law obliges the broker."""
+    can_check: bool = True
+    """True when its site can be searched for the subscriber."""
     is_unread: bool = False
-    """True while an answer of the broker waits for one of us to read it."""
+    """True while a reply of the broker waits for an operator."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from kordant_jobs.domain.removals import brokers as nouns
 from kordant_jobs.domain.removals.brokers import Broker, BrokerRow, Change, ListSource
+from kordant_jobs.domain.removals.states import RemovalState
 from kordant_jobs.store.removals import moves
 from kordant_jobs.store.removals.tables import (
     broker_contact_faults,
@@ -74,6 +75,12 @@ def import_rows(connection: Connection, source: ListSource, rows: Sequence[Broke
         connection.execute(statement.on_conflict_do_update(index_elements=["source", "row_key"], set_=fresh), values)
     _move_rows(connection, {place: of_key[key] for place, key in merged.of_row.items()})
     _move_requests(connection, moved, now)
+    handled = {
+        of_key[one.key]: of_key[owner]
+        for one in changes
+        if one.kind == "changed" and not one.before.get("handled_by") and (owner := one.after.get("handled_by"))
+    }
+    _move_requests(connection, handled, now, states=UNSENT)
     return Imported(
         rows=len(rows), new_rows=len(new), changed_rows=len(changed), gone_rows=len(gone), changes=tuple(changes)
     )
@@ -106,11 +113,12 @@ WITH successors AS (
     SELECT o.id AS old, coalesce(b.handled_by, b.id) AS new
     FROM unnest(cast(:old AS uuid[]), cast(:new AS uuid[])) AS o (id, new) JOIN kordant.brokers b ON b.id = o.new
 ), ranked AS (
-    SELECT r.id, s.new, row_number() OVER (PARTITION BY r.subscriber_id, s.new ORDER BY r.created_at, r.id) AS place
+    SELECT r.id, s.new,
+           row_number() OVER (PARTITION BY r.subscriber_id, s.new, r.ask ORDER BY r.created_at, r.id) AS place
     FROM kordant.removal_requests r JOIN successors s ON s.old = r.broker_id
-    WHERE r.state <> 'cancelled' AND NOT EXISTS (
+    WHERE r.state <> 'cancelled' AND (cast(:states AS text[]) IS NULL OR r.state = ANY(:states)) AND NOT EXISTS (
         SELECT 1 FROM kordant.removal_requests k
-        WHERE k.subscriber_id = r.subscriber_id AND k.broker_id = s.new AND k.state <> 'cancelled')
+        WHERE k.subscriber_id = r.subscriber_id AND k.broker_id = s.new AND k.ask = r.ask AND k.state <> 'cancelled')
 ), followed AS (
     UPDATE kordant.removal_requests r
     SET broker_id = f.new, next_at = CASE r.state WHEN 'contact_moved' THEN :now ELSE r.next_at END
@@ -120,16 +128,26 @@ UPDATE kordant.removal_messages m SET broker_id = f.broker_id FROM followed f WH
 """
 
 
-def _move_requests(connection: Connection, moved: Mapping[UUID, UUID], now: datetime) -> None:
-    """Move requests to the brokers that theirs were merged into; a person who has a request there keeps just that
-    one."""
+UNSENT = [RemovalState.DRAFT.value, RemovalState.QUEUED.value]
+
+
+def _move_requests(
+    connection: Connection, moved: Mapping[UUID, UUID], now: datetime, *, states: list[str] | None = None
+) -> None:
+    """Move requests to the brokers that theirs were merged into, or that handle theirs now; a person who has a request
+    there keeps just that one. `states`: only requests in these (None: all); a request that was sent to a broker that
+    still exists stays."""
     if not moved:
         return
-    pairs = {"old": [str(one) for one in moved], "new": [str(one) for one in moved.values()], "now": now}
+    pairs = {"old": [str(one) for one in moved], "new": [str(one) for one in moved.values()], "now": now,
+             "states": states}  # fmt: skip
     connection.execute(sa.text(_FOLLOW), pairs)
     table = removal_requests.c
     left = connection.execute(
-        sa.select(table.id, table.state).where(table.broker_id.in_(list(moved)), table.state != "cancelled")
+        sa.select(table.id, table.state).where(
+            table.broker_id.in_(list(moved)),
+            table.state.in_(states) if states is not None else table.state != RemovalState.CANCELLED.value,
+        )
     )
     rows = [
         {"id": str(row.id), "from_state": row.state, "to_state": "cancelled", "reason": "broker_merged", "next_at": now}
@@ -161,6 +179,11 @@ class Merged:
     of_row: Mapping[tuple[ListSource, str], str]
     handled_by: Mapping[str, str]
 
+    @property
+    def facts(self) -> dict[str, dict[str, Any]]:
+        """The facts of each broker, with who handles it."""
+        return {key: {**one.facts(), "handled_by": self.handled_by.get(key, "")} for key, one in self.brokers.items()}
+
 
 def _merge(rows: Iterable[BrokerRow]) -> Merged:
     """Group rows by domain. A row without one belongs to the only broker of its name, if there is just one."""
@@ -183,8 +206,8 @@ def _merge(rows: Iterable[BrokerRow]) -> Merged:
 
 
 def _handlers(merged: Mapping[str, Broker], by_name: Mapping[str, set[str]]) -> dict[str, str]:
-    """The broker that handles each other broker's requests: its parent, else the owner of the page that both give.
-    Chains are followed to their end; a cycle ends at the key that sorts first."""
+    """The broker that handles each other broker's requests: its parent, else the owner of the page that both give,
+    else of the mailbox that both have. Chains are followed to their end; a cycle ends at the key that sorts first."""
     owners = {domain: key for key, broker in sorted(merged.items(), reverse=True) for domain in broker.domains}
     direct = nouns.same_page(merged)
     for key, broker in merged.items():
@@ -194,6 +217,7 @@ def _handlers(merged: Mapping[str, Broker], by_name: Mapping[str, set[str]]) -> 
         owner = owners.get(nouns.registrable(text)) or next((next(iter(s)) for s in (named, own) if len(s) == 1), None)
         if text and owner and owner != key:
             direct[key] = owner
+    direct |= nouns.same_mailbox({key: broker for key, broker in merged.items() if key not in direct})
     found = {}
     for key in direct:
         path, at = [key], key
@@ -209,7 +233,7 @@ def _handlers(merged: Mapping[str, Broker], by_name: Mapping[str, set[str]]) -> 
 def _save(connection: Connection, merged: Merged, now: datetime) -> list[Change]:
     before = {row.key: row for row in connection.execute(sa.select(brokers))}
     handled_before = {row.key: row.handled_by for row in before.values()}
-    facts = {key: {**one.facts(), "handled_by": merged.handled_by.get(key, "")} for key, one in merged.brokers.items()}
+    facts = merged.facts
     changes = nouns.diff({key: row.facts for key, row in before.items() if row.retired_at is None}, facts)
     ids = {key: row.id for key, row in before.items()} | {key: uuid4() for key in facts if key not in before}
     fresh = []
@@ -277,9 +301,18 @@ def diff_with(connection: Connection, source: ListSource, rows: Sequence[BrokerR
         return []
     query = sa.select(brokers.c.key, brokers.c.facts).where(brokers.c.retired_at.is_(None))
     before = {row.key: row.facts for row in connection.execute(query)}
-    merged = _merge(_current(connection, without=source) + list(rows))
-    after = {key: {**one.facts(), "handled_by": merged.handled_by.get(key, "")} for key, one in merged.brokers.items()}
-    return nouns.diff(before, after)
+    return nouns.diff(before, _merge(_current(connection, without=source) + list(rows)).facts)
+
+
+def rows_of(connection: Connection, source: ListSource) -> int:
+    """The rows that a list has."""
+    query = sa.select(sa.func.count()).where(broker_rows.c.source == source.value, broker_rows.c.gone_at.is_(None))
+    return int(connection.execute(query).scalar_one())
+
+
+def facts_of(rows: Sequence[BrokerRow]) -> Mapping[str, Mapping[str, Any]]:
+    """The facts of the brokers that these rows alone make, by key, with who handles whom."""
+    return _merge(rows).facts
 
 
 def find(connection: Connection, text: str) -> Any | None:

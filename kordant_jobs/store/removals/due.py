@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects import postgresql
 
 from kordant_jobs.domain.removals.brokers import RemovalChannel
+from kordant_jobs.domain.removals.clocks import Law
 from kordant_jobs.postgres.bulk import read_frame
 from kordant_jobs.store.removals.moves import Way
 from kordant_jobs.store.removals.tables import broker_contact_faults, brokers, removal_messages, removal_requests
@@ -36,6 +37,7 @@ SCHEMA = {
     "checked_at": pl.Datetime("us", "UTC"),
     "state_since": pl.Datetime("us", "UTC"),
     "cool_until": pl.Datetime("us", "UTC"),
+    "can_complain": pl.Boolean(),
 }
 
 
@@ -111,6 +113,7 @@ def load(
             table.id, table.broker_id, table.state, table.reason, table.channel, table.attempts, table.reminders,
             table.asked_user, table.answered, table.confirm_by_on, table.answer_by_on, table.extended_by_on,
             table.check_says, table.checked_at, table.state_since, cool.label("cool_until"),
+            (table.law != Law.VOLUNTARY).label("can_complain"),
         )
         .join(brokers, brokers.c.id == table.broker_id)
         .where(
@@ -133,6 +136,11 @@ def load(
 
 def _needs_person(works: Mapping[RemovalChannel, str]) -> bool:
     return RemovalChannel.WEB_FORM in works or RemovalChannel.DROP in works
+
+
+_FRONTS = "SELECT 1 FROM kordant.brokers s WHERE s.handled_by = b.id AND s.has_search"
+CAN_CHECK = f"b.has_search OR EXISTS ({_FRONTS}) AS can_check"
+"""The same for broker `b` of a query, in SQL."""
 
 
 def searchable(connection: Connection, broker_ids: Sequence[UUID]) -> set[UUID]:

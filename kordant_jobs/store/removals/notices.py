@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from kordant_jobs.domain.notifications.pending import NoticeRow
 from kordant_jobs.store.notifications import outbox
 from kordant_jobs.store.people.keyring import SubscriberKeys
-from kordant_jobs.store.removals import links, profiles
+from kordant_jobs.store.removals import due, links, profiles
 from kordant_jobs.store.removals.replies import UNREAD
 
 
@@ -36,6 +36,10 @@ class RemovalNoticeRow(NoticeRow):
     answer_by_on: date | None
     is_unread: bool
     """The broker wrote again, and a person has not read it yet."""
+    asked_by: str | None
+    """The channel over which the broker was asked."""
+    can_check: bool
+    """True when the broker's site can be searched for the subscriber."""
 
     def page(self, keys: SubscriberKeys, name: str, contact: str) -> str:
         """The page for the subscriber, decrypted (see `links.page_for`)."""
@@ -58,7 +62,8 @@ SELECT {outbox.NOTICE_COLUMNS},
        CASE WHEN e.to_state IN ('needs_user_action', 'needs_identity', 'escalated') THEN 'medium' ELSE 'low' END
            AS severity,
        r.id AS request_id, b.name AS broker_name, e.to_state AS state, r.state AS state_now, e.reason,
-       r.verification_encrypted, r.answer_by_on, {UNREAD} AS is_unread,
+       r.verification_encrypted, r.answer_by_on, {UNREAD} AS is_unread, r.channel AS asked_by,
+       {due.CAN_CHECK},
        jsonb_build_object('opt_out_url', coalesce(b.facts ->> 'opt_out_url', ''),
                           'recipe', jsonb_build_object('prefill', b.facts -> 'recipe' ->> 'prefill')) AS facts,
        f.id AS profile_id, CASE WHEN b.facts -> 'recipe' ? 'prefill' THEN f.details_encrypted END AS details_encrypted

@@ -26,6 +26,31 @@ HOLDER = "removebrokers_process"
 
 _LOCK = "SELECT id FROM kordant.brokers WHERE id = ANY(cast(:brokers AS uuid[])) ORDER BY id FOR UPDATE"
 
+_BOXES = """
+SELECT DISTINCT contact FROM kordant.removal_messages
+WHERE broker_id = ANY(cast(:brokers AS uuid[])) AND status = 'queued' AND kind = 'request' AND due_at <= :now
+"""
+_LOCK_BOXES = f"""
+SELECT pg_advisory_xact_lock(hashtextextended(contact, 0)) FROM ({_BOXES} ORDER BY contact) AS boxes
+"""  # noqa: S608 - put together from constants
+
+_PUT_OFF = f"""
+WITH related AS (
+    SELECT m.id, m.request_id, m.broker_id, m.status, m.due_at,
+           lag(m.request_id) OVER same AS request_before, lag(coalesce(m.begun_at, :now)) OVER same AS before
+    FROM ({_BOXES}) AS boxes JOIN kordant.removal_messages m USING (contact)
+    JOIN kordant.removal_requests r ON r.id = m.request_id
+    WHERE m.kind = 'request' AND m.status IN ('queued', 'sending', 'sent', 'uncertain')
+    WINDOW same AS (PARTITION BY r.subscriber_id, m.contact, r.ask ORDER BY m.begun_at NULLS LAST, m.created_at, m.id)
+)
+UPDATE kordant.removal_messages m SET due_at = d.before + make_interval(days => b.cool_down_days)
+FROM related d JOIN kordant.brokers b ON b.id = d.broker_id
+WHERE m.id = d.id AND d.status = 'queued' AND d.due_at <= :now AND d.request_before <> d.request_id
+  AND d.before + make_interval(days => b.cool_down_days) > :now
+"""  # noqa: S608 - put together from constants
+"""No address is asked twice about one person within the cool-down, whichever brokers share it, and though the first
+request was cancelled."""
+
 _WITHDRAW = """
 UPDATE kordant.removal_messages m SET status = 'withdrawn', ended_at = :now
 FROM kordant.removal_requests r
@@ -111,9 +136,12 @@ def withdraw(connection: Connection, broker_ids: Sequence[UUID], *, now: datetim
 
 
 def claim(connection: Connection, broker_ids: Sequence[UUID], *, limit: int, now: datetime) -> list[Outgoing]:
-    """Claim up to `limit` messages to these brokers, within each broker's daily cap."""
+    """Claim up to `limit` messages to these brokers, within each broker's daily cap. A request to an address that was
+    asked about the same person is deferred until its cool-down ends."""
     named = {"brokers": [str(one) for one in broker_ids]}
     connection.execute(sa.text(_LOCK), named)
+    for statement in (_LOCK_BOXES, _PUT_OFF):
+        connection.execute(sa.text(statement), {**named, "now": now})
     [lease] = leases.insert(connection, ["removal messages"], holder=HOLDER, now=now, ttl_s=LEASE.total_seconds())
     values = {**named, "now": now, "day": day_start(now), "lease": lease.id, "limit": limit}
     claimed = [Outgoing(**row._mapping) for row in connection.execute(sa.text(_CLAIM), values)]
@@ -183,6 +211,15 @@ def written_to(connection: Connection, request_ids: Sequence[UUID]) -> dict[UUID
     for row in connection.execute(query):
         found.setdefault(row.request_id, []).append(row)
     return found
+
+
+def undisclose(connection: Connection, message_ids: Sequence[UUID], *, at: datetime) -> None:
+    """Take back what was written `at` this attempt of messages whose content did not leave us. What an earlier attempt
+    may have disclosed stays."""
+    table = removal_disclosures.c
+    connection.execute(
+        sa.delete(removal_disclosures).where(table.message_id.in_(message_ids), table.disclosed_at == at)
+    )
 
 
 def request_of_message(connection: Connection, message_id: UUID) -> UUID | None:

@@ -30,10 +30,13 @@ class Profile:
     state: str | None
     details: Mapping[str, str] = field(repr=False)
     permission: bytes | None = field(default=None, repr=False)
+    verified: frozenset[str] = frozenset()
+    """Fields that are known to be the subscriber's: the address that our own mails reach, and no other."""
 
 
 def write(connection: Connection, keyring: Keyring, profile: Profile, *, now: datetime) -> None:
-    """Replace a subscriber's profile; its permission counts from now.
+    """Replace a subscriber's profile; its permission counts from now. Country and state are stored among the details,
+    too, since forms and searches ask for them.
 
     Raises:
         KeyringError: the subscriber was forgotten.
@@ -42,7 +45,10 @@ def write(connection: Connection, keyring: Keyring, profile: Profile, *, now: da
     table = removal_profiles.c
     known = connection.execute(sa.select(table.id).where(table.subscriber_id == profile.subscriber_id)).scalar()
     row_id = known or uuid4()
-    details = keys.seal(profile.subscriber_id, table.details_encrypted, row_id, json.dumps(dict(profile.details)))
+    lives = {"country": profile.country, **({"state": profile.state} if profile.state else {})}
+    details = keys.seal(
+        profile.subscriber_id, table.details_encrypted, row_id, json.dumps(lives | dict(profile.details))
+    )
     permission = profile.permission and keys.seal(
         profile.subscriber_id, table.permission_encrypted, row_id, base64.b64encode(profile.permission).decode()
     )
@@ -83,6 +89,7 @@ def load(connection: Connection, keys: SubscriberKeys, subscriber_ids: Sequence[
             state=row.state,
             details={"name": name, "email": contact, **details},
             permission=base64.b64decode(permission) if permission else None,
+            verified=frozenset({"email"} if details.get("email", contact) == contact else ()),
         )
     return found
 

@@ -18,7 +18,7 @@ from kordant_jobs.domain.removals.clocks import Ask, law_of
 from kordant_jobs.domain.removals.states import RemovalState
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.store.people.tables import subscriptions
-from kordant_jobs.store.removals import moves
+from kordant_jobs.store.removals import due, moves
 from kordant_jobs.store.removals.replies import UNREAD
 from kordant_jobs.store.removals.tables import (
     brokers,
@@ -37,10 +37,12 @@ TOKEN_BYTES = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Created:
-    """Requests that were created. `covered` brokers have one already, or are handled by one that has."""
+    """Requests that were created. `covered` brokers have one already, or are handled by one that has; those `elsewhere`
+    take requests only from other places than the person's."""
 
     made: tuple[UUID, ...]
     covered: int
+    elsewhere: int
 
 
 def create(
@@ -52,7 +54,8 @@ def create(
     ask: Ask = Ask.DELETION,
 ) -> Created:
     """Create a request to each of these brokers, as a draft for the next run. Brokers that another one handles get one
-    request to that one; a person has one request for each broker, however often they ask.
+    request to that one; a person has one request for each broker, however often they ask. A deletion covers an opt-out,
+    but not the other way round.
 
     Raises:
         PermanentError: there is no such subscription, or its subscriber has no profile yet.
@@ -70,10 +73,18 @@ def create(
             f"subscription {subscription_id} has no removal profile: `kordant-jobs removals permit` writes one."
         )
     owner = sa.func.coalesce(brokers.c.handled_by, brokers.c.id)
-    owners = sa.select(owner).where(brokers.c.id.in_(broker_ids))
-    found = connection.execute(sa.select(brokers.c.id, brokers.c.facts).where(brokers.c.id.in_(owners))).all()
+    owned = dict(connection.execute(sa.select(brokers.c.id, owner).where(brokers.c.id.in_(broker_ids))).tuples().all())
+    query = sa.select(brokers.c.id, brokers.c.facts).where(brokers.c.id.in_(set(owned.values())))
+    found = connection.execute(query).all()
     lives_in = f"{person.country}-{person.state}" if person.state else person.country
     facts = {row.id: row.facts for row in found if row.facts["recipe"].get("only") in {None, person.country, lives_in}}
+    table = removal_requests.c
+    deleting = sa.select(table.broker_id).where(
+        table.subscriber_id == person.subscriber_id,
+        table.ask == Ask.DELETION.value,
+        table.state != RemovalState.CANCELLED.value,
+    )
+    covered = set(connection.execute(deleting).scalars()) if ask is Ask.OPT_OUT else set()
     rows = [
         {
             "id": uuid4(),
@@ -88,13 +99,14 @@ def create(
             "created_at": now,
             "state_since": now,
         }
-        for broker_id in facts
+        for broker_id in facts.keys() - covered
     ]
     made: list[UUID] = []
     if rows:
         statement = insert(removal_requests).on_conflict_do_nothing().returning(removal_requests.c.id)
         made = list(connection.execute(statement, rows).scalars())
-    return Created(made=tuple(made), covered=len(set(broker_ids)) - len(made))
+    elsewhere = sum(by not in facts for by in owned.values())
+    return Created(made=tuple(made), covered=len(owned) - len(made) - elsewhere, elsewhere=elsewhere)
 
 
 def get(connection: Connection, request_id: UUID) -> Any:
@@ -135,12 +147,13 @@ def move(
 _LIST = f"""
 SELECT r.id, b.name AS broker, r.state, r.reason, r.channel, r.law, r.sent_on, r.answer_by_on, r.extended_by_on,
        r.next_at, r.broker_says, r.check_says, r.checked_at, r.attempts, r.subscription_id,
+       {due.CAN_CHECK},
        {UNREAD} AS is_unread
 FROM kordant.removal_requests r JOIN kordant.brokers b ON b.id = r.broker_id
 WHERE (cast(:subscription AS uuid) IS NULL OR r.subscription_id = :subscription)
   AND (cast(:states AS text[]) IS NULL OR r.state = ANY(:states))
 ORDER BY r.next_at NULLS LAST, b.name LIMIT :limit
-"""  # noqa: S608 - from a constant
+"""  # noqa: S608 - from constants
 
 
 def listed(
@@ -148,9 +161,9 @@ def listed(
     *,
     subscription_id: UUID | None = None,
     states: Sequence[RemovalState] | None = None,
-    limit: int = 1000,
+    limit: int | None = None,
 ) -> list[Any]:
-    """Requests with their broker's name, those due first."""
+    """Requests with their broker's name, those due first; `limit` None: all."""
     values = {
         "subscription": subscription_id, "limit": limit,
         "states": [one.value for one in states] if states is not None else None,
@@ -168,6 +181,8 @@ class Story:
     messages: list[Any]
     replies: list[Any]
     checks: list[Any]
+    can_check: bool
+    """True when a site of the broker can be searched."""
 
 
 def story(connection: Connection, request_id: UUID) -> Story:
@@ -188,6 +203,7 @@ def story(connection: Connection, request_id: UUID) -> Story:
         messages=of(removal_messages, "created_at"),
         replies=of(removal_replies, "received_at"),
         checks=of(removal_checks, "checked_at"),
+        can_check=request.broker_id in due.searchable(connection, [request.broker_id]),
     )
 
 

@@ -158,6 +158,7 @@ removal_requests = Table(
         "removal_requests_once",
         "subscriber_id",
         "broker_id",
+        "ask",
         unique=True,
         postgresql_where=text("state <> 'cancelled'"),
     ),
@@ -206,6 +207,7 @@ removal_messages = Table(
     Index(None, "broker_id", "due_at", postgresql_where=text("status IN ('queued', 'sending')")),
     Index(None, "broker_id", "begun_at", postgresql_where=text("begun_at IS NOT NULL")),
     Index(None, "request_id"),
+    Index(None, "contact", postgresql_where=text("kind = 'request'")),
     comment="Everything that goes to a broker.",
 )
 

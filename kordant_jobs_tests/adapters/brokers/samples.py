@@ -50,6 +50,24 @@ CALIFORNIA_NEW = (
     )
     + "\n"
 ).encode()  # fmt: skip
+_PUBLISHED = (
+    "Data broker\N{NO-BREAK SPACE}name:", "Doing Business As (DBA), if applicable:", "Data broker primary website:",
+    "Data broker primary contact email address:",
+    "Data broker's primary website that contains details on how consumers can exercise their CA Consumer Privacy Act "
+    "rights, including how to delete their personal information:",
+    "The data broker or any of its subsidiaries is regulated by the federal Fair Credit Reporting Act (FCRA):",
+)  # fmt: skip
+_ROW = ("Spoken, Inc.", "Spoken", "https://www.spoken.com", "rights@spoken.com", "https://www.spoken.com/rights", "Yes")
+CALIFORNIA_PUBLISHED = "\n".join(
+    ",".join(f'"{cell}"' for cell in cells)
+    for cells in (("", "notes of the registry", "", "", "", ""), _PUBLISHED, _ROW)
+).encode()
+"""As the registry names its columns since 2025, below a row of notes."""
+CALIFORNIA_2024 = (
+    b'"Business name","Doing Business As (DBA), if applicable [optional]","Business primary website",'
+    b'"Business primary contact email address","Business primary phone number [optional]"\n'
+    b'"Spoken, Inc.","","spoken.com","rights@spoken.com",""\n'
+)
 LINKS = (
     b"order_original,company_name,hostname_original,url_original,url_checked,url_final,status,"
     b"other_company_names_that_use_url_original\n"

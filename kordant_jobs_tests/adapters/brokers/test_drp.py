@@ -156,6 +156,11 @@ def test_an_answer_without_a_status_is_no_answer(raw: object) -> None:
         read_status(raw)
 
 
+@pytest.mark.parametrize("reason", ["Ann Example is no customer", {"a": 1}, 5, ""])
+def test_a_reason_that_is_no_code_is_left_out(reason: object) -> None:
+    assert read_status({"request_id": "1", "status": "denied", "reason": reason}).reason is None
+
+
 def test_an_answer_without_end_is_cut_off(agent: DrpAgent, answers: list[httpx.Response]) -> None:
     answers.append(httpx.Response(200, content=b" " * (1 << 20)))
     with pytest.raises(SourceUnavailable):

@@ -20,6 +20,8 @@ FORMS = {
     "eraser": samples.ERASER,
     "california, 8 columns": samples.CALIFORNIA_OLD,
     "california, 77 columns": samples.CALIFORNIA_NEW,
+    "california, 6 columns": samples.CALIFORNIA_PUBLISHED,
+    "california, 5 columns": samples.CALIFORNIA_2024,
     "california_links": samples.LINKS,
     "justvanish": samples.JUSTVANISH,
     "datenanfragen": samples.DATENANFRAGEN,
@@ -42,6 +44,47 @@ def test_what_is_no_list_says_so(content: bytes) -> None:
         read_broker_list(content)
 
 
+def test_the_registry_is_read_by_what_its_headers_say() -> None:
+    [row] = read_broker_list(samples.CALIFORNIA_PUBLISHED).rows
+    assert (row.name, row.website, row.emails) == ("Spoken, Inc.", "https://www.spoken.com", ("rights@spoken.com",))
+    assert (row.opt_out_url, row.recipe) == ("https://www.spoken.com/rights", {"regulated_by": ["fcra"]})
+    [row] = read_broker_list(samples.CALIFORNIA_2024).rows
+    assert (row.website, row.emails, row.recipe) == ("https://spoken.com", ("rights@spoken.com",), {})
+
+
+@pytest.mark.parametrize(
+    ("content", "cut"),
+    [
+        (samples.CALIFORNIA_OLD, False),
+        (samples.CALIFORNIA_OLD.rstrip(), False),
+        (samples.CALIFORNIA_OLD[:-20], True),
+        (samples.CALIFORNIA_OLD + b'"Third LLC","p@third.com","thi', True),
+        (samples.DATENANFRAGEN + b'{"slug":"x","na', True),
+    ],
+)
+def test_a_file_that_ends_in_the_middle_of_a_row_is_seen(content: bytes, cut: bool) -> None:
+    assert read_broker_list(content).is_cut is cut
+
+
+OWN = "kordant_brokers:\n- {{id: a, name: A, domains: [aa.com], {}}}\n"
+
+
+@pytest.mark.parametrize(
+    "more",
+    ["emails: p", "emails: [9]", "website: 5", "recipe: [1]", "recipe: {daily_cap: lots}", "recipe: {daily_cap: -5}",
+     "recipe: {search: {url: x}}", "recipe: {post: {url: x, fields: [a], success: x}}", 'notes: "a\\0b"'],
+)  # fmt: skip
+def test_an_entry_of_wrong_types_is_left_out_with_its_reason(more: str) -> None:
+    found = read_broker_list(OWN.format(more).encode())
+    assert found.rows == ()
+    assert found.skipped[0].reason
+
+
+def test_one_address_is_a_list_of_one() -> None:
+    [row] = read_broker_list(OWN.format("emails: p@aa.com").encode()).rows
+    assert row.emails == ("p@aa.com",)
+
+
 def take(db: Engine, content: bytes) -> catalogue.Imported:
     found = read_broker_list(content)
     with db.begin() as connection:
@@ -49,7 +92,7 @@ def take(db: Engine, content: bytes) -> catalogue.Imported:
 
 
 def test_lists_are_merged_by_domain_and_importing_twice_changes_nothing(db: Engine) -> None:
-    order = [form for form in FORMS if form != "california, 77 columns"]
+    order = [form for form in FORMS if not form.startswith("california, ") or form == "california, 8 columns"]
     for form in order:
         take(db, FORMS[form])
     with db.connect() as connection:

@@ -30,12 +30,14 @@ class Site(FakeServer):
     robots = ""
     status = 200
     location = ""
+    charset = "utf-8"
+    header = "text/html; charset=utf-8"
 
     def answer(self, asked: Asked) -> Answer:
         if asked.path == "/robots.txt":
             return Answer(status=200 if self.robots else 404, body=self.robots.encode())
-        headers = {"location": self.location} if self.location else {}
-        return Answer(status=self.status, body=self.page.encode(), headers=headers)
+        headers = {"content-type": self.header} | ({"location": self.location} if self.location else {})
+        return Answer(status=self.status, body=self.page.encode(self.charset), headers=headers)
 
 
 @pytest.fixture
@@ -44,9 +46,10 @@ def site() -> Iterator[Site]:
         yield server
 
 
-def check(site: Site) -> tuple[str, str | None]:
+def check(site: Site, *, name: str = "Ann Smith", **recipe: str) -> tuple[str, str | None]:
     pages = SearchPages(BoundedClient(hosts={"spoken.com": site.url}), pause_s=0)
-    found = pages.check(RescanQuestion(site="spoken.com", recipe=RECIPE, person=ANN))
+    question = RescanQuestion(site="spoken.com", recipe={**RECIPE, **recipe}, person={**ANN, "name": name})
+    found = pages.check(question)
     return found.verdict.value, found.reason
 
 
@@ -58,11 +61,23 @@ def check(site: Site) -> tuple[str, str | None]:
         (CARD.format("Ann Smith", 68, "Fresno, CA"), "not_listed"),
         (CARD.format("Ann Smith", 41, "Boston, MA"), "unknown"),
         (CARD.format("Ann Smith", 41, "Boston, MA <i class=past>Used to live in Reno NV, Fresno CA</i>"), "listed"),
-        (CARD.format("Ann Smith", "", "Boston, MA"), "not_listed"),
+        (CARD.format("Ann Smith", "", "Boston, MA"), "unknown"),
+        (CARD.format("A. Smith", 41, "Fresno, CA"), "unknown"),
+        (CARD.format("Annie Smith", 41, "Fresno, CA"), "unknown"),
+        (CARD.format("Bob Jones", 41, "Fresno, CA <i>Also known as Ann Smith</i>"), "unknown"),
+        (CARD.format("", "", ""), "unknown"),
         (CARD.format("Ann Smith", 68, "Fresno") + '<a rel="next" href="?page=2">2</a>', "unknown"),
         (CARD.format("Ann Smith", 68, "Fresno") + '<a href="?page=2">Next</a>', "unknown"),
         (CARD.format("Ann Smith", 68, "Fresno") + '<a class="next disabled" href="#">2</a>', "not_listed"),
+        (CARD.format("Ann Smith", 68, "Fresno") + "<button>Load more results</button>", "unknown"),
+        (CARD.format("Ann Smith", 68, "Fresno") + '<a href="?page=2">2</a>', "unknown"),
+        (CARD.format("Ann Smith", 68, "Fresno") + "<p>Showing 1-1 of 38</p>", "unknown"),
+        (CARD.format("Ann Smith", 68, "Fresno") + "<p>Showing 1-1 of 1</p>", "not_listed"),
         (CARD.format("Anna Smithson", 41, "Fresno, CA"), "not_listed"),
+        (CARD.format("Bob Smith", 41, "Fresno, CA"), "not_listed"),
+        ('<p style="display: none">No results</p><div>Loading…</div>', "unknown"),
+        ("<p>No results</p><div>Loading…</div>", "unknown"),
+        (CARD.format("Bob Jones", 41, "Fresno") + "x" * BODY_MAX + CARD.format("Ann Smith", 41, "Fresno"), "unknown"),
         ("<p>No results for you</p>", "not_listed"),
         ("<h1>Are you a robot?</h1>", "unknown"),
         ("", "unknown"),
@@ -73,6 +88,52 @@ def test_a_page_is_judged_by_name_place_and_age_and_unknown_where_it_says_nothin
 ) -> None:
     site.page = page
     assert check(site)[0] == verdict
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("John Smith Jr.", "John Smith"),
+        ("Karl Smith III", "Karl Smith"),
+        ("王 小明", "王 小明"),
+        ("Иван Петров", "Ivan Petrov"),
+        ("José Gonçalves", "JOSE GONCALVES"),
+        ("Sean O'Neil", "Sean ONeil"),
+        ("Anna-Lena Zed", "Annalena Zed"),
+    ],
+)
+def test_a_name_is_the_same_in_another_spelling(site: Site, name: str, shown: str) -> None:
+    site.page = CARD.format(shown, "", "Fresno, CA")
+    assert check(site, name=name)[0] == "listed"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown", "city"),
+    [
+        ("Maria Silva Santos", "Maria Silva", "Fresno"),
+        ("Elizabeth Zed", "Liz Zed", "Fresno"),
+        ("Ann Zed", "Ann Zed", "St. Louis"),
+        ("Иван Петров", "Oleg Orlov", "Fresno"),
+        ("Madonna", "Madonna", "Fresno"),
+        ("Jr.", "Bob Jones", "Fresno"),
+    ],
+)
+def test_what_may_be_the_person_is_unknown(site: Site, name: str, shown: str, city: str) -> None:
+    site.page = CARD.format(shown, "", city)
+    assert check(site, name=name)[0] == "unknown"
+
+
+@pytest.mark.parametrize("header", ["text/html; charset=iso-8859-1", "text/html"])
+def test_a_page_is_read_in_its_charset(site: Site, header: str) -> None:
+    meta = '<meta charset="windows-1252">' if header == "text/html" else ""
+    site.page, site.charset, site.header = meta + CARD.format("José Gonçalves", "", "Fresno"), "cp1252", header
+    assert check(site, name="José Gonçalves")[0] == "listed"
+
+
+def test_not_found_is_an_answer_only_where_the_recipe_says_so(site: Site) -> None:
+    site.status = 404
+    assert check(site) == ("unknown", "http 404")
+    assert check(site, no_results="404") == ("not_listed", None)
 
 
 def test_robots_and_errors_are_unknown(site: Site) -> None:

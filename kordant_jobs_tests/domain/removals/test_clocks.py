@@ -22,6 +22,7 @@ DAYS = st.dates(date(2020, 1, 1), date(2035, 12, 31))
         (Law.LGPD, Ask.DELETION, "2026-02-13", None, "2026-02-28", "2026-02-28"),
         (Law.TEXAS, Ask.DELETION, "2026-05-01", None, "2026-06-15", "2026-07-30"),
         (Law.OREGON, Ask.OPT_OUT, "2026-05-01", None, "2026-06-15", "2026-07-30"),
+        (Law.IOWA, Ask.DELETION, "2026-05-01", None, "2026-07-30", "2026-09-13"),
         (Law.VOLUNTARY, Ask.DELETION, "2026-05-01", None, "2026-06-15", "2026-06-15"),
     ],
 )

@@ -72,13 +72,13 @@ def test_two_events_of_a_day_are_one_mail_that_says_whose_turn_it_is(
     text = next(part for part in mail.walk() if part.get_content_type() == "text/plain").get_payload(decode=True)
     assert isinstance(text, bytes)
     assert b"by its form only" in text
-    assert b"Removed, as the broker says; not yet checked by us." in text
+    assert b"It says that your data was removed. Its site cannot be searched by us." in text
     assert text.count(b".com/o?n=Ann%20Example") == 1
     assert text.count(done_link(keyring, "https://us.example", made[0]).encode()) == 1
 
 
 @pytest.mark.parametrize("then", ["relisted", "unread"])
-def test_what_a_broker_said_before_is_not_told_once_it_is_in_doubt(db: Engine, keyring: Keyring, then: str) -> None:
+def test_a_broker_s_answer_is_not_repeated_once_it_is_in_doubt(db: Engine, keyring: Keyring, then: str) -> None:
     [broker] = add_brokers(db, [broker_row("spoken")]).values()
     [request] = ask(db, add_profiled(db, keyring), [broker])
     steps = ["draft", "queued", "sent", "completed", *(["relisted"] if then == "relisted" else [])]

@@ -266,6 +266,21 @@ def test_of_two_requests_that_meet_at_one_broker_the_later_is_withdrawn(desk: De
     assert desk.state(gone) == ("cancelled", "broker_merged")
 
 
+def test_requests_that_were_not_sent_follow_a_broker_that_another_one_handles_now(desk: Desk) -> None:
+    first = add_brokers(desk.db, [broker_row("spoken"), broker_row("other"), broker_row("third")])
+    person, another = add_profiled(desk.db, desk.keyring), add_profiled(desk.db, desk.keyring)
+    [at_third] = ask(desk.db, person, [first["third.com"]])
+    desk.run()
+    [kept] = ask(desk.db, person, [first["spoken.com"]])
+    [gone] = ask(desk.db, person, [first["other.com"]])
+    [follows] = ask(desk.db, another, [first["other.com"]])
+    box = ("privacy@spoken.com",)
+    add_brokers(desk.db, [broker_row("spoken"), broker_row("other", emails=box), broker_row("third", emails=box)])
+    assert (desk.state(kept)[0], desk.state(gone)) == ("draft", ("cancelled", "broker_merged"))
+    assert desk.row(follows).broker_id == first["spoken.com"]
+    assert (desk.state(at_third)[0], desk.row(at_third).broker_id) == ("sent", first["third.com"])
+
+
 def test_a_list_without_a_usable_row_takes_nothing_away(desk: Desk) -> None:
     before = add_brokers(desk.db, [broker_row("spoken")])
     with desk.db.begin() as connection:

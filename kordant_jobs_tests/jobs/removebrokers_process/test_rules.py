@@ -35,6 +35,7 @@ ROWS = st.fixed_dictionaries(
         "checked_at": MOMENTS,
         "state_since": PAST,
         "cool_until": MOMENTS,
+        "can_complain": st.booleans(),
     }
 )
 
@@ -95,7 +96,14 @@ def waiting(days: int) -> dict[str, Any]:
         "id": "1", "state": "sent", "can_ask": True, "has_form": False, "has_search": True, "attempts": 1,
         "reminders": 1, "asked_user": 0, "answered": True, "answer_by_on": NOW.date() - timedelta(days=days),
         "extended_by_on": NOW.date() + timedelta(days=45), "state_since": NOW - timedelta(days=46),
+        "can_complain": True,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("state", ["relisted", "overdue"])
+def test_where_no_complaint_can_be_had_none_is_drafted(state: str) -> None:
+    found = decided({**waiting(20), "state": state, "attempts": 3, "can_complain": False})
+    assert (found["to_state"], found["action"]) == (None, "nothing")
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ from email.policy import default
 import pytest
 import sqlalchemy as sa
 
+from kordant_jobs.domain.removals.clocks import Ask
 from kordant_jobs.domain.removals.states import RemovalState
-from kordant_jobs.store.removals import requests
+from kordant_jobs.store.removals import catalogue, requests
 from kordant_jobs_tests.jobs.removals import add_brokers, add_profiled, ask, broker_row
 from kordant_jobs_tests.jobs.removebrokers_process.conftest import Desk
 
@@ -45,8 +46,50 @@ def test_a_request_goes_out_once_from_its_own_address_with_the_permission_and_th
     assert (row.state, row.sent_on, row.answer_by_on) == ("sent", date(2026, 3, 2), date(2026, 4, 16))
     with desk.db.connect() as connection:
         [told] = requests.disclosures(connection, person.subscription_id)
-    assert set(told.fields) == {"name", "email", "city", "state"}
+    assert set(told.fields) == {"name", "email", "city", "state", "country", "permission"}
     assert "1798.105" in told.legal_ground
+
+
+def test_an_address_is_not_asked_twice_about_a_person_within_the_cool_down(desk: Desk) -> None:
+    """Whichever brokers share it, and though the first request was cancelled."""
+    form = {"url": "https://other.com/o", "fields": {"n": "name"}, "success": "ok"}
+    rows = [broker_row("spoken"), broker_row("other", emails=("privacy@spoken.com",), recipe={"post": form})]
+    brokers = add_brokers(desk.db, rows)
+    with desk.db.begin() as connection:
+        catalogue.note_fault(connection, brokers["other.com"], "https://other.com/o", "gone", now=desk.now)
+    person, another = add_profiled(desk.db, desk.keyring), add_profiled(desk.db, desk.keyring)
+    made = ask(desk.db, person, list(brokers.values()))
+    assert desk.run().sent == 1
+    assert sorted(desk.state(one)[0] for one in made) == ["queued", "sent"]
+    [sent] = [one for one in made if desk.state(one)[0] == "sent"]
+    with desk.db.begin() as connection:
+        requests.move(connection, sent, RemovalState.CANCELLED, reason="by_subscriber", actor="test", now=desk.now)
+    ask(desk.db, person, [desk.row(sent).broker_id])
+    assert desk.run(days=1).sent == 0
+    ask(desk.db, another, [brokers["spoken.com"]])
+
+    def asked() -> int:
+        return sum(not str(letter(one.content)["Subject"]).startswith("Re:") for one in desk.sent)
+
+    for days, so_far in ((1, 2), (24, 3), (24, 3), (1, 4)):
+        desk.run(days=days)
+        assert asked() == so_far
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "made"),
+    [(Ask.OPT_OUT, Ask.DELETION, 1), (Ask.DELETION, Ask.OPT_OUT, 0), (Ask.OPT_OUT,) * 2 + (0,)],
+)
+def test_an_opt_out_covers_no_deletion_and_a_deletion_covers_an_opt_out(
+    desk: Desk, first: Ask, then: Ask, made: int
+) -> None:
+    brokers = list(add_brokers(desk.db, [broker_row("spoken")]).values())
+    person = add_profiled(desk.db, desk.keyring)
+    for wanted, number in ((first, 1), (then, made), (then, 0)):
+        with desk.db.begin() as connection:
+            created = requests.create(connection, person.subscription_id, brokers, now=desk.now, ask=wanted)
+        assert (len(created.made), created.covered) == (number, 1 - number)
+    assert desk.run().sent == 1 + made
 
 
 def test_no_answer_is_reminded_then_overdue_then_escalated_each_on_its_day(desk: Desk) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import date
+from typing import Any
 
 import pytest
 
@@ -9,6 +10,29 @@ from kordant_jobs.domain.removals.states import TURNS, RemovalState, Turn
 from kordant_jobs.jobs.reports_generate.removals import removal_section
 from kordant_jobs.jobs.reports_generate.rules import RemovalLine
 from kordant_jobs.wording import wording
+
+
+@pytest.mark.parametrize(
+    ("state", "limit", "said"),
+    [
+        ("completed", {"can_check": False}, ("removed, as the broker says", "its site cannot be searched by us", "–")),
+        ("overdue", {"can_complain": False}, ("overdue", "no law obliges it to answer", "the broker's")),
+        ("completed", {"is_unread": True},
+          ("the broker wrote again; we read it first", "we read what the broker answered", "ours")),
+        ("sent", {"channel": "drop"},
+         ("sent", "registered brokers fetch the request; none answers you", "the broker's")),
+        ("escalated", {"channel": "web_form"},
+         ("overdue; a complaint is ready for you",
+          "if it did not answer you, send the complaint to the authority", "yours")),
+    ],
+)  # fmt: skip
+def test_nothing_is_promised_that_cannot_be_had(state: str, limit: dict[str, Any], said: tuple[str, str, str]) -> None:
+    line = RemovalLine(
+        broker="Spoken", state=state, sent_on=None, deadline_on=None, says_done=False, check_says=None,
+        checked_on=None, **limit,
+    )  # fmt: skip
+    [row] = removal_section(wording(Locale.EN), [line]).rows
+    assert (row.state, row.next_step, row.turn) == said
 
 
 @pytest.mark.parametrize("locale", list(Locale))
