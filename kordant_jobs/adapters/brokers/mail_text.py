@@ -59,7 +59,7 @@ def _leaves(mail: Message) -> Iterator[Message]:
         if part.get_content_maintype() == "multipart":
             inner = part.get_payload()
             waiting += [one for one in reversed(inner) if isinstance(one, Message)] if isinstance(inner, list) else []
-        elif part.get_content_maintype() != "message":
+        else:
             yield part
 
 

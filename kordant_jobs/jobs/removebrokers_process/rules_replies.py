@@ -121,7 +121,7 @@ def case_numbers(text: str) -> tuple[str, ...]:
 
     >>> case_numbers("Request Received - [#REQ-195698]"), case_numbers("Ticket #317855 was created")
     (('REQ-195698',), ('317855',))
-    >>> case_numbers("your request under the Act (2018), request of 2026-03-02"), case_numbers("[48213] update")
+    >>> case_numbers("the Act (2018), your request (2018), ticket 2026-03-02"), case_numbers("[48213] update")
     ((), ())
     """
     found = [(beside or marked).upper() for beside, marked in _CASE.findall(text)]

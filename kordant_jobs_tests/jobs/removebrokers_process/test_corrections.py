@@ -170,6 +170,8 @@ def test_two_bounces_of_one_address_leave_the_other_alone(desk: Desk) -> None:
     assert [one.recipient for one in desk.sent[2:]] == ["second@spoken.com"] * 2
     bounce(desk, made[0], ids[made[0]], "550 5.1.1 late: unknown user")
     assert (desk.state(made[0])[0], faults(desk)) == ("sent", ["privacy@spoken.com"])
+    with desk.db.connect() as connection:
+        assert not any(one.needs_person for one in requests.story(connection, made[0]).replies)
 
 
 @pytest.mark.parametrize("sender", ["john.doe@gmail.com", "john@spoken.com"])
