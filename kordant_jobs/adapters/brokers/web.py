@@ -22,6 +22,11 @@ _UNCLEAR = re.compile(
     r"não|tente|clique|botão|entrar|nada|pendente)\b|n't\b",
     re.IGNORECASE,
 )
+_FAILED = re.compile(
+    r"\b(not (been )?(submitted|sent|received|processed|accepted|completed?)|error|invalid|fail(ed|ure)|"
+    r"try again|captcha|não (foi|pôde|pode)|erro|inv[aá]lid[oa]|tente)\b",
+    re.IGNORECASE,
+)
 
 
 class BrokerSites:
@@ -41,7 +46,8 @@ class BrokerSites:
         return WebOutcome(done=is_done, code=f"http {page.status}" + ("" if is_done else ", not confirmed"))
 
     def post(self, form: Mapping[str, Any], fields: Mapping[str, str]) -> WebOutcome:
-        """Post the form; done only when the site says the words of the recipe."""
+        """Post the form; done only when the page shows the words of the recipe and no word of a failure. With both
+        it is uncertain."""
         values = {place: fields[name] for place, name in form["fields"].items() if name in form_fields(form, fields)}
         values |= form.get("fixed", {})
         domains = frozenset({registrable(form["url"])})
@@ -49,5 +55,10 @@ class BrokerSites:
         if page.code:
             is_uncertain = page.code.startswith("cut_off")
             return WebOutcome(done=False, code=page.code, uncertain=is_uncertain, is_handed_over=page.is_sent)
-        said = str(form["success"]).lower() in page.text.lower()
-        return WebOutcome(done=page.status < 400 and said, code=f"http {page.status}", uncertain=page.status >= 500)
+        seen = seen_in_html(page.text)
+        is_said, has_failed = str(form["success"]).lower() in seen.lower(), _FAILED.search(seen) is not None
+        return WebOutcome(
+            done=page.status < 400 and is_said and not has_failed,
+            code=f"http {page.status}",
+            uncertain=page.status >= 500 or (page.status < 400 and is_said and has_failed),
+        )
