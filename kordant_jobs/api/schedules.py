@@ -36,7 +36,7 @@ def _shown(stored: StoredRow, call: Call) -> dict[str, Any]:
         "name": stored.row.name,
         "version": stored.version,
         "values": values,
-        "paused": stored.resting(call.now) if stored.pause else None,
+        "paused": stored.inactive_reason(call.now) if stored.pause else None,
         "changed_at": stored.changed_at,
         "changed_by": stored.changed_by,
     }

@@ -1,7 +1,6 @@
-"""The pages and callbacks that the world outside reaches: unsubscribing, reports, Twilio's callbacks, bounces,
-webhooks; and whether they are there.
+"""The public pages and callbacks: unsubscribe, reports, Twilio's callbacks, bounces, webhooks, and a health check.
 
-A Starlette application; `kordant-jobs notifications serve` runs it behind the proxy that ends TLS.
+A Starlette application; `kordant-jobs notifications serve` runs it behind the proxy that terminates TLS.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.wording import Wording, wording
 
 BODY_MAX = 1 << 20
-"""Bytes; a bounce encloses the mail that came back."""
+"""The most bytes of a body; a bounce encloses the returned mail."""
 _UNIX_TIME = re.compile(r"[0-9]{1,12}", re.ASCII)
 
 
@@ -51,7 +50,7 @@ _UNIX_TIME = re.compile(r"[0-9]{1,12}", re.ASCII)
 class PagesContext:
     """The resources that the pages use. A page whose secret or storage is not configured answers 404.
 
-    `public_url` is the address under which the pages are reached from outside: Twilio signs it.
+    `public_url` is the address at which the pages are reached from outside; Twilio includes it in its signature.
     """
 
     db: Engine
@@ -66,7 +65,7 @@ class PagesContext:
 
 
 def application(context: PagesContext) -> Starlette:
-    """The application."""
+    """The Starlette application with all public pages."""
 
     async def unsubscribe(request: Request) -> Response:
         try:
@@ -156,7 +155,7 @@ def application(context: PagesContext) -> Starlette:
 
 
 async def _signed(context: PagesContext, request: Request) -> bytes | Response:
-    """The body, when its signature is ours and fresh."""
+    """The body, if its signature is valid and recent; otherwise the refusal."""
     if context.webhook_secret is None:
         return Response(status_code=404)
     body = await read_body(request, at_most=BODY_MAX)

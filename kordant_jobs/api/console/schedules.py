@@ -37,7 +37,7 @@ def show_list(connection: Connection, visit: Visit) -> Response:
     """The price list."""
     visit.who.permit(Action.SCHEDULE_READ)
     now, loaded = visit.who.now, scheduler_config.load(connection)
-    rows = [(one, one.resting(now), next(iter(_ticks(one.row, now, 1)), None)) for one in loaded.rows]
+    rows = [(one, one.inactive_reason(now), next(iter(_ticks(one.row, now, 1)), None)) for one in loaded.rows]
     return visit.page(
         "schedules.html",
         visit.words.say("Schedules"),

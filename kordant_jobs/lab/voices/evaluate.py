@@ -1,7 +1,8 @@
-"""`voices evaluate FOLDER`: how well voices are told apart and older synthesis is noticed, on one's own recordings.
+"""`voices evaluate FOLDER`: error rates of telling voices apart and of finding older synthesis, on your own recordings.
 
-FOLDER holds a folder a speaker, with clips in any form; those named `synthetic-<engine>` hold synthetic voices. Clips
-of one name in several forms (a.g722, a.gsm) are one recording: each is tested, but never against its own enrolment.
+FOLDER has one folder for each speaker, with clips in any format; folders named `synthetic-<engine>` have synthetic
+voices. Clips with one name in several formats (a.g722, a.gsm) are one recording: each is tested, but never against an
+enrolment that contains the recording.
 """
 
 from __future__ import annotations

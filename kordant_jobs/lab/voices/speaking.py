@@ -1,7 +1,7 @@
-"""Clips of voices that nobody has: syllables by additive synthesis, a voice a seed. Nothing here was recorded.
+"""Clips of invented voices: syllables by additive synthesis, one voice for each seed. Nothing is recorded.
 
-The models take them for speech, and for the same or another speaker, as they do with the programs of the 1990s that
-they sound like; the screen finds signs of synthesis in them, rightly.
+The models recognise them as speech, and tell their speakers apart. They sound like synthesis of the 1990s, and the
+screen finds signs of synthesis in them, as it should.
 """
 
 from __future__ import annotations

@@ -134,7 +134,7 @@ UNKNOWN = "0198c2b4-5d7e-7c3a-9a54-3d1f0c2b4a6e"
     ],
 )
 @pytest.mark.usefixtures("settings")
-def test_an_id_of_nobody_is_an_error_that_says_so(words: tuple[str, ...], what: str) -> None:
+def test_an_unknown_id_is_an_error_that_says_so(words: tuple[str, ...], what: str) -> None:
     result = CliRunner().invoke(app, ["voices", *words])
     assert isinstance(result.exception, KordantError)
     assert f"there is no {what} {UNKNOWN}" in str(result.exception)
