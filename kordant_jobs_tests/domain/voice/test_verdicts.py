@@ -19,7 +19,7 @@ from kordant_jobs.domain.voice.enrolment import (
     enrolled_already,
     joined,
     mean_voice,
-    why_not,
+    enrolment_problem,
 )
 from kordant_jobs.domain.voice.verdicts import (
     Band,
@@ -233,7 +233,7 @@ def clip(name: str, score: float = 1.0, *, speech_s: float = 8.0, voices: int = 
 def test_clips_that_disagree_or_do_not_suffice_are_refused_by_name(
     clips: list[EnrolmentClip], words: str | None
 ) -> None:
-    problem = why_not(clips, LIMITS)
+    problem = enrolment_problem(clips, LIMITS)
     assert (words is None) == (problem is None)
     assert words is None or words in str(problem)
 

@@ -110,7 +110,7 @@ def test_an_alert_is_for_both_together_or_for_every_clip_when_wanted_and_only_on
     assert (alert.severity, alert.why) == ("high", [{"code": "voice_like_a_member_with_signs"}])
     assert desk.rows("SELECT category FROM kordant.notification_outbox")[0].category == "voice"
     with desk.db.begin() as connection:
-        enrolments.always_alert(connection, desk.person.subscriber_id, True)
+        enrolments.set_always_alert(connection, desk.person.subscriber_id, True)
     desk.give(spoken_wav(STRANGER, 2))
     assert (desk.run().alerts, desk.run().alerts) == (1, 0)
     assert {row.severity for row in desk.rows("SELECT severity FROM kordant.alerts")} == {"high", "medium"}
