@@ -81,7 +81,7 @@ def test_a_family_member_is_enrolled_listed_and_removed_by_commands(
     (folder / "call.wav").write_bytes(spoken_wav(GRANDMOTHER, 1))
     clip = run("voices", "add", str(desk.person.subscription_id), str(folder / "call.wav"))["clip"]
     assert [one["status"] for one in run("voices", "clips", str(desk.person.subscription_id))] == ["pending"]
-    with pytest.raises(KordantError, match="nothing is said"):
+    with pytest.raises(KordantError, match="is not analysed yet"):
         run("voices", "show", clip)
     figures(desk, load_settings())
     assert run("voices", "show", clip)["match"] == "consistent"
