@@ -43,7 +43,6 @@ ALLOWED = {
     "docs/decisions/0002-embedded-postgres.md": "`nobody` is a user of Unix",
     "kordant_jobs/lab/bench/console.py": "a name that no row has",
     "kordant_jobs/lab/world/dump_shapes.py": "a name in rows of no one",
-    "kordant_jobs/lab/voices": "still to be read",
     "kordant_jobs/postgres/embedded/account.py": "`nobody` is the Unix user that the server runs as",
     "kordant_jobs/postgres/embedded/cluster.py": "the same",
     "kordant_jobs/postgres/embedded/folders.py": "the same",
@@ -54,7 +53,7 @@ ALLOWED = {
     "kordant_jobs/jobs/notifications_send/alert_message.py": "a sentence for people, 'where somebody logged in'",
     "kordant_jobs/jobs/reports_generate/receipt.py": "a sentence for people, 'whoever has our public key'",
 }
-OTHERS = {"api", "brokers", "observability", "removals", "removebrokers_process", "voice", "voiceprint_batch", "voices"}
+OTHERS = {"brokers", "removals", "removebrokers_process"}
 """Folders of tests whose names are still to be read."""
 TABLES = re.compile(r"store/(?:[a-z]+/)?\w*tables\.py$")
 """Comments of tables and columns change by a migration only."""

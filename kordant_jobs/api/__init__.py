@@ -1,1 +1,1 @@
-"""/api/jobs over HTTP, and its tools for agents: it asks the engine and the stores, and knows no job's code."""
+"""/api/jobs over HTTP, and the tools for agents. It uses the engine and the stores, and no code of a job."""

@@ -17,10 +17,10 @@ LONGEST_H = 24 * 30
 
 
 def acknowledge(connection: Connection, call: Call, alert_id: UUID) -> None:
-    """Acknowledge an alert: no more notices until it has ended.
+    """Acknowledge an alert: its reminders stop, and the next notice says that it has ended.
 
     Raises:
-        Problem: it has ended, it is acknowledged already, or the caller may not.
+        Problem: the alert has ended or is acknowledged already, or the caller lacks the right.
     """
     rule = call.permit(Action.ALERT_HANDLE, call.of_all())
     if not alerts.acknowledge(connection, alert_id, by=call.principal.id):
@@ -29,10 +29,10 @@ def acknowledge(connection: Connection, call: Call, alert_id: UUID) -> None:
 
 
 def silence(connection: Connection, call: Call, name: str, subject: str | None, *, reason: str, hours: float) -> None:
-    """Silence a rule, or one subject of it, for so many hours.
+    """Silence a rule, or one subject of it, for `hours`.
 
     Raises:
-        Problem: there is no such rule, no reason, the time is out of bounds, or the caller may not.
+        Problem: the rule is unknown, the reason is empty, `hours` is out of range, or the caller lacks the right.
     """
     rule = call.permit(Action.ALERT_HANDLE, call.of_all())
     if name not in BY_NAME or not reason.strip() or not 0 < hours <= LONGEST_H:

@@ -1,4 +1,4 @@
-"""/api/jobs as a FastAPI application: its routes, and how what goes wrong is answered."""
+"""/api/jobs as a FastAPI application: its routes, and the responses to errors."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _invalid(error: RequestValidationError) -> Problem:
 
 
 async def _metrics(request: Request) -> Response:
-    """The metrics for Prometheus: on this machine without a token, from elsewhere with one of an admin or operator."""
+    """The metrics for Prometheus. Callers on this machine need no token; others need an admin's or operator's."""
     host = request.client.host if request.client else ""
     if not (host and ip_address(host).is_loopback and "x-forwarded-for" not in request.headers):
         principal = await request.app.state.tokens.principal(request.headers.get("authorization"))
@@ -73,7 +73,7 @@ async def _metrics(request: Request) -> Response:
 
 
 async def _keys(request: Request) -> Response:
-    """The public key of receipts, with which every holder of a receipt can verify it."""
+    """The public key with which every holder of a receipt can verify it."""
     key = request.app.state.backend.keyring.receipt_key.public_key()
     return JSONResponse(key_set([key]), headers={"Cache-Control": "public, max-age=3600"})
 
@@ -101,7 +101,7 @@ async def _on_database(_: Request, error: Any) -> Response:
 
 class _Api(FastAPI):
     def openapi(self) -> dict[str, Any]:
-        """The OpenAPI file, with the form of problems and of tokens."""
+        """The OpenAPI document, with the schema of problems and the token scheme."""
         if self.openapi_schema is None:
             schema = super().openapi()
             schema["components"]["schemas"]["ProblemOut"] = api.ProblemOut.model_json_schema()
@@ -114,7 +114,7 @@ class _Api(FastAPI):
 def application(
     backend: Backend, *, lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None
 ) -> FastAPI:
-    """The application on this database."""
+    """The application: the API, the console, Dagster's UI, metrics and health."""
     app = _Api(title="Kordant jobs", version="1", docs_url=None, redoc_url=None,
                   openapi_url=f"{PREFIX}/openapi.json", lifespan=lifespan)  # fmt: skip
     app.state.backend = backend

@@ -1,4 +1,4 @@
-"""A call as it comes in: its token verified, its quota counted, its operation run in one transaction."""
+"""Accepts a call: verifies its token, counts its quota, and runs its operation in one transaction."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ DOCUMENTED: dict[int | str, dict[str, Any]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class OpenId:
-    """The provider that knows our people, and which role a value of a claim gives."""
+    """The OpenID provider for sign-in, and the role for each value of a claim."""
 
     provider: IdentityProvider
     role_claim: str
@@ -43,26 +43,26 @@ class OpenId:
 
 @dataclass(frozen=True, kw_only=True)
 class Backend:
-    """The resources of the application."""
+    """The resources that the application uses."""
 
     db: Engine
     keyring: Keyring
     ui_url: str | None = None
     ui_secret: str | None = None
-    """The secret that Dagster's webserver expects; None: there is none behind us."""
+    """The secret that Dagster's webserver expects; None: the API does not proxy a webserver."""
     is_isolated: bool = False
-    """True when reads of callers with a scope run under a role of the database that sees nothing else."""
+    """True when reads of callers with a scope use a database role that sees only rows in their scope."""
     public_url: str | None = None
-    """The address under which people reach us through a proxy."""
+    """The address at which people reach the API through a proxy."""
     quotas: Quotas | None = None
     openid: OpenId | None = None
-    """Through which people sign in; None: with tokens only."""
+    """The sign-in through an OpenID provider; None: people sign in with tokens only."""
     stack: Callable[[], Mapping[str, Any] | None] = lambda: None
-    """Returns the state that `up` reports, if it runs here; for the doctor."""
+    """Returns the state that `up` reports, None if it does not run here."""
 
     @property
     def public_host(self) -> str | None:
-        """The Host that a proxy of ours sends."""
+        """The Host header of requests that come through the proxy."""
         return urlsplit(self.public_url).netloc if self.public_url else None
 
 
@@ -70,13 +70,13 @@ Work = Callable[[Connection, Call], Answer]
 
 
 class Asked:
-    """One call that was let in. `read` and `write` run its operation in a transaction."""
+    """One accepted call. `read`, `write` and `change` run its operation in a transaction."""
 
     def __init__(self, backend: Backend, call: Call, operation: str, body: bytes) -> None:
         self._backend, self.call, self._operation, self._body = backend, call, operation, body
 
     def read(self, work: Work, *, if_none_match: str | None = None) -> Response:
-        """Answer with what `work` reads."""
+        """Run `work`, which only reads. Answers 304 if the ETag is that of `if_none_match`."""
         with self._transaction() as connection:
             if self._backend.is_isolated:
                 isolation.confine(connection, self.call.principal)
@@ -86,7 +86,11 @@ class Asked:
         return _response(answer)
 
     def write(self, work: Work, *, key: str | None) -> Response:
-        """Do `work` once for its Idempotency-Key: the second time the first answer comes again."""
+        """Run `work` once for its Idempotency-Key; a repeated call gets the first response again.
+
+        Raises:
+            Problem: the key is missing, or came with another body before.
+        """
         if not key:
             raise Problem("key_missing", "send an Idempotency-Key header: a new one for each thing that you want done.")
         meant = replies.Key(principal_id=self.call.principal.id, operation=self._operation, key=key, body=self._body)
@@ -101,7 +105,7 @@ class Asked:
         return JSONResponse(known.body, known.status, {"Idempotency-Replayed": "true"})
 
     def change(self, work: Work) -> Response:
-        """Do `work`, which an ETag makes safe to repeat."""
+        """Run `work`, which needs no Idempotency-Key since it is safe to repeat."""
         with self._transaction() as connection:
             return _response(work(connection, self.call))
 
@@ -110,7 +114,7 @@ class Asked:
 
 
 class Transaction:
-    """A transaction; a denial in it rolls it back and is written to the audit log in one of its own."""
+    """A transaction. A denial rolls it back, and is written to the audit log in a second transaction."""
 
     def __init__(self, db: Engine, call: Call, operation: str) -> None:
         self._db, self._call, self._operation = db, call, operation
@@ -131,7 +135,7 @@ def _response(answer: Answer) -> Response:
 
 
 async def _asked(request: Request) -> Asked:
-    """Let a call in: its token is verified and its quota counted."""
+    """Accept a call: verify its token and count it against its quota."""
     backend: Backend = request.app.state.backend
     principal = await request.app.state.tokens.principal(request.headers.get("authorization"))
     request.state.quota = request.app.state.quotas.take(principal, request.method)

@@ -1,4 +1,4 @@
-"""One call of the API: who asks, what the policy says of it, and the entry in the audit log."""
+"""One call of the API: its caller, the policy's decision on it, and its entry in the audit log."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from kordant_jobs.store.people.keyring import Keyring
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """The caller, the moment, and the key that signs the log."""
+    """One call: the caller, the time, and the keyring that signs the audit log."""
 
     principal: Principal
     keyring: Keyring
     now: datetime
     source: str = "api"
     ui_url: str | None = None
-    """The address of Dagster's UI, for callers who may see it."""
+    """The address of Dagster's UI, for links that admins and operators get."""
 
     def permit(self, action: Action, owner: Owner = Owner.SCOPE, *, critical: bool = False) -> str:
-        """The rule that allows this.
+        """The name of the rule that allows this.
 
         Raises:
-            Problem: it is not allowed (403 names the rule), or is not the caller's to know of (404).
+            Problem: it is not allowed (403, with the rule), or the caller may not know that the thing exists (404).
         """
         decision = decide(self.principal, action, owner, critical=critical)
         if decision.allowed:
@@ -43,21 +43,21 @@ class Call:
         raise not_found() if is_hidden else denied(decision.rule)
 
     def of_all(self) -> Owner:
-        """The owner of the things of all tenants together, seen from the caller."""
+        """The owner to check for actions on all tenants: SCOPE for a caller without limits of scope, else OTHER."""
         return Owner.SCOPE if self.principal.covers(None, None) else Owner.OTHER
 
     def permit_on(self, action: Action, request: Request) -> str:
-        """As `permit`, of a request."""
+        """As `permit`, for an action on a request."""
         owner = owner_of(self.principal, by=request.requested_by, tenant=request.tenant, entity=request.entity_key)
         return self.permit(action, owner, critical=request.job in SYSTEM_CRITICAL)
 
     def may(self, action: Action, request: Request) -> bool:
-        """True when the caller may do this to a request."""
+        """True when the policy allows the caller this action on a request."""
         owner = owner_of(self.principal, by=request.requested_by, tenant=request.tenant, entity=request.entity_key)
         return decide(self.principal, action, owner, critical=request.job in SYSTEM_CRITICAL).allowed
 
     def entry(self, action: str, kind: str, target: str, **more: Any) -> Entry:
-        """An entry of the log in the caller's name."""
+        """An entry of the audit log in the caller's name."""
         return Entry(
             actor=self.principal.id,
             role=self.principal.role.value,
@@ -71,18 +71,18 @@ class Call:
         )
 
     def record(self, connection: Connection, *entries: Entry) -> None:
-        """Write entries in the transaction of what they record."""
+        """Write entries to the audit log, in the transaction of the actions that they record."""
         log.record(connection, self.keyring, *entries)
 
     def record_denial(self, connection: Connection, operation: str, rule: str) -> None:
-        """Write that the policy refused `operation`, and count it."""
+        """Record in the audit log that the policy refused `operation`, and count the denial."""
         counts.add_denial(connection, rule, self.principal.role.value)
         self.record(connection, self.entry("denied", "operation", operation, outcome=Outcome.DENIED, rule=rule))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """The answer to a call."""
+    """The response to a call: JSON body, status and headers."""
 
     body: dict[str, Any]
     status: int = 200

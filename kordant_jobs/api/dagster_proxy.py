@@ -1,7 +1,7 @@
-"""Dagster's own UI below /dagster, for readers who have signed in to the console or send a token.
+"""A proxy to Dagster's own UI below /dagster, for callers who have signed in to the console or send a token.
 
-Its webserver has no login and answers only us (`pages/ui_guard.py`). The policy judges each call; what changes
-something is written to the audit log before it is passed on. Our cookies and tokens are not passed on.
+Dagster's webserver has no login; it answers only this proxy (`pages/ui_guard.py`). The policy decides on each call, and
+a mutation is written to the audit log before it is forwarded. Our cookies and tokens are not forwarded.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ from kordant_jobs.pages.ui_guard import PREFIX, PROXY_HEADER, is_local
 
 GRAPHQL = "/graphql"
 WITHHELD = ("/logs", "/notebook", "/dagit", "/download_debug", "/report_asset", "/dagit_info")
-"""Content of files of the machine, and ways to write that are no GraphQL."""
+"""Paths that are not offered: files of the machine, and ways to write other than GraphQL."""
 BODY_BYTES = 256 << 10
 ANSWER_S = 120.0
 STILL_THERE_S = 15.0
-"""Seconds between two checks of an open WebSocket's session."""
+"""Seconds between two checks that the session of an open WebSocket is still valid."""
 PROTOCOL = Subprotocol("graphql-ws")
 _PASSED_ON = ("accept", "accept-encoding", "accept-language", "content-type", "if-none-match", "if-modified-since",
               "idempotency-key", "user-agent")  # fmt: skip
@@ -54,29 +54,33 @@ _SUBSCRIPTIONS = frozenset({OperationType.SUBSCRIPTION})
 
 @dataclass(frozen=True, kw_only=True)
 class Entrant:
-    """The caller: by a session of a browser, or by a token."""
+    """The caller. `by_cookie`: by a browser's session, else by a token."""
 
     principal: Principal
     by_cookie: bool
 
 
-class WhoComes(Protocol):
-    """Finds out who comes. Raises Problem 401."""
+class IdentifyCaller(Protocol):
+    """Identifies the caller of a connection."""
 
     async def __call__(self, connection: HTTPConnection) -> Entrant:
-        """The caller by their session or token."""
+        """The caller, by their session or token.
+
+        Raises:
+            Problem: 401, without a valid session or token.
+        """
         ...
 
 
 class DagsterProxy:
-    """An ASGI application that stands at /dagster and passes on what the policy lets pass."""
+    """An ASGI application, mounted at /dagster, that forwards the calls that the policy allows."""
 
-    def __init__(self, backend: Backend, who: WhoComes, *, sign_in: str) -> None:
+    def __init__(self, backend: Backend, who: IdentifyCaller, *, sign_in: str) -> None:
         self._backend, self._who, self._sign_in = backend, who, sign_in
         self._http: httpx.AsyncClient | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or hold a WebSocket."""
+        """Answer a request, or serve a WebSocket."""
         if scope["type"] == "websocket":
             await self._socket(WebSocket(scope, receive, send))
             return
@@ -113,12 +117,16 @@ class DagsterProxy:
         return await self._pass_on(request, None)
 
     def _permit(self, call: Call, operation: str, work: Callable[[Any], object]) -> None:
-        """Ask the policy, where a denial is written to the audit log."""
+        """Run `work`, which asks the policy, in a transaction that writes a denial to the audit log."""
         with Transaction(self._backend.db, call, operation) as connection:
             work(connection)
 
     def _judge(self, call: Call, body: bytes, kind: str) -> None:
-        """Let a call of GraphQL pass and record what it changes, or raise Problem."""
+        """Check a GraphQL call with the policy and record its mutations.
+
+        Raises:
+            Problem: the call is invalid, or the policy refuses it.
+        """
         if kind.partition(";")[0].strip().lower() != "application/json":
             raise Problem("unsupported_media_type", "GraphQL is sent as application/json.")
         if len(body) > BODY_BYTES:
@@ -188,7 +196,7 @@ class DagsterProxy:
             await self._http.aclose()
 
     def _where(self) -> str:
-        """The address of Dagster's webserver, which `up` knows."""
+        """The address of Dagster's webserver, as `up` reports it."""
         where = (self._backend.stack() or {}).get("dagster")
         if not where or self._backend.ui_secret is None:
             raise _away()
@@ -231,7 +239,7 @@ class DagsterProxy:
                 await socket.close(1008)
 
     async def _while_signed_in(self, socket: WebSocket) -> None:
-        """Back once the session or token has ended."""
+        """Return when the session or token is no longer valid."""
         with suppress(Problem):
             while True:
                 await asyncio.sleep(STILL_THERE_S)
@@ -239,7 +247,7 @@ class DagsterProxy:
 
 
 async def _inwards(socket: WebSocket, inner: websockets.ClientConnection) -> None:
-    """Pass on what the browser sends: subscriptions, and no other operation."""
+    """Forward the browser's messages: only subscriptions are allowed. Returns at any other operation."""
     with suppress(WebSocketDisconnect, websockets.ConnectionClosed):
         while True:
             text = await socket.receive_text()
@@ -271,14 +279,14 @@ def _away() -> Problem:
 
 
 def _from_here(connection: HTTPConnection, public_host: str | None) -> None:
-    """Refuse a Host that is not ours: a name that another site has led to this machine (DNS rebinding)."""
+    """Refuse a foreign Host header, as DNS rebinding sends one."""
     host = connection.headers.get("host", "")
     if not is_local(host) and host != public_host:
         raise denied("dagster.host")
 
 
 def _from_our_page(headers: Headers) -> None:
-    """Refuse what a page of another site had the browser send."""
+    """Refuse a request that a page of another site made the browser send."""
     origin = urlsplit(headers.get("origin", ""))
     if origin.scheme not in {"http", "https"} or origin.netloc != headers.get("host"):
         raise denied("dagster.same_origin")

@@ -1,4 +1,4 @@
-"""Guards every call: size, time and rate of what comes in, and the token that it carries."""
+"""Checks every call: size and time of its body, rate of calls, and its token."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from kordant_jobs.store.people.keyring import Keyring
 
 BODY_BYTES = 1 << 20
 REMEMBERED_S = 5.0
-"""For how long a verified token is not looked up again: a revoked one works so long at most."""
+"""Seconds for which a verified token is cached; a revoked token works so long at most."""
 REMEMBERED = 10_000
 QUOTAS = {"read": 60_000, "write": 1200}
-"""Calls a minute of one principal."""
+"""Calls per minute and principal."""
 MINUTE_S = 60
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _UNAUTHENTICATED = {"WWW-Authenticate": "Bearer"}
@@ -36,7 +36,7 @@ _UNAUTHENTICATED = {"WWW-Authenticate": "Bearer"}
 
 @dataclass
 class Tokens:
-    """Verifies tokens, and remembers for a few seconds whose they are."""
+    """Verifies tokens, and caches their principals for a few seconds."""
 
     db: Engine
     keyring: Keyring
@@ -44,7 +44,7 @@ class Tokens:
     _used: dict[str, datetime] = field(default_factory=dict)
 
     async def principal(self, header: str | None) -> Principal:
-        """The principal who sends this Authorization header.
+        """The principal of an Authorization header.
 
         Raises:
             Problem: 401, the same for every reason.
@@ -62,10 +62,10 @@ class Tokens:
         raise _unknown()
 
     async def holder(self, token_id: str) -> Principal:
-        """The principal who holds the token with this id, which was verified before.
+        """The principal who holds the token with this id, which the caller has verified (a session's cookie names it).
 
         Raises:
-            Problem: 401, once it has ended.
+            Problem: 401, if the token has expired or was revoked.
         """
         mark = b"held:" + token_id.encode()
         return await self._remembered(mark, lambda connection, now: people.holder(connection, token_id, now=now))
@@ -91,7 +91,7 @@ class Tokens:
         return verified.principal
 
     def note_uses(self) -> None:
-        """Write which tokens were used."""
+        """Record in the database the last use of tokens since the previous call."""
         used, self._used = self._used, {}
         if used:
             with self.db.begin() as connection:
@@ -104,10 +104,10 @@ def _unknown() -> Problem:
 
 
 class Quotas:
-    """Counts the calls of each principal in this process, which has its share of the quotas.
+    """Counts the calls of each principal in this process. With several workers each gets its share of the quotas.
 
-    A principal has a counter of this minute and one of the last, which counts for as much as of it lies within 60 s: to
-    keep the time of each of 60,000 calls, or to sweep them by a timer, costs more than the call.
+    The method is a sliding window: the counter of this minute, plus that of the last minute in proportion to the part
+    of it within the last 60 s. Storing the time of each of 60,000 calls would cost more than the calls.
     """
 
     def __init__(self, quotas: dict[str, int] | None = None, *, workers: int = 1) -> None:
@@ -115,10 +115,10 @@ class Quotas:
         self._minute, self._now, self._last = 0, Counter[tuple[str, str]](), Counter[tuple[str, str]]()
 
     def take(self, principal: Principal, method: str, *, at_s: float | None = None) -> dict[str, str]:
-        """Count one call. Returns the headers that say what is left.
+        """Count one call. Returns the RateLimit headers, with the calls that are left.
 
         Raises:
-            Problem: 429 with Retry-After.
+            Problem: 429 with Retry-After, when the quota is used up.
         """
         name = "read" if method in SAFE else "write"
         most, key = self._most[name], (principal.id, name)
@@ -142,14 +142,14 @@ class Quotas:
 
 
 class Gate:
-    """ASGI middleware: bodies are read whole, bounded in bytes and seconds, before anything else happens; answers
-    carry what is left of the caller's quota."""
+    """ASGI middleware that reads each body whole, limited in bytes and seconds, before the application runs, and adds
+    the headers of the caller's quota to responses."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a call on, or refuse its body."""
+        """Pass a call to the application, or refuse its body."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -1,4 +1,4 @@
-"""Proposals of agents about their own grants: the first request of a job, or other bounds."""
+"""Proposals of agents about their own grants: the first request of a job, or other limits."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ from kordant_jobs.store.access.changes import ChangeSet
 from kordant_jobs.store.access.people import Grant
 
 NEW = Grant(job="", max_priority=Priority.NORMAL, requests_per_hour=60)
-"""The base of a proposal when there is no grant yet."""
+"""The grant that a proposal starts from if the agent has none for the job."""
 
 
 def target_of(connection: Connection, call: Call, body: Proposal) -> tuple[str, str, int, dict[str, Any]]:
     """The target of a proposal: job, agent, the version of the grant, and the fields that would change.
 
     Raises:
-        Problem: it is not an agent's, there is no such grant, its first request was approved, or a bound is invalid.
+        Problem: the caller is no agent or has no such grant, its first request is approved already, or a limit is
+            invalid.
     """
     if call.principal.role is not Role.AGENT:
         raise denied("grants.of_agents")
@@ -59,7 +60,7 @@ def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def difference(connection: Connection, one: ChangeSet) -> dict[str, tuple[Any, Any]]:
-    """Each field that would change: what it is, and what is proposed."""
+    """By field that would change, its current and its proposed value."""
     before, after = _before_and_after(connection, one)
     old, new = written(before), written(after)
     return {name: (old[name] if before.version else None, new[name]) for name in one.changes}
@@ -71,7 +72,7 @@ def is_stale(connection: Connection, one: ChangeSet) -> bool:
 
 
 def apply(connection: Connection, one: ChangeSet) -> bool:
-    """Save the grant as proposed. False: it has changed since, and stays as it is."""
+    """Save the grant as proposed. False: it has changed since the proposal, and nothing is saved."""
     lock = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
     connection.execute(lock, {"name": f"grant {one.tier} {one.job}"})
     before, after = _before_and_after(connection, one)
@@ -93,7 +94,7 @@ def _before_and_after(connection: Connection, one: ChangeSet) -> tuple[Grant, Gr
 
 
 def written(grant: Grant) -> dict[str, Any]:
-    """A grant as it is answered."""
+    """A grant in the form of the API's responses."""
     values = {**asdict(grant), "max_priority": grant.max_priority.word}
     del values["version"]
     return values

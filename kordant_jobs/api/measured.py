@@ -1,6 +1,6 @@
-"""Measures every call: counts by route and status, durations, and a span when traces are on.
+"""Measures every call: counts by route and status, durations, and a span if tracing is on.
 
-Counts are this process's until `Calls.flush` adds them to the table that `/metrics` reads.
+Counts stay in this process until `Calls.flush` adds them to the table that `/metrics` reads.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from kordant_jobs.store.operators.counts import HTTP_S, HttpCount
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OTHER = "_other"
-"""As OpenTelemetry writes an unknown method; also a path that no route has."""
+"""OpenTelemetry's name for an unknown method; also used for a path without a route."""
 
 
 class Calls:
-    """The calls that this process answered and has not written yet."""
+    """Counts of the calls that this process answered and has not written to the database yet."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -37,7 +37,7 @@ class Calls:
             self._counts[key] = (number + 1, sum_s + took_s)
 
     def flush(self, db: Engine) -> None:
-        """Add them to the table. What could not be written is counted the next time."""
+        """Add the counts to the table. If that fails, they are kept for the next time, and the error is raised."""
         with self._lock:
             taken, self._counts = self._counts, {}
         found = [
@@ -63,13 +63,13 @@ def route_of(scope: Scope) -> str:
 
 
 class Measured:
-    """ASGI middleware, around everything else."""
+    """ASGI middleware that measures each call; it is the outermost one."""
 
     def __init__(self, app: ASGIApp, calls: Calls) -> None:
         self._app, self._calls = app, calls
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the call on, and note how it went."""
+        """Pass the call to the application, and count it with its status and duration."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

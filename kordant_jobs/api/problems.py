@@ -1,4 +1,4 @@
-"""Problems by RFC 9457. No text repeats a value that was sent."""
+"""Problems (RFC 9457), the error responses of the API. No text repeats a value that the caller sent."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ STATUS: Mapping[str, int] = {
     "database_unavailable": 503,
     "busy": 503,
 }
-"""Every code there is, with its status."""
+"""Every code of a problem, with its HTTP status."""
 
 
 class Problem(Exception):
-    """An answer that is an error: its code, what to do next, and what its code adds."""
+    """An error response: its code, a detail that says what to do next, and the further fields of this code."""
 
     def __init__(self, code: str, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any) -> None:
         super().__init__(detail)
@@ -52,7 +52,7 @@ class Problem(Exception):
         self.headers = dict(headers or {})
 
     def body(self) -> dict[str, Any]:
-        """As JSON."""
+        """The body of the response, as a JSON object."""
         return {
             "type": TYPES + self.code,
             "title": HTTPStatus(self.status).phrase,
@@ -63,12 +63,12 @@ class Problem(Exception):
         }
 
     def response(self) -> JSONResponse:
-        """As an answer."""
+        """The HTTP response."""
         return JSONResponse(self.body(), self.status, self.headers, media_type=MEDIA_TYPE)
 
 
 def not_found() -> Problem:
-    """The same for what is not there and for what is not the caller's."""
+    """The problem for a thing that does not exist, and for one that is out of the caller's scope."""
     return Problem("not_found", "there is nothing with this id, or it is out of your scope.")
 
 

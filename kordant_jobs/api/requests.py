@@ -1,4 +1,4 @@
-"""Operations on requests: one function an action. HTTP and the tools of agents call nothing else."""
+"""Operations on requests, one function for each. The HTTP routes, the console and the agents' tools all use them."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ STATUSES: dict[str, tuple[RequestStatus, ...]] = {
     "failed": (RequestStatus.DEAD, RequestStatus.EXPIRED),
     "cancelled": (RequestStatus.CANCELLED,),
 }
-"""The product's words for a request, by the states that each stands for."""
+"""The product's words for the state of a request, each with the states of the queue that it covers."""
 WORDS = {state: word for word, states in STATUSES.items() for state in states}
 HIGHEST_OF_SERVICES = Priority.HIGH
 COUNT_SLACK = 10
-"""By how many a filter may match more or fewer than the caller expected; or by one in a hundred."""
+"""The allowed difference between the expected and the actual count of a filter: 10, or 1 % if that is more."""
 TEXT_MAX = 200
 
 
@@ -45,7 +45,7 @@ def job_named(name: str) -> JobRow:
     """The row of a job by its name or alias.
 
     Raises:
-        Problem: there is none.
+        Problem: there is no such job.
     """
     row = BY_NAME.get(name) or next((row for row in BY_NAME.values() if row.alias == name), None)
     if row is None:
@@ -54,17 +54,17 @@ def job_named(name: str) -> JobRow:
 
 
 def priority_of(word: str | None, default: Priority) -> Priority:
-    """A priority by its word."""
+    """The priority that a word stands for; `default` for None."""
     return default if word is None else Priority[word.upper()]
 
 
 def _untrusted(text: str | None) -> str:
-    """A text that others wrote, cut and without characters that could hide something."""
+    """A text of outside origin, shortened, without characters that are not printable."""
     return "".join(one for one in text or "" if one.isprintable())[:TEXT_MAX]
 
 
 def shown(call: Call, request: Request) -> dict[str, Any]:
-    """A request as its reader may see it."""
+    """A request in the form of the API's responses, with what the caller may see."""
     row = BY_NAME.get(request.job)
     progress = request.progress
     percent = round(100 * progress.done / progress.total, 1) if progress.total else None
@@ -103,7 +103,7 @@ def _moment(moment: Any) -> str | None:
 
 
 def _result(call: Call, request: Request) -> dict[str, Any] | None:
-    """The result of a request; its figures and error only for callers who may read output."""
+    """The result of a request; its output and error text only for callers who may read output."""
     if request.status in OPEN:
         return None
     may_read = call.may(Action.READ_OUTPUT, request)
@@ -123,7 +123,7 @@ def _result(call: Call, request: Request) -> dict[str, Any] | None:
 
 
 def etag(body: dict[str, Any]) -> str:
-    """The name of this state of a representation."""
+    """The ETag of a response body."""
     return f'"{hashlib.blake2b(repr(sorted(body.items())).encode(), digest_size=12).hexdigest()}"'
 
 
@@ -146,12 +146,12 @@ def _answer(call: Call, request: Request, status: int = 200, **headers: str) -> 
 
 
 def read(connection: Connection, call: Call, request_id: UUID) -> Answer:
-    """One request."""
+    """One request, with its ETag."""
     return _answer(call, _of(connection, call, request_id))
 
 
 def read_found(call: Call, found: Request | None) -> Answer:
-    """As `read`, of a request that was looked up."""
+    """As `read`, for a request that was looked up already; None: there is none."""
     return _answer(call, _permitted(call, found))
 
 
@@ -165,7 +165,7 @@ def attempts(connection: Connection, call: Call, request_id: UUID) -> Answer:
 
 
 def scoped(call: Call, where: Filter) -> Filter:
-    """A filter that leaves nothing but what is in the caller's scope."""
+    """The filter, limited to the caller's scope."""
     mine = call.principal
     return replace(
         where,
@@ -190,7 +190,7 @@ def _after(call: Call, where: Filter, cursor: str) -> UUID:
 
 
 def list_requests(connection: Connection, call: Call, where: Filter, *, limit: int, cursor: str | None) -> Answer:
-    """A page of requests, the newest first. Requests that come meanwhile move nothing."""
+    """A page of requests, the newest first. New requests do not shift later pages."""
     call.permit(Action.READ)
     where = scoped(call, where)
     after = None if cursor is None else _after(call, where, cursor)
@@ -215,7 +215,11 @@ def _payload(row: JobRow, values: dict[str, Any]) -> Payload:
 
 
 def placed(call: Call, tenant: str | None, entity: str | None) -> tuple[str | None, str | None]:
-    """The tenant and entity of a new request: a caller that has only one need not name it."""
+    """The tenant and entity of a new request. A caller that has only one may leave it out.
+
+    Raises:
+        Problem: 404, if they are out of the caller's scope.
+    """
     mine = call.principal
     if tenant is None and mine.tenants is not None and len(mine.tenants) == 1:
         (tenant,) = mine.tenants
@@ -227,7 +231,12 @@ def placed(call: Call, tenant: str | None, entity: str | None) -> tuple[str | No
 
 
 def bounded(connection: Connection, call: Call, row: JobRow, priority: Priority, *, charge: bool) -> int | None:
-    """Hold a caller to the bounds of their role or grant. Returns what is left of an agent's budget."""
+    """Check the limits of the caller's role or grant. With `charge` the request is counted. Returns the requests
+    per hour of an agent's grant; None for other callers.
+
+    Raises:
+        Problem: a limit is exceeded, or a person must approve the agent's first request.
+    """
     if call.principal.role is Role.SERVICE and priority < HIGHEST_OF_SERVICES:
         raise denied("service.priority_at_most_high")
     if call.principal.role is not Role.AGENT:
@@ -251,7 +260,7 @@ def bounded(connection: Connection, call: Call, row: JobRow, priority: Priority,
 
 
 def create(connection: Connection, call: Call, body: NewRequest) -> Answer:
-    """Queue a request; it runs once this transaction commits."""
+    """Queue a request. It can start when this transaction commits. A dry run only checks that it is allowed."""
     rule = call.permit(Action.TRIGGER)
     row = job_named(body.job)
     tenant, entity = placed(call, body.tenant, body.entity_key)
@@ -289,7 +298,7 @@ def _wrong_state(request: Request, allowed: Sequence[RequestStatus]) -> Problem:
 
 
 def change(connection: Connection, call: Call, request_id: UUID, body: RequestChange, if_match: str | None) -> Answer:
-    """Give a waiting request another priority or time; `if_match` is the ETag that was read."""
+    """Change the priority or time of a pending request. `if_match` is the ETag that the caller read."""
     before = _of(connection, call, request_id)
     rule = call.permit_on(Action.REPRIORITISE, before)
     if if_match is None:
@@ -321,7 +330,7 @@ TAKES: dict[Action, tuple[RequestStatus, ...]] = {
     Action.ACKNOWLEDGE: (RequestStatus.DEAD,),
     Action.EXPIRE: (RequestStatus.DEAD,),
 }
-"""In which states a request takes each action."""
+"""By action, the states of a request in which it is allowed."""
 
 
 def _apply(connection: Connection, call: Call, action: Action, where: Filter, *, dry_run: bool = False) -> list[UUID]:
@@ -379,7 +388,7 @@ def bulk(connection: Connection, call: Call, body: BulkAction) -> Answer:
 
 
 def definitions(call: Call) -> Answer:
-    """The jobs that there are."""
+    """All jobs of the catalogue, with the schema of their payloads."""
     call.permit(Action.READ)
     return Answer(
         body={

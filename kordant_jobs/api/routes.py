@@ -1,4 +1,4 @@
-"""The routes of /api/jobs: each reads its input, and calls one operation."""
+"""The routes of /api/jobs. Each reads its input and calls one operation."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ router = APIRouter(prefix=PREFIX, responses=DOCUMENTED)
 
 @router.get("/me", response_model=api.Me)
 def get_me(asked: In) -> Response:
-    """The caller, with its scopes and grants."""
+    """The caller, with its scopes and an agent's grants."""
     return asked.read(schedules.me)
 
 
 @router.post("/tokens/subscriber", response_model=api.SubscriberTokenOut)
 def issue_subscriber_token(asked: In, body: api.SubscriberTokenWanted) -> Response:
-    """A short token for a subscriber, who sees their own requests and protection with it."""
+    """Issue a short-lived token for a subscriber, with which they read their own requests and protection."""
     return asked.change(lambda connection, call: subscribers.issue_token(connection, call, body))
 
 
@@ -39,13 +39,13 @@ def get_protection(asked: In) -> Response:
 
 @router.get("/definitions", response_model=api.Definitions)
 def list_definitions(asked: In) -> Response:
-    """The jobs that there are, with the schema of each one's payload."""
+    """All jobs, with the schema of their payloads."""
     return asked.read(lambda _, call: requests.definitions(call))
 
 
 @router.post("/definitions/{job}/run", response_model=api.RequestOut | api.WouldBe, status_code=202)
 def run_job_now(asked: In, job: Name, body: api.RunNow, key: Key = None) -> Response:
-    """Start a job now: `scheduler.runJobNow`. It takes no schedule's place."""
+    """Start a job now: `scheduler.runJobNow`. Its scheduled runs are not affected."""
     full = api.NewRequest(job=job, **{name: getattr(body, name) for name in type(body).model_fields})
     return asked.write(lambda connection, call: requests.create(connection, call, full), key=key)
 
@@ -104,13 +104,13 @@ def list_attempts(asked: In, request_id: UUID) -> Response:
 async def watch_request(
     request: Request, asked: In, request_id: UUID, timeout_s: Annotated[float, Query(ge=1, le=300)] = 60
 ) -> Response:
-    """The request, again at each change, until it ends or the time is over."""
+    """Stream the request at each change, until it ends or after `timeout_s`."""
     return await events(request.app.state.hub, asked.call, request_id, timeout_s=timeout_s)
 
 
 @router.patch("/requests/{request_id}", response_model=api.RequestOut)
 def change_request(asked: In, request_id: UUID, body: api.RequestChange, if_match: IfMatch = None) -> Response:
-    """Give a waiting request another priority or time."""
+    """Change the priority or time of a pending request."""
     return asked.change(lambda connection, call: requests.change(connection, call, request_id, body, if_match))
 
 
@@ -120,7 +120,7 @@ def _act(asked: Asked, request_id: UUID, action: Action, key: str | None) -> Res
 
 @router.post("/requests/{request_id}/cancel", response_model=api.RequestOut, status_code=202)
 def cancel_request(asked: In, request_id: UUID, body: api.Note, key: Key = None) -> Response:
-    """Cancel what waits; ask what runs to stop."""
+    """Cancel a pending request, or ask a running one to stop."""
     return _act(asked, request_id, Action.CANCEL, key)
 
 
@@ -132,13 +132,13 @@ def retry_request(asked: In, request_id: UUID, body: api.Note, key: Key = None) 
 
 @router.post("/requests/{request_id}/acknowledge", response_model=api.RequestOut)
 def acknowledge_request(asked: In, request_id: UUID, body: api.Note, key: Key = None) -> Response:
-    """Say that a dead request was seen."""
+    """Mark a dead request as seen."""
     return _act(asked, request_id, Action.ACKNOWLEDGE, key)
 
 
 @router.post("/requests/{request_id}/expire", response_model=api.RequestOut)
 def expire_request(asked: In, request_id: UUID, body: api.Note, key: Key = None) -> Response:
-    """Give a dead request up for good."""
+    """Give up a dead request for good."""
     return _act(asked, request_id, Action.EXPIRE, key)
 
 
@@ -150,13 +150,13 @@ def bulk_action(asked: In, body: api.BulkAction, key: Key = None) -> Response:
 
 @router.get("/topics", response_model=api.Topics)
 def list_topics(asked: In) -> Response:
-    """The topics of events, and which jobs each starts."""
+    """The topics of events, with the jobs that each starts."""
     return asked.read(lambda _, call: topics.list_topics(call))
 
 
 @router.post("/events", response_model=api.Published, status_code=202)
 def publish_event(asked: In, body: api.CloudEvent) -> Response:
-    """Publish an event: it starts what listens to its topic, once for its source and id."""
+    """Publish an event, which starts the jobs of its topic, once for each source and id."""
     return asked.change(lambda connection, call: topics.receive(connection, call, body))
 
 
@@ -176,7 +176,7 @@ def get_schedule(asked: In, job: Name, tier: Tier) -> Response:
 def list_schedule_versions(
     asked: In, job: Name, tier: Tier, limit: Annotated[int, Query(ge=1, le=200)] = 50
 ) -> Response:  # fmt: skip
-    """The earlier versions of a row, and who made them."""
+    """The versions of a row, the newest first, with their authors."""
     return asked.read(lambda connection, call: schedules.history(connection, call, job, tier, limit=limit))
 
 
@@ -194,13 +194,13 @@ def pause_schedule(asked: In, job: Name, tier: Tier, body: api.Pause, key: Key =
 
 @router.post("/schedules/{job}/{tier}/resume", response_model=api.ScheduleOut)
 def resume_schedule(asked: In, job: Name, tier: Tier, body: api.Note, key: Key = None) -> Response:
-    """Have a paused row go on."""
+    """Resume a paused row."""
     return asked.write(lambda connection, call: schedules.resume(connection, call, (job, tier)), key=key)
 
 
 @router.post("/schedules/{job}/{tier}/diff", response_model=api.DiffOut)
 def diff_schedule(asked: In, job: Name, tier: Tier, body: api.ScheduleDiff) -> Response:
-    """The effect of a change; with no changes, the starts of the row. Nothing is written."""
+    """The effect of a change on a row's runs, or without changes its next runs. Nothing is written."""
     return asked.change(lambda connection, call: schedules.diff(connection, call, (job, tier), body))
 
 
@@ -208,13 +208,13 @@ def diff_schedule(asked: In, job: Name, tier: Tier, body: api.ScheduleDiff) -> R
     "/change-sets", response_model=api.ChangeSetOut, status_code=202, responses={200: {"model": api.ChangeSetOut}}
 )
 def propose_change(asked: In, body: api.Proposal, key: Key = None) -> Response:
-    """Propose a change of the price list, for a person to decide."""
+    """Propose a change of the price list, or of an agent's own grant, for a person to decide."""
     return asked.write(lambda connection, call: schedules.propose(connection, call, body), key=key)
 
 
 @router.get("/change-sets", response_model=api.ChangeSets)
 def list_change_sets(asked: In) -> Response:
-    """Proposals; an agent's own."""
+    """Proposals, the newest first; an agent sees only its own."""
     return asked.read(schedules.list_changes)
 
 
@@ -226,7 +226,7 @@ def get_change_set(asked: In, change_id: UUID) -> Response:
 
 @router.post("/change-sets/{change_id}/approve", response_model=api.ChangeSetOut)
 def approve_change_set(asked: In, change_id: UUID, body: api.Approval, key: Key = None) -> Response:
-    """Approve a proposal by its digest; it is applied at once, or `conflicted` when its base has changed."""
+    """Approve a proposal by its digest. It is applied at once, or is `conflicted` if its base has changed."""
     return asked.write(lambda connection, call: schedules.approve(connection, call, change_id, body), key=key)
 
 
@@ -238,7 +238,7 @@ def reject_change_set(asked: In, change_id: UUID, body: api.Note, key: Key = Non
 
 @router.post("/change-sets/{change_id}/withdraw", response_model=api.ChangeSetOut)
 def withdraw_change_set(asked: In, change_id: UUID, body: api.Note, key: Key = None) -> Response:
-    """Take a proposal of one's own back."""
+    """Withdraw one's own proposal."""
     return asked.write(lambda connection, call: schedules.withdraw(connection, call, change_id), key=key)
 
 
@@ -248,19 +248,19 @@ def read_audit(
     before: Annotated[int | None, Query(ge=1, le=2**62)] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Response:
-    """Entries of the audit log, the newest first: all for an admin, one's own for others."""
+    """Entries of the audit log, the newest first. An admin sees all, others see their own."""
     return asked.read(lambda connection, call: schedules.audit(connection, call, before=before, limit=limit))
 
 
 @router.post("/workflows", response_model=api.WorkflowProposed, status_code=202)
 def propose_workflow(asked: In, body: api.NewWorkflow, key: Key = None) -> Response:
-    """Propose a version of a workflow of one's own; a person approves it before it can be carried out."""
+    """Propose a version of one's own workflow. It can be executed after a person has approved it."""
     return asked.write(lambda connection, call: workflows.propose(connection, call, body), key=key)
 
 
 @router.get("/workflows", response_model=api.Workflows)
 def list_workflows(asked: In) -> Response:
-    """Workflows, the newest first; an agent's own."""
+    """Workflows, the newest first; an agent sees only its own."""
     return asked.read(workflows.list_workflows)
 
 
@@ -272,7 +272,7 @@ def get_workflow(asked: In, workflow_id: UUID) -> Response:
 
 @router.post("/workflows/{workflow_id}/executions", response_model=api.ExecutionOut, status_code=202)
 def execute_workflow(asked: In, workflow_id: UUID, body: api.NewExecution, key: Key = None) -> Response:
-    """Carry an approved workflow out: `agent.schedule.triggered`."""
+    """Execute an approved workflow: `agent.schedule.triggered`."""
     return asked.write(lambda connection, call: workflows.execute(connection, call, workflow_id, body), key=key)
 
 

@@ -1,4 +1,4 @@
-"""Operations on the price list, and on change sets that propose to change it; who asks, and what was done."""
+"""Operations on the price list, change sets, the caller's own data, and the audit log."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _shown(stored: StoredRow, call: Call) -> dict[str, Any]:
         "name": stored.row.name,
         "version": stored.version,
         "values": values,
-        "paused": stored.resting(call.now) if stored.pause else None,
+        "paused": stored.inactive_reason(call.now) if stored.pause else None,
         "changed_at": stored.changed_at,
         "changed_by": stored.changed_by,
     }
@@ -50,7 +50,7 @@ def _row(connection: Connection, job: str, tier: str, *, lock: bool = False) -> 
 
 
 def job_or_name(name: str) -> str:
-    """The name of a job by name or alias; one that is not in the catalogue yet keeps its name."""
+    """The name of a job by name or alias; a name that is not in the catalogue is returned unchanged."""
     try:
         return job_named(name).name
     except Problem:
@@ -62,19 +62,19 @@ def _answer(stored: StoredRow, call: Call) -> Answer:
 
 
 def list_rows(connection: Connection, call: Call) -> Answer:
-    """The price list."""
+    """All rows of the price list."""
     call.permit(Action.SCHEDULE_READ)
     return Answer(body={"items": [_shown(one, call) for one in scheduler_config.load(connection).rows]})
 
 
 def read(connection: Connection, call: Call, job: str, tier: str) -> Answer:
-    """One row."""
+    """One row of the price list, with its ETag."""
     call.permit(Action.SCHEDULE_READ)
     return _answer(_row(connection, job, tier), call)
 
 
 def history(connection: Connection, call: Call, job: str, tier: str, *, limit: int) -> Answer:
-    """A row's versions, the newest first. Notes are for people: an agent gets none of others' texts."""
+    """The versions of a row, the newest first. Only admins and operators get the notes, which are free text."""
     call.permit(Action.SCHEDULE_READ)
     key = _row(connection, job, tier).row.key
     is_person = call.principal.role in {Role.ADMIN, Role.OPERATOR}
@@ -101,7 +101,7 @@ def _matches(stored: StoredRow, if_match: str | None) -> None:
 def change(
     connection: Connection, call: Call, key: tuple[str, str], body: ScheduleChange, if_match: str | None
 ) -> Answer:
-    """Change a row. It is checked first, and live within seconds."""
+    """Change a row of the price list. The change is validated, and takes effect within seconds."""
     rule = call.permit(Action.SCHEDULE_WRITE)
     before = _row(connection, *key, lock=True)
     _matches(before, if_match)
@@ -121,13 +121,13 @@ def _changed(
 
 
 def _invalid(error: Exception) -> Problem:
-    """The faults of values that were sent, without the values."""
+    """The problem for invalid values; its text does not repeat them."""
     text = redact(str(error)) if isinstance(error, PermanentError) else "a value is not of its kind"
     return Problem("invalid", text[:300], errors=[{"pointer": "/changes", "detail": text[:300]}])
 
 
 def pause(connection: Connection, call: Call, key: tuple[str, str], body: Pause) -> Answer:
-    """Pause a row."""
+    """Pause a row of the price list."""
     rule = call.permit(Action.SCHEDULE_PAUSE)
     before = _row(connection, *key, lock=True)
     try:
@@ -139,7 +139,7 @@ def pause(connection: Connection, call: Call, key: tuple[str, str], body: Pause)
 
 
 def resume(connection: Connection, call: Call, key: tuple[str, str]) -> Answer:
-    """Have a paused row go on."""
+    """Resume a paused row."""
     rule = call.permit(Action.SCHEDULE_PAUSE)
     before = _row(connection, *key, lock=True)
     if before.pause is None:
@@ -150,7 +150,7 @@ def resume(connection: Connection, call: Call, key: tuple[str, str]) -> Answer:
 
 
 def diff(connection: Connection, call: Call, key: tuple[str, str], body: ScheduleDiff) -> Answer:
-    """The effect of a change on a row's starts. Nothing is written, and no counts of others are shown."""
+    """The effect of a change on a row's runs. Nothing is written, and no numbers of subscriptions are shown."""
     call.permit(Action.SCHEDULE_READ)
     before = _row(connection, *key)
     try:
@@ -173,7 +173,7 @@ def diff(connection: Connection, call: Call, key: tuple[str, str], body: Schedul
 
 
 def change_shown(one: ChangeSet) -> dict[str, Any]:
-    """A change set as it is answered."""
+    """A change set in the form of the API's responses."""
     body = asdict(one)
     del body["owner"]
     return {**body, "state": one.state.value, "kind": one.kind.value, "changes": dict(one.changes)}
@@ -240,7 +240,7 @@ def read_change(connection: Connection, call: Call, change_id: UUID) -> Answer:
 
 
 def list_changes(connection: Connection, call: Call) -> Answer:
-    """Change sets, the newest first; an agent's own."""
+    """Change sets, the newest first; an agent sees only its own."""
     call.permit(Action.READ_CHANGE, Owner.OWN)
     with isolation.released(connection):
         changes.expire(connection, now=call.now)
@@ -250,7 +250,7 @@ def list_changes(connection: Connection, call: Call) -> Answer:
 
 
 def withdraw(connection: Connection, call: Call, change_id: UUID) -> Answer:
-    """Take a proposal of one's own back."""
+    """Withdraw one's own proposal."""
     found = _change_of(connection, call, change_id, lock=True)
     if found.proposed_by != call.principal.id:
         raise denied("changes.withdraw_own")
@@ -276,7 +276,7 @@ def _decidable(connection: Connection, call: Call, change_id: UUID) -> tuple[Cha
 
 
 def reject(connection: Connection, call: Call, change_id: UUID) -> Answer:
-    """Say no to a proposal."""
+    """Reject a proposal."""
     found, rule = _decidable(connection, call, change_id)
     answer = _ended(connection, call, found, ChangeState.REJECTED, rule)
     if found.kind is ChangeKind.GATE:
@@ -285,7 +285,8 @@ def reject(connection: Connection, call: Call, change_id: UUID) -> Answer:
 
 
 def approve(connection: Connection, call: Call, change_id: UUID, body: Approval) -> Answer:
-    """Say yes to what was read, by its digest: it is applied in this transaction, whole or not at all."""
+    """Approve a proposal by the digest that the caller read. It is applied in this transaction, or is marked as
+    conflicted if its base has changed."""
     found, rule = _decidable(connection, call, change_id)
     if body.digest != found.digest:
         raise Problem("precondition_failed", "the digest is of another proposal: read it again.")
@@ -308,7 +309,7 @@ def approve(connection: Connection, call: Call, change_id: UUID, body: Approval)
 
 
 def me(connection: Connection, call: Call) -> Answer:
-    """The caller, and an agent's grants."""
+    """The caller, with its scopes and an agent's grants."""
     mine = call.principal
     held = people.grants(connection, mine.id) if mine.role is Role.AGENT else {}
     return Answer(
@@ -324,7 +325,7 @@ def me(connection: Connection, call: Call) -> Answer:
 
 
 def audit(connection: Connection, call: Call, *, before: int | None, limit: int) -> Answer:
-    """Entries of the audit log: all for an admin, one's own for others."""
+    """Entries of the audit log, the newest first. An admin sees all, others see their own. Reading is recorded, too."""
     call.permit(Action.AUDIT_READ, Owner.OWN)
     actor = None if call.principal.role is Role.ADMIN else call.principal.id
     found = log.entries(connection, actor=actor, before=before, limit=limit)

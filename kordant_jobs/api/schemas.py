@@ -1,4 +1,4 @@
-"""Requests and answers of the API."""
+"""The bodies of the API's requests and responses."""
 
 from __future__ import annotations
 
@@ -19,11 +19,15 @@ StatusWord = Literal["pending", "running", "completed", "failed", "cancelled"]
 
 
 DEEPEST = 20
-"""Levels of a value that is sent: no payload has more than a few."""
+"""The most levels of nesting in a value that is sent; payloads have only a few."""
 
 
 def _kept(value: Any) -> Any:
-    """`value`, if Postgres keeps every text in it."""
+    """`value`, if Postgres can store every text in it.
+
+    Raises:
+        ValueError: a text cannot be stored, or the value is nested too deep.
+    """
     level, depth = [value], 0
     while level:
         if (depth := depth + 1) > DEEPEST:
@@ -48,20 +52,20 @@ Moment = Annotated[AwareDatetime, Field(ge=datetime.fromisoformat("2000-01-01T00
 
 
 class Body(BaseModel):
-    """Root of bodies: unknown fields are refused, and no error repeats a value."""
+    """Base of request bodies: unknown fields are refused, and no error repeats a value."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, frozen=True)
 
 
 class Dedupe(Body):
-    """A key of the queue: within the window, one request of a caller and tenant."""
+    """A key of the queue: within the window a caller and tenant get one request for it."""
 
     key: Id
     window_s: int = Field(86_400, ge=1, le=604_800)
 
 
 class RunNow(Body):
-    """A request of the job that the path names."""
+    """A new request of the job in the path."""
 
     payload: Values = Field(default_factory=dict)
     priority: PriorityWord | None = None
@@ -73,26 +77,26 @@ class RunNow(Body):
 
 
 class NewRequest(RunNow):
-    """A request of a job, by its name or alias."""
+    """A new request of a job, given by name or alias."""
 
     job: Id
 
 
 class Note(Body):
-    """Why."""
+    """A reason, which may be empty."""
 
     note: Words = ""
 
 
 class RequestChange(Body):
-    """Another priority or time for a request that waits."""
+    """The new priority or time of a pending request."""
 
     priority: PriorityWord | None = None
     run_at: Moment | None = None
 
 
 class BulkFilter(Body):
-    """The dead requests that are meant. At least one field."""
+    """The dead requests to act on, by at least one field."""
 
     job: Id | None = None
     tenant: Id | None = None
@@ -120,22 +124,22 @@ class ScheduleChange(Body):
 
 
 class Pause(Body):
-    """Why a row pauses, and until when."""
+    """The reason for a pause, and its end; no end: until it is resumed."""
 
     reason: Annotated[Words, Field(min_length=1)]
     until: Moment | None = None
 
 
 class ScheduleDiff(Body):
-    """Changes to try."""
+    """Changes to simulate, and the number of days."""
 
     changes: Annotated[Values, Field(max_length=20)] = Field(default_factory=dict)
     days: int = Field(7, ge=1, le=31)
 
 
 class Proposal(Body):
-    """A change of a row of the price list, for a person to decide; of an agent also its first request of a job, without
-    `changes`, or other bounds of its grant (`GrantChange`)."""
+    """A proposed change of a row of the price list, for a person to decide. An agent can also propose its first request
+    of a job (without `changes`) or other limits of its grant (`GrantChange`)."""
 
     kind: Literal["schedule_change", "first_trigger", "grant_change"] = "schedule_change"
     job: Id
@@ -151,7 +155,7 @@ class Proposal(Body):
 
 
 class GrantChange(Body):
-    """Bounds of a grant that change. None: not bounded by that."""
+    """Changed limits of a grant. None: no limit."""
 
     max_priority: PriorityWord = "normal"
     requests_per_hour: Annotated[int, Field(ge=1, le=100_000)] = 60
@@ -162,13 +166,13 @@ class GrantChange(Body):
 
 
 class Approval(Body):
-    """The digest of what was read: an approval is of that and of nothing else."""
+    """The digest of the proposal that the person read: only that content is approved."""
 
     digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class CloudEvent(Body):
-    """An event, as CloudEvents 1.0 writes it in JSON. `type` is its topic, `subject` the entity that it is about."""
+    """An event in the JSON format of CloudEvents 1.0. `type` is its topic, `subject` the entity that it is about."""
 
     specversion: Literal["1.0"]
     id: Id
@@ -182,7 +186,7 @@ class CloudEvent(Body):
 
 
 class Published(BaseModel):
-    """The result of an event: requests, or the execution of a workflow."""
+    """The result of an event: the requests, or the execution of a workflow, that it started."""
 
     event: str
     topic: str
@@ -191,7 +195,7 @@ class Published(BaseModel):
 
 
 class TopicOut(BaseModel):
-    """A topic: what its events carry and start, and whether the caller may publish them."""
+    """A topic: the data of its events, the jobs that they start, and whether the caller may publish them."""
 
     topic: str
     purpose: str
@@ -201,7 +205,7 @@ class TopicOut(BaseModel):
 
 
 class Topics(BaseModel):
-    """The topics."""
+    """All topics."""
 
     items: list[TopicOut]
 
@@ -223,7 +227,7 @@ class Run(BaseModel):
 
 
 class ResultError(BaseModel):
-    """Why the last attempt failed: a word, and one line that others wrote."""
+    """The cause of the last failure, and one line of text of outside origin."""
 
     cause: Cause
     untrusted_text: str
@@ -240,7 +244,7 @@ class Result(BaseModel):
 
 
 class RequestOut(BaseModel):
-    """A request as it stands."""
+    """The current state of a request."""
 
     id: UUID
     job: str
@@ -266,7 +270,7 @@ class RequestOut(BaseModel):
 
 
 class Page(BaseModel):
-    """Requests, the newest first, and where to go on."""
+    """A page of requests, the newest first. `next_cursor`: of the next page; None: this is the last."""
 
     items: list[RequestOut]
     next_cursor: str | None
@@ -309,7 +313,7 @@ class BulkOut(BaseModel):
 
 
 class Definition(BaseModel):
-    """A job."""
+    """A job of the catalogue."""
 
     job: str
     alias: str
@@ -326,7 +330,7 @@ class Definition(BaseModel):
 
 
 class Definitions(BaseModel):
-    """The catalogue."""
+    """All jobs of the catalogue."""
 
     items: list[Definition]
 
@@ -345,13 +349,13 @@ class ScheduleOut(BaseModel):
 
 
 class Schedules(BaseModel):
-    """The price list."""
+    """All rows of the price list."""
 
     items: list[ScheduleOut]
 
 
 class ScheduleVersion(BaseModel):
-    """The row from a moment on; without values it was deleted then."""
+    """One version of a row, valid from `changed_at`. Without `values`: the row was deleted."""
 
     version: int
     changed_at: datetime
@@ -367,7 +371,7 @@ class ScheduleHistory(BaseModel):
 
 
 class Planned(BaseModel):
-    """One start that is to come."""
+    """One future run."""
 
     name: str
     job: str
@@ -385,7 +389,8 @@ class DiffOut(BaseModel):
 
 
 class ChangeSetOut(BaseModel):
-    """A proposal as it stands. Of a workflow `tier` is its id; of a gate, the execution's; of a grant, the agent's."""
+    """The current state of a proposal. `tier` is an id for other kinds: of the workflow, of the execution (for a gate),
+    or of the agent (for a grant)."""
 
     id: UUID
     kind: ChangeKind
@@ -409,7 +414,7 @@ class ChangeSets(BaseModel):
 
 
 class Budget(BaseModel):
-    """The jobs that an agent may start."""
+    """The grant of an agent for one job, with its limits. None: no limit."""
 
     job: str
     max_priority: PriorityWord
@@ -423,7 +428,7 @@ class Budget(BaseModel):
 
 
 class Me(BaseModel):
-    """The caller."""
+    """The caller: role, scopes, and an agent's grants."""
 
     id: str
     role: str
@@ -434,21 +439,21 @@ class Me(BaseModel):
 
 
 class SubscriberTokenWanted(Body):
-    """A token for a subscriber, for so many seconds."""
+    """The wish for a token of a subscriber that is valid for `ttl_s` seconds."""
 
     subscriber_id: UUID
     ttl_s: int = Field(LONGEST_S, ge=60, le=LONGEST_S)
 
 
 class SubscriberTokenOut(BaseModel):
-    """A subscriber's token. It is kept nowhere."""
+    """A subscriber's token. It is not stored on the server."""
 
     token: str
     expires_at: AwareDatetime
 
 
 class SourceVerdict(BaseModel):
-    """The last verdict of one source on a subscription. `reason`: why it is unknown."""
+    """The last verdict of one source on a subscription. `reason`: why the verdict is unknown."""
 
     source: str
     verdict: str
@@ -458,7 +463,7 @@ class SourceVerdict(BaseModel):
 
 
 class OwnSubscription(BaseModel):
-    """A subscription of the caller's, with its signed receipts, the newest last."""
+    """One of the caller's subscriptions, with its signed receipts, the newest last."""
 
     subscription_id: UUID
     tier: str
@@ -483,14 +488,14 @@ class AuditEntry(BaseModel):
 
 
 class AuditPage(BaseModel):
-    """Entries, the newest first."""
+    """Entries of the audit log, the newest first. `next_before`: where the next page begins; None: this is the last."""
 
     items: list[AuditEntry]
     next_before: int | None
 
 
 class ProblemOut(BaseModel):
-    """RFC 9457."""
+    """A problem (RFC 9457): an error response."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -502,14 +507,14 @@ class ProblemOut(BaseModel):
 
 
 class NewWorkflow(Body):
-    """A version of a workflow of the caller's."""
+    """A new version of one of the caller's workflows."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,59}$")]
     definition: WorkflowDefinition
 
 
 class NewExecution(Body):
-    """With what a workflow is carried out, and for whom."""
+    """The inputs of an execution, and the tenant and entity that it is for."""
 
     inputs: Values = Field(default_factory=dict)
     tenant: Id | None = None
@@ -530,7 +535,7 @@ class WorkflowOut(BaseModel):
 
 
 class WorkflowProposed(BaseModel):
-    """A proposed version, and what a person decides."""
+    """A proposed version of a workflow, and the change set that a person decides on."""
 
     workflow: WorkflowOut
     change_set: ChangeSetOut
@@ -543,7 +548,7 @@ class Workflows(BaseModel):
 
 
 class StepOut(BaseModel):
-    """A step that an execution came to."""
+    """A step that an execution has reached."""
 
     place: int
     name: str
@@ -557,7 +562,7 @@ class StepOut(BaseModel):
 
 
 class ExecutionOut(BaseModel):
-    """An execution, step by step."""
+    """An execution with its steps."""
 
     id: UUID
     workflow_id: UUID

@@ -1,4 +1,4 @@
-"""The API's process: uvicorn on loopback, and what it does beside answering."""
+"""The process of the API: uvicorn on loopback, and its background upkeep."""
 
 from __future__ import annotations
 
@@ -33,17 +33,16 @@ log = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 KEEP_S = 300.0
-"""Between two anchors of the audit log, two verifications of its next rows, and two times that old replies are deleted
-and proposals expire."""
+"""Seconds between two rounds of upkeep (`keep`)."""
 COUNTS_S = 5.0
-"""Between two times that counts of calls are written."""
+"""Seconds between two writes of the counts of calls."""
 AT_ONCE = 1000
 GRACE_S = 5
 
 
 def keep(db: Engine, keyring: Keyring, anchor: Path | None) -> None:
-    """Anchor the audit log, verify more of it, delete replies that are too old, and end proposals that no person
-    decided."""
+    """Do one round of upkeep: delete old stored replies, expire proposals without a decision, anchor the audit log and
+    verify its next rows."""
     now = datetime.now(UTC)
     with db.begin() as connection:
         replies.prune(connection, now=now)
@@ -88,8 +87,8 @@ def serve(
     worker: int = 1,
     workers: int = 1,
 ) -> None:
-    """Serve until SIGTERM or Ctrl-C; open streams are closed then. Several `workers` share the port, and the first of
-    them does the upkeep."""
+    """Serve until SIGTERM or Ctrl-C, which also closes open streams. Several `workers` share the port; the first one
+    does the upkeep."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -1,8 +1,8 @@
-"""The status of a request, which is asked for more often than all else, answered without FastAPI's machinery.
+"""A fast path for the status of a request, the most frequent call: it is answered without FastAPI.
 
-It is the route's own operation under the route's own policy (`requests.read`). Reads that come while another is on its
-way wait for it, and are then asked for together: one hop to a thread and one round trip to Postgres for all of them.
-Whatever is not simply answered (another call, a refusal, an error) goes the ordinary way.
+The operation and the policy are those of the route (`requests.read`). Reads that arrive while a query is in progress
+wait for it and are then batched: one thread and one round trip to Postgres for all of them. Every other case (another
+call, a refusal, an error) is passed to the application.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ _HEADERS = ((b"content-type", b"application/json"), (b"cache-control", b"no-stor
             (b"x-content-type-options", b"nosniff"))  # fmt: skip
 
 
-class Together:
-    """Looks requests up: those that are asked for meanwhile, all at once."""
+class BatchedReads:
+    """Looks up requests. Reads that arrive during a query are batched into the next one."""
 
     def __init__(self, get: Callable[[Collection[UUID]], dict[UUID, Request]]) -> None:
         self._get = get
@@ -43,10 +43,10 @@ class Together:
         self._task: asyncio.Task[None] | None = None
 
     async def read(self, request_id: UUID) -> Request | None:
-        """The request; None: it is not there.
+        """The request; None: there is no such request.
 
         Raises:
-            DatabaseUnavailable: none could be read.
+            DatabaseUnavailable: the database cannot be read.
         """
         future: asyncio.Future[Request | None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(request_id, []).append(future)
@@ -74,14 +74,14 @@ class Together:
 
 
 class StatusReads:
-    """ASGI middleware that answers `GET /api/jobs/requests/{id}`, and leaves all else to the application."""
+    """ASGI middleware that answers `GET /api/jobs/requests/{id}`, and passes other calls to the application."""
 
     def __init__(self, app: ASGIApp, backend: Backend, tokens: Tokens, quotas: Quotas) -> None:
         self._app, self._backend, self._tokens, self._quotas = app, backend, tokens, quotas
-        self._together = Together(operate.StatusReads(backend.db, size=2).get)
+        self._reads = BatchedReads(operate.StatusReads(backend.db, size=2).get)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or pass the call on."""
+        """Answer the call, or pass it to the application."""
         if scope["type"] == "http" and scope["method"] == "GET" and not scope["query_string"]:
             found = _PATH.fullmatch(scope["path"])
             if found is not None:
@@ -94,7 +94,7 @@ class StatusReads:
         given = dict(scope["headers"])
         try:
             principal = await self._tokens.principal(given.get(b"authorization", b"").decode("latin-1"))
-            answer = self._answer(principal, await self._together.read(request_id))
+            answer = self._answer(principal, await self._reads.read(request_id))
             quota = self._quotas.take(principal, "GET")
         except (Problem, DatabaseUnavailable, SQLAlchemyError):
             return False

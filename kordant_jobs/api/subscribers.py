@@ -1,4 +1,4 @@
-"""Operations of subscribers: a service's token for one, and what is known of their own protection."""
+"""Operations for subscribers: a token that a service issues for one, and their own protection."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from kordant_jobs.store.people import subscriptions
 from kordant_jobs.store.reports import receipts
 
 RECEIPTS = 24
-"""The most receipts of a subscription that are shown, the newest: two years of months."""
+"""The most receipts of a subscription that are shown, the newest ones: two years, one a month."""
 
 
 def issue_token(connection: Connection, call: Call, body: SubscriberTokenWanted) -> Answer:
-    """A token for a subscriber of whom the service serves at least one subscription."""
+    """Issue a token for a subscriber who has a subscription in the service's scope."""
     rule = call.permit(Action.ISSUE_SUBSCRIBER_TOKEN)
     expires_at = (call.now + timedelta(seconds=body.ttl_s)).replace(microsecond=0)
     token = SubscriberToken(subscriber_id=body.subscriber_id, service_id=call.principal.id, expires_at=expires_at)
@@ -34,7 +34,7 @@ def issue_token(connection: Connection, call: Call, body: SubscriberTokenWanted)
 
 
 def protection(connection: Connection, call: Call) -> Answer:
-    """The caller's own subscriptions: what each source last said of them, and the signed receipts."""
+    """The caller's own subscriptions, with the last verdict of each source and the signed receipts."""
     mine = call.principal.entities
     call.permit(Action.PROTECTION_READ, Owner.OTHER if mine is None else Owner.OWN)
     items = []

@@ -1,7 +1,7 @@
-"""The tools of agents (MCP): each is one call of /api/jobs with the agent's own token, and may do no more than that.
+"""The tools for agents (MCP). Each calls /api/jobs with the agent's own token, and so has no further rights.
 
-Descriptions are constants. Results hold ids, numbers and closed words; a text that others wrote stands in a field named
-`untrusted_text`. An approval is a person's, over HTTP: no tool gives one.
+Descriptions are constants. Results hold ids, numbers and words from fixed lists; a text of outside origin is in a field
+named `untrusted_text`. Only people approve, over HTTP: no tool can.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Asker(Protocol):
 async def ask(
     client: httpx.AsyncClient, token: str, method: str, path: str, *, body: Any, params: Any, key: str | None
 ) -> Found:
-    """One call of the API with a token; as `Asker`."""
+    """Make one call of the API with a token; see `Asker`."""
     headers = {"Authorization": f"Bearer {token}", **({"Idempotency-Key": key} if key else {})}
     given = {name: value for name, value in (params or {}).items() if value is not None}
     answer = await client.request(method, f"/api/jobs{path}", json=body, params=given, headers=headers)
@@ -75,25 +75,25 @@ class JobOfMine(BaseModel):
 
 
 class Jobs(BaseModel):
-    """The jobs that there are."""
+    """All jobs."""
 
     jobs: list[JobOfMine]
 
 
 class OneRequest(BaseModel):
-    """A request as it stands."""
+    """The current state of a request."""
 
     request: api.RequestOut
 
 
 class Triggered(BaseModel):
-    """A request that was queued; of a dry run, what it would do."""
+    """A request that was queued, or the result of a dry run."""
 
     request: api.RequestOut | api.WouldBe
 
 
 class OneChange(BaseModel):
-    """A proposal as it stands, and the page on which a person decides it."""
+    """The current state of a proposal, and the page on which a person decides on it."""
 
     change_set: api.ChangeSetOut
     approval_url: str
@@ -110,14 +110,14 @@ CHECK_EVERY_S = 0.5
 
 
 def _tools(asker: Asker, *, url: str) -> list[Tool]:
-    """The tools. `url`: where people reach the console."""
+    """The tools. `url`: the address at which people reach the console."""
 
     def change(found: Found) -> OneChange:
         approval_url = f"{url.rstrip('/')}/console/approvals/{found['id']}"
         return OneChange.model_validate({"change_set": found, "approval_url": approval_url})
 
     async def list_jobs() -> Jobs:
-        """The jobs that there are, and which of them you may start, up to which priority."""
+        """List all jobs, whether you may start each, and up to which priority."""
         grants = {one["job"]: one for one in (await asker("GET", "/me"))["budgets"]}
         jobs = (await asker("GET", "/definitions"))["items"]
         return Jobs(
@@ -142,7 +142,7 @@ def _tools(asker: Asker, *, url: str) -> list[Tool]:
         entity_key: str | None = None,
         dry_run: bool = False,
     ) -> Triggered:
-        """Start a job. The same idempotency_key starts it once. dry_run only says whether you may."""
+        """Start a job, once for each idempotency_key. dry_run only checks whether you may."""
         body = {"job": job, "payload": payload, "priority": priority, "run_at": run_at, "entity_key": entity_key,
                 "dry_run": dry_run}  # fmt: skip
         return Triggered.model_validate({"request": await asker("POST", "/requests", body=body, key=idempotency_key)})
@@ -150,7 +150,7 @@ def _tools(asker: Asker, *, url: str) -> list[Tool]:
     async def check_status(
         request_id: UUID, wait_s: Annotated[int, Field(ge=0, le=LONGEST_WAIT_S)] = 0
     ) -> OneRequest:  # fmt: skip
-        """The state of a request; with wait_s once it has ended, or after so many seconds."""
+        """The state of a request. wait_s: wait so many seconds at most for its end."""
         until = time.monotonic() + wait_s
         while True:
             found = await asker("GET", f"/requests/{request_id}")
@@ -169,7 +169,7 @@ def _tools(asker: Asker, *, url: str) -> list[Tool]:
         return api.Page.model_validate(await asker("GET", "/requests", params=params))
 
     async def cancel_request(request_id: UUID, reason: str = "") -> OneRequest:
-        """Cancel a request of your own."""
+        """Cancel one of your own requests."""
         found = await asker("POST", f"/requests/{request_id}/cancel", body={"note": reason}, key=f"cancel:{request_id}")
         return OneRequest.model_validate({"request": found})
 
@@ -181,17 +181,17 @@ def _tools(asker: Asker, *, url: str) -> list[Tool]:
         tier: Literal["basic", "plus", "premium", "all"] = "all",
         dry_run: bool = False,
     ) -> OneChange:
-        """Propose a change of a schedule, or your first request of a job (without changes), or other bounds of your
-        grant, for a person to decide. Nothing changes before that."""
+        """Propose a change of a schedule, your first request of a job (without changes), or other limits of your grant.
+        A person decides; nothing changes before that."""
         body = {"kind": kind, "job": job, "tier": tier, "changes": changes or {}, "dry_run": dry_run}
         return change(await asker("POST", "/change-sets", body=body, key=idempotency_key))
 
     async def get_change_set(change_set_id: UUID) -> OneChange:
-        """The state of a proposal of yours."""
+        """The state of one of your proposals."""
         return change(await asker("GET", f"/change-sets/{change_set_id}"))
 
     async def withdraw_change_set(change_set_id: UUID) -> OneChange:
-        """Take a proposal of yours back."""
+        """Withdraw one of your proposals."""
         found = await asker("POST", f"/change-sets/{change_set_id}/withdraw", body={}, key=f"withdraw:{change_set_id}")
         return change(found)
 
@@ -201,12 +201,12 @@ def _tools(asker: Asker, *, url: str) -> list[Tool]:
         changes: dict[str, Any] | None = None,
         days: int = 7,
     ) -> api.DiffOut:
-        """The starts of a schedule in the next days, as it is or with changes. Nothing is written."""
+        """The runs of a schedule in the next days, with or without changes. Nothing is written."""
         body = {"changes": changes or {}, "days": days}
         return api.DiffOut.model_validate(await asker("POST", f"/schedules/{job}/{tier}/diff", body=body))
 
     async def get_budget() -> Budgets:
-        """The jobs that you may start, and how often an hour."""
+        """The jobs that you may start, and the limits of each grant."""
         return Budgets(budgets=(await asker("GET", "/me"))["budgets"])
 
     reads = ToolAnnotations(read_only_hint=True, open_world_hint=False)
@@ -228,7 +228,7 @@ def _tools(asker: Asker, *, url: str) -> list[Tool]:
 
 
 def _strict(tool: Tool) -> Tool:
-    """The tool with arguments that hold nothing unknown, and whose errors repeat no value."""
+    """The tool, changed to refuse unknown arguments and to repeat no value in errors."""
     loose = tool.fn_metadata.arg_model
     config = ConfigDict(**{**loose.model_config, "extra": "forbid", "hide_input_in_errors": True})
     strict: type[ArgModelBase] = type(loose.__name__, (loose,), {"model_config": config, "__module__": __name__})
@@ -241,7 +241,7 @@ class _Verifier:
         self._tokens = tokens
 
     async def verify_token(self, token: str) -> AccessToken | None:
-        """The caller of a token of ours; None for any other."""
+        """The holder of a valid token; None for any other text."""
         try:
             principal = await self._tokens.principal(f"Bearer {token}")
         except Problem:
@@ -250,8 +250,8 @@ class _Verifier:
 
 
 def http_tools(app: ASGIApp, tokens: Tokens, *, url: str, public_url: str | None = None) -> MCPServer[Any]:
-    """The tools over streamable HTTP: each call goes to `app` with the token that the call carries. `public_url`: where
-    people reach the console, if that is another address."""
+    """The tools over streamable HTTP. Each call goes to `app` with its own token. `public_url`: the address at which
+    people reach the console, if it is not `url`."""
 
     async def marked(scope: Scope, receive: Receive, send: Send) -> None:
         await app({**scope, "kordant_source": "mcp"}, receive, send)
@@ -278,7 +278,7 @@ def http_tools(app: ASGIApp, tokens: Tokens, *, url: str, public_url: str | None
 
 
 def stdio_tools(api_url: str, token: str) -> MCPServer[Any]:
-    """The tools for a local agent: each call goes to the API at `api_url` with this token."""
+    """The tools for a local agent (stdio). Each call goes to the API at `api_url` with this token."""
 
     async def asker(method: str, path: str, *, body: Any = None, params: Any = None, key: str | None = None) -> Found:
         async with httpx.AsyncClient(base_url=api_url, timeout=30, trust_env=False) as client:
@@ -288,7 +288,7 @@ def stdio_tools(api_url: str, token: str) -> MCPServer[Any]:
 
 
 def beside(app: ASGIApp, tools: ASGIApp) -> ASGIApp:
-    """An application that sends /mcp to the tools, and all else to `app`."""
+    """An application that routes /mcp to the tools, and other paths to `app`."""
 
     async def by_path(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")

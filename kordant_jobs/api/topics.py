@@ -1,4 +1,4 @@
-"""Operations on events: which topics there are, and an event that starts what listens to its topic."""
+"""Operations on events: list the topics, and receive an event, which starts the jobs of its topic."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _is_granted(principal: Principal, topic: str) -> bool:
 
 
 def list_topics(call: Call) -> Answer:
-    """The topics, with the schema of what their events carry, and whether the caller may publish them."""
+    """The topics, with the schema of their events' data, and whether the caller may publish them."""
     call.permit(Action.READ)
     may = decide(call.principal, Action.PUBLISH, Owner.SCOPE).allowed
     return Answer(
@@ -58,7 +58,8 @@ def _data(topic: str, values: dict[str, Any]) -> Event:
 
 
 def receive(connection: Connection, call: Call, body: CloudEvent) -> Answer:
-    """Queue what an event starts. The same event (sender, source and id) within 7 days starts nothing more."""
+    """Queue the requests that an event starts. The same event (sender, source and id) within 7 days starts nothing
+    more."""
     rule = call.permit(Action.PUBLISH)
     if body.type not in TOPICS:
         raise Problem("unknown_topic", "there is no such topic; GET /api/jobs/topics lists them.")

@@ -1,4 +1,4 @@
-"""Watch requests by server-sent events: one query for all watchers of a process, and no connection a watcher."""
+"""Watch requests by server-sent events. One query serves all watchers of a process, so none holds a connection."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from kordant_jobs.engine import Filter, Request, operate
 
 EVERY_S = 0.5
 STREAMS, STREAMS_OF_ONE = 500, 50
-"""At once: in a process, and of one principal."""
+"""The most concurrent streams: in a process, and of one principal."""
 PING_S = 15.0
 
 
 @dataclass
 class Hub:
-    """Reads every watched request twice a second, and gives each watcher what has changed."""
+    """Reads all watched requests twice a second, and passes them to their watchers."""
 
     db: Engine
     _queues: dict[UUID, set[asyncio.Queue[Request]]] = field(default_factory=lambda: defaultdict(set))
@@ -36,7 +36,7 @@ class Hub:
     _task: asyncio.Task[None] | None = None
 
     def join(self, request_id: UUID, principal_id: str) -> asyncio.Queue[Request]:
-        """A queue on which the request comes again and again.
+        """Watch a request. Returns a queue that gets the request twice a second.
 
         Raises:
             Problem: there are too many watchers.
@@ -53,19 +53,19 @@ class Hub:
         return queue
 
     def leave(self, request_id: UUID, principal_id: str, queue: asyncio.Queue[Request]) -> None:
-        """Watch no more."""
+        """Stop watching."""
         self._queues[request_id].discard(queue)
         if not self._queues[request_id]:
             del self._queues[request_id]
         self._of_one[principal_id] -= 1
 
     def close(self) -> None:
-        """Stop asking the database."""
+        """Stop reading the database."""
         if self._task is not None:
             self._task.cancel()
 
     def read(self, ids: tuple[UUID, ...]) -> list[Request]:
-        """These requests as they stand."""
+        """The current state of these requests."""
         with self.db.connect() as connection:
             return operate.find(connection, Filter(ids=ids))
 
@@ -83,10 +83,10 @@ def _event(name: str, data: dict[str, object]) -> str:
 
 
 async def events(hub: Hub, call: Call, request_id: UUID, *, timeout_s: float) -> Response:
-    """The stream of one request: a snapshot, a `state` at each change, `end` when it ended, `bye` when time is over.
+    """The stream of one request. Its events: `snapshot`, `state` at each change, `end` when it ends, `bye` on time-out.
 
     Raises:
-        Problem: there is no such request, or the caller may not see it.
+        Problem: there is no such request, the caller may not see it, or too many streams are open.
     """
     found = await run_in_threadpool(hub.read, (request_id,))
     if not found:

@@ -1,4 +1,4 @@
-"""Operations on workflows of agents: propose a version, carry an approved one out, see how far that is."""
+"""Operations on workflows of agents: propose a version, execute an approved one, and read its progress."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _shown(one: Workflow) -> dict[str, Any]:
 
 
 def propose(connection: Connection, call: Call, body: NewWorkflow) -> Answer:
-    """Write a draft, and the change set that a person decides."""
+    """Save a draft of a workflow, and propose it for a person to approve."""
     rule = call.permit(Action.PROPOSE)
     if call.principal.role is not Role.AGENT:
         raise denied("workflow.of_agents")
@@ -61,20 +61,20 @@ def _of(connection: Connection, call: Call, workflow_id: UUID) -> Workflow:
 
 
 def list_workflows(connection: Connection, call: Call) -> Answer:
-    """Workflows; an agent's own."""
+    """Workflows, the newest first; an agent sees only its own."""
     call.permit(Action.READ_CHANGE, Owner.OWN)
     mine = call.principal.id if call.principal.role is Role.AGENT else None
     return Answer(body={"items": [_shown(one) for one in workflows.listed(connection, agent_id=mine, limit=100)]})
 
 
 def read(connection: Connection, call: Call, workflow_id: UUID) -> Answer:
-    """One version."""
+    """One version of a workflow."""
     return Answer(body=_shown(_of(connection, call, workflow_id)))
 
 
 def execute(connection: Connection, call: Call, workflow_id: UUID, body: NewExecution) -> Answer:
-    """Begin an execution and queue its first run. It acts in the agent's name and within its grants, whichever caller
-    asks."""
+    """Start an execution and queue its first run. It acts in the agent's name and within its grants, even if another
+    caller starts it."""
     rule = call.permit(Action.TRIGGER)
     found = _of(connection, call, workflow_id)
     tenant, entity = placed(call, body.tenant, body.entity_key)
@@ -112,7 +112,7 @@ def _execution_shown(connection: Connection, one: Execution) -> dict[str, Any]:
 
 
 def read_execution(connection: Connection, call: Call, execution_id: UUID) -> Answer:
-    """The progress of an execution. What is out of the caller's scope is not there."""
+    """The progress of an execution. One that is out of the caller's scope counts as not found."""
     if call.principal.role is Role.SUBSCRIBER:
         raise denied("subscriber.no_executions")
     found = workflows.execution(connection, execution_id)

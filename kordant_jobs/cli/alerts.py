@@ -178,7 +178,7 @@ def alerts_test() -> None:
     if not len(operators):
         raise SettingsError("KORDANT_ALERT_URLS is empty. See https://appriseit.com/services/ for addresses.")
     took = [
-        operators.tell(place, "kordant-jobs: a test", "This is a test of operators' alerts.", urgent=False)
+        operators.notify(place, "kordant-jobs: a test", "This is a test of operators' alerts.", urgent=False)
         for place in range(len(operators))
     ]
     for place, was_sent in enumerate(took, start=1):

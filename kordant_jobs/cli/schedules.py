@@ -71,7 +71,7 @@ def changes_of(words: Sequence[str]) -> dict[str, Any]:
 def _state(stored: StoredRow, now: datetime) -> str:
     if stored.row.job not in BY_NAME:
         return "no such job yet"
-    return stored.resting(now) or "on"
+    return stored.inactive_reason(now) or "on"
 
 
 @schedules_app.command("list")

@@ -1,6 +1,6 @@
 """Commands on voices: kordant-jobs voices enrol | consent | list | remove | alerts | add | clips | show | evaluate.
 
-Names are typed when asked for or piped in, never words of a command line.
+Names are typed at a prompt or piped in, and are never arguments of the command line.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from kordant_jobs.store.voice.tables import analysis_jobs, voice_enrolments
 if TYPE_CHECKING:
     from kordant_jobs.store.voice.enrolments import Consent
 
-voices_app = typer.Typer(help="Voices: the family's enrolments, clips and what is said of them.", no_args_is_help=True)
+voices_app = typer.Typer(help="Voices: the family's enrolments, clips and their analyses.", no_args_is_help=True)
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")]
 Subscriber = Annotated[str, typer.Argument(help="The subscriber, by id.")]
 Subscription = Annotated[str, typer.Argument(help="The subscription, by id.")]
@@ -38,7 +38,7 @@ LISTED = "`kordant-jobs voices list SUBSCRIBER`"
 
 
 def _asked(prompt: str) -> str:
-    """A line of standard input; at a terminal asked for."""
+    """A line of standard input; at a terminal there is a prompt."""
     said = typer.prompt(prompt) if sys.stdin.isatty() else sys.stdin.readline()
     if not str(said).strip():
         raise SettingsError(f"{prompt.lower()}: a line is needed, typed or piped in.")
@@ -46,7 +46,11 @@ def _asked(prompt: str) -> str:
 
 
 def _known(connection: Connection, column: sa.Column[Any], text: str, what: str, hint: str) -> UUID:
-    """The id that was typed, of a row that there is."""
+    """The id of an existing row, from an id or its first characters.
+
+    Raises:
+        SettingsError: there is no such row.
+    """
     found = id_of(connection, column, text, what, hint)
     if connection.execute(sa.select(column).where(column == found)).first() is None:
         raise SettingsError(f"there is no {what} {found}; {hint} shows them.")
@@ -55,7 +59,7 @@ def _known(connection: Connection, column: sa.Column[Any], text: str, what: str,
 
 @voices_app.command()
 def consent(language: Language = Locale.EN) -> None:
-    """The text that a person agrees to before their voice is enrolled, to be read or printed."""
+    """Print the consent text that a person agrees to before their voice is enrolled."""
     from kordant_jobs.wording import wording
 
     out.print(f"{wording(language).voice_consent(CONSENT_TEXT)}\n({CONSENT_TEXT})", soft_wrap=True)
@@ -68,7 +72,7 @@ def enrol(
     given_on: Annotated[str | None, typer.Option(help="When the consent was given; unset: today.")] = None,
     language: Language = Locale.EN,
     add_to: Annotated[
-        str | None, typer.Option(help="Add the clips to this enrolment of the same person; nothing is asked.")
+        str | None, typer.Option(help="Add the clips to this enrolment of the same person, without a new consent.")
     ] = None,
     another_person: Annotated[
         bool, typer.Option("--another-person", help="Enrol a voice like one that is enrolled: a twin's.")
@@ -78,13 +82,13 @@ def enrol(
     """Enrol a family member's voice. Shows the consent text, and asks whose voice it is and who agreed to it: the
     person, or who may for them.
 
-    The clips are read and left as they are; only embeddings are kept, sealed under the subscriber's key. A voice that
-    is enrolled already is refused: `--add-to` adds clips to it.
+    The clips are read and not changed; only embeddings are stored, sealed under the subscriber's key. A voice that is
+    enrolled already is refused; `--add-to` adds clips to it.
     """
     from kordant_jobs.adapters.voice.enrolling import read_clips
     from kordant_jobs.adapters.voice.models.files import open_models
     from kordant_jobs.cli.session import open_session
-    from kordant_jobs.domain.voice.enrolment import centroids, enrolled_already, why_not
+    from kordant_jobs.domain.voice.enrolment import centroids, enrolled_already, enrolment_problem
     from kordant_jobs.store.voice import enrolments
 
     with open_session() as session:
@@ -96,7 +100,7 @@ def enrol(
         clips = read_clips(folder, models)
         manifest = models.speaker_manifest
         limits = manifest.match_thresholds
-        if problem := why_not(clips, limits):
+        if problem := enrolment_problem(clips, limits):
             raise SettingsError(f"not enrolled: {problem}")
         found = centroids(clips)
         size: dict[str, Any] = {"clips": len(clips), "speech_s": sum(clip.speech_s for clip in clips)}
@@ -127,7 +131,11 @@ def enrol(
 
 
 def _agreement(given_on: str | None, language: Locale) -> Consent:
-    """The consent text, who agreed and when: asked for after the text was shown."""
+    """Show the consent text, then ask whose voice it is and who agreed.
+
+    Raises:
+        SettingsError: the day is no date, or no consent to this text can be of that day.
+    """
     from kordant_jobs.domain.voice.enrolment import consent_problem
     from kordant_jobs.store.voice.enrolments import Consent
     from kordant_jobs.wording import wording
@@ -146,7 +154,7 @@ def _agreement(given_on: str | None, language: Locale) -> Consent:
 
 @voices_app.command("list")
 def list_voices(subscriber: Subscriber, as_json: AsJson = False) -> None:
-    """The voices that are enrolled for a subscriber's family, and the consents they rest on."""
+    """List the enrolled voices of a subscriber's family, with their consents."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.voice import enrolments
 
@@ -173,7 +181,9 @@ def remove(enrolment: Annotated[str, typer.Argument(help="The enrolment, by id."
 @voices_app.command()
 def alerts(
     subscriber: Subscriber,
-    always: Annotated[bool, typer.Option("--always/--on-signs", help="Tell of every clip, or on signs only.")] = False,
+    always: Annotated[
+        bool, typer.Option("--always/--on-signs", help="Alert for every clip, or on signs of synthesis only.")
+    ] = False,
 ) -> None:
     """Set when a subscriber gets alerts for clips: for every one, or when a voice is like a member's with signs of
     synthesis."""
@@ -181,7 +191,7 @@ def alerts(
     from kordant_jobs.store.voice import enrolments
 
     with open_session() as session, session.db.begin() as connection:
-        enrolments.always_alert(connection, known_subscriber(connection, subscriber), always)
+        enrolments.set_always_alert(connection, known_subscriber(connection, subscriber), always)
     out.print("alerts for every clip" if always else "alerts when a voice is like a member's with signs of synthesis")
 
 
@@ -191,7 +201,7 @@ def add(
     file: Annotated[Path, typer.Argument(help="The clip; - reads it from standard input.")],
     as_json: AsJson = False,
 ) -> None:
-    """Take in a clip to be analysed. It is sealed at once; the file itself is left where it is."""
+    """Add a clip to be analysed. It is sealed at once; the file itself is not changed."""
     from kordant_jobs.adapters.voice.drop_folder import ending_of
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.voice import clips
@@ -206,7 +216,7 @@ def add(
     if as_json:
         print_json({"clip": str(clip)})
     else:
-        out.print(f"clip {clip}; `kordant-jobs voices show {clip}` says what is said of it", soft_wrap=True)
+        out.print(f"clip {clip}; `kordant-jobs voices show {clip}` shows its analysis", soft_wrap=True)
 
 
 @voices_app.command("clips")
@@ -215,7 +225,7 @@ def list_clips(
     limit: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """The clips of a subscription and what is said of each."""
+    """List the clips of a subscription with their analyses."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.voice import analyses
 
@@ -234,7 +244,7 @@ def list_clips(
 
 @voices_app.command()
 def show(clip: Annotated[str, typer.Argument(help="The clip, by id.")], as_json: AsJson = False) -> None:
-    """Show the verdict on a clip, from which scores, by which models; and what that cannot show."""
+    """Show the verdict on a clip with its scores and models, and the limits of what it can show."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.domain.people.subscriptions import Locale
     from kordant_jobs.store.voice import analyses
@@ -244,7 +254,7 @@ def show(clip: Annotated[str, typer.Argument(help="The clip, by id.")], as_json:
         clip_id = _known(connection, analysis_jobs.c.id, clip, "clip", "`kordant-jobs voices clips SUBSCRIPTION`")
         row = analyses.verdict_of(connection, clip_id)
     if row is None:
-        raise SettingsError(f"nothing is said of {clip} yet; voiceprint_batch does, within half an hour at most.")
+        raise SettingsError(f"{clip} is not analysed yet; voiceprint_batch does it within half an hour.")
     windows = row.pop("windows")
     if as_json:
         print_json({**row, "windows": windows})

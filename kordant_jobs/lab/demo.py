@@ -31,7 +31,7 @@ from kordant_jobs.jobs.darkwatch_scan.drops import label_of, register_file
 from kordant_jobs.jobs.darkwatch_scan.service import refresh_catalogue
 from kordant_jobs.lab.hometitle.small_county import compare_frauds, publish_news, watch_small_county
 from kordant_jobs.lab.removals.handful import play_handful, removal_states
-from kordant_jobs.lab.voices.family import give_clips, said_of_clips
+from kordant_jobs.lab.voices.family import add_clips, count_results
 from kordant_jobs.lab.world.catalogue import make_catalogue
 from kordant_jobs.lab.world.dump_files import DumpSet, write_dumps
 from kordant_jobs.lab.world.population import Population, make_population
@@ -203,8 +203,8 @@ def _run_jobs(session: Session, dagster: Dagster, bar: Progress, stages: Stages,
     with stages.timed("watch a county"):
         _watch_a_county(session, dagster, bar, [UUID(one) for one in (chosen or _sample(session, 3))[:3]])
     with stages.timed("listen to clips"):
-        if not said_of_clips(session.db):
-            give_clips(
+        if not count_results(session.db):
+            add_clips(
                 session.db,
                 session.keyring,
                 session.settings,
@@ -335,7 +335,7 @@ def _summary(
         "mails": sum(1 for _ in (settings.mails / "new").glob("*")) if (settings.mails / "new").is_dir() else 0,
         "removal_requests": removal_states(session.db),
         "title_frauds": compare_frauds(session.db),
-        "clips": said_of_clips(session.db),
+        "clips": count_results(session.db),
         "reports": count("reports"),
         "new_reports": count("reports") - count("reports", before),
         "seconds": {name: round(value, 2) for name, value in stages.seconds.items()},

@@ -1,4 +1,4 @@
-"""Measures what the alert rules are about, moves alerts, and tells operators through Apprise."""
+"""Measures the values of the alert rules, updates alerts, and notifies operators through Apprise."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ SLAS = {
 MAY_FAIL = 0.01
 """The share of attempts that may fail: the objective is 99 %."""
 ATTEMPTS_MIN = 10
-"""Attempts in the longer window of a failure rate; a rate of fewer says nothing."""
+"""The fewest attempts in the longer window for which a failure rate is measured."""
 FAILURES_MIN = 3
-"""Failures in it: of a job that runs ten times in six hours, one is a tenth, and no trend."""
+"""The fewest failures in that window: one failure of ten attempts in six hours is 10 %, but no trend."""
 
 _BACKLOG = sa.text("""
 SELECT w.job, w.due, w.oldest_s, w.pace_over_s, (
@@ -56,11 +56,11 @@ SELECT w.job, w.due, w.oldest_s, w.pace_over_s, (
     GROUP BY job
 ) w
 """)
-"""The number of due requests, and how many ended since the oldest of them became due: the rate at which they go
-away."""
+"""By job, its due requests, the age of the oldest, and the number of requests that ended in about that time (1 to 15
+minutes), from which follows the time until the queue is empty."""
 
 GREW_IN, OF_MINUTES = 12, 15
-"""A queue grows when it was longer than a minute before in so many of so many minutes: a burst is not growth."""
+"""A queue grows if it was longer than a minute before in 12 of the last 15 minutes; a burst is not growth."""
 _SAMPLE = sa.text("""
 WITH old AS (DELETE FROM kordant.queue_depths WHERE minute < now() - interval '1 hour')
 INSERT INTO kordant.queue_depths AS q (job, minute, due)
@@ -121,20 +121,20 @@ FROM days d JOIN past p USING (source) WHERE d.checked_on = (now() AT TIME ZONE 
 
 
 class Operators(Protocol):
-    """The recipients of notices, by the place of their address."""
+    """The recipients of notices, by the index of their address."""
 
     def __len__(self) -> int:
         """The number of recipients."""
         ...
 
-    def tell(self, place: int, title: str, text: str, *, urgent: bool) -> bool:
-        """Tell one of them. False: it could not be delivered now."""
+    def notify(self, place: int, title: str, text: str, *, urgent: bool) -> bool:
+        """Send a notice to one recipient. False: it could not be delivered now."""
         ...
 
 
 class AppriseOperators:
-    """The addresses of KORDANT_ALERT_URLS, as Apprise reads them: mailto://, slack://, json://, … An error of a service
-    is a notice that was not delivered; its text, which may hold the address, goes nowhere."""
+    """The addresses of KORDANT_ALERT_URLS in Apprise's form: mailto://, slack://, json://, … After an error of a
+    service the notice counts as not delivered. The error's text is dropped, since it may hold the address."""
 
     def __init__(self, addresses: Sequence[str]) -> None:
         self._services: list[apprise.NotifyBase] = []
@@ -153,8 +153,8 @@ class AppriseOperators:
     def __len__(self) -> int:
         return len(self._services)
 
-    def tell(self, place: int, title: str, text: str, *, urgent: bool) -> bool:
-        """See `Operators.tell`."""
+    def notify(self, place: int, title: str, text: str, *, urgent: bool) -> bool:
+        """See `Operators.notify`."""
         with suppress(Exception):
             return bool(
                 self._services[place].notify(body=text, title=title, notify_type="failure" if urgent else "warning")
@@ -163,10 +163,10 @@ class AppriseOperators:
 
 
 def open_operators(settings: Settings) -> AppriseOperators:
-    """The operators of the settings; none set: no notices are sent, and alerts are kept for `alerts list`.
+    """The operators that are configured. Without any, no notices are sent; `alerts list` still shows alerts.
 
     Raises:
-        SettingsError: an address is none.
+        SettingsError: an address is invalid.
     """
     urls = settings.alert_urls.get_secret_value().split() if settings.alert_urls else []
     return AppriseOperators(urls)
@@ -237,7 +237,7 @@ def _by_query(rule: str) -> Measure:
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """The machine that evaluates the rules: what it says of itself. `folders` are those that we write to, by name."""
+    """The measures of the machine that evaluates the rules. `folders`: the folders that we write to, by name."""
 
     folders: Mapping[str, Path] = field(default_factory=dict)
     voice_drop: Path | None = None
@@ -245,7 +245,7 @@ class Machine:
     name: str = field(default_factory=platform.node)
 
     def disk(self, connection: Connection, now: datetime) -> Values:
-        """The share that is taken of each file system, under the first folder on it."""
+        """The used share of each file system, under the name of the first folder on it."""
         seen = set()
         for name, folder in self.folders.items():
             if folder.exists() and (device := folder.stat().st_dev) not in seen:
@@ -255,13 +255,13 @@ class Machine:
                 yield "disk", name, 1 - min(room.f_bavail / room.f_blocks, inodes)
 
     def unclaimed(self, connection: Connection, now: datetime) -> Values:
-        """Files in the drop folder of clips that no run takes in, by reason."""
+        """The number of files in the drop folder of clips that no run accepts, by reason."""
         if self.voice_drop is not None:
             for why, count in left_behind(self.voice_drop, now).items():
                 yield UNCLAIMED, why, float(count)
 
     def apart_s(self, connection: Connection, now: datetime) -> Values:
-        """The seconds between its clock and the database's, less the time that asking takes."""
+        """The seconds between this clock and the database's, without the duration of the query."""
         before = self.clock()
         there = connection.execute(sa.text("SELECT pg_catalog.clock_timestamp()")).scalar_one()
         apart = max(before - there, there - self.clock(), timedelta())
@@ -269,13 +269,13 @@ class Machine:
 
 
 UNCLAIMED = "clips_unclaimed"
-"""The rule about the drop folder of clips, which a machine with that folder evaluates."""
+"""The rule on the drop folder of clips; only a machine with that folder evaluates it."""
 HERE = Machine()
-"""This machine, of whose folders nothing is known."""
+"""This machine, without folders."""
 
 
 def machine_of(settings: Settings) -> Machine:
-    """This machine, with the folders of the settings."""
+    """This machine, with the folders that are configured."""
     names = {"state": settings.state_dir, "drop": settings.drop, "corpus": settings.corpus, "reports": settings.reports}
     return Machine(folders=names, voice_drop=settings.voice_drop)
 
@@ -291,7 +291,7 @@ MEASURES: Mapping[tuple[str, ...], Measure] = {
     ("standby_missing",): _standby,
     **{(rule,): _by_query(rule) for rule in _SUBJECTS},
 }
-"""The measure of each group of rules, but for those of `Machine`."""
+"""The measure of each group of rules, except those of `Machine`."""
 
 
 def measures(machine: Machine) -> Mapping[tuple[str, ...], Measure]:
@@ -305,7 +305,7 @@ def measures(machine: Machine) -> Mapping[tuple[str, ...], Measure]:
 def measured(
     connection: Connection, *, now: datetime, machine: Machine = HERE
 ) -> tuple[Mapping[tuple[str, str], float], set[str]]:
-    """Values by rule and subject, and the rules that could not be measured: one that breaks stops no other."""
+    """Values by rule and subject, and the rules that could not be measured. After an error the others go on."""
     values: dict[tuple[str, str], float] = {}
     measured_here = measures(machine)
     missed: set[str] = set() if (UNCLAIMED,) in measured_here else {UNCLAIMED}
@@ -321,14 +321,14 @@ def measured(
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluated:
-    """The result of one evaluation."""
+    """The result of one evaluation: alerts that fired and were resolved, notices that were sent and that failed."""
 
     fired: int = 0
     resolved: int = 0
     sent: int = 0
     failed: int = 0
     began: tuple[tuple[str, str], ...] = ()
-    """Rule and subject of what fired."""
+    """Rule and subject of the alerts that fired."""
 
 
 def _kind_of(error: Exception) -> str:
@@ -336,7 +336,7 @@ def _kind_of(error: Exception) -> str:
 
 
 def evaluate(db: Engine, operators: Operators, machine: Machine = HERE) -> Evaluated:
-    """Measure, move every alert, and send operators the notices that are due. Two at once wait for each other."""
+    """Measure, update every alert, and send pending notices. Concurrent evaluations wait for each other."""
     resolved, began = 0, list[tuple[str, str]]()
     with db.begin() as connection:
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtextextended('kordant:operator alerts', 0))"))
@@ -355,26 +355,26 @@ def evaluate(db: Engine, operators: Operators, machine: Machine = HERE) -> Evalu
                 began.append(key)
             resolved += made.notice is NoticeKind.RESOLVED
             alerts.write(connection, key, before, made, value=value, targets=len(operators), silenced=is_quiet, now=now)
-    sent, failed = _tell(db, operators, rules)
+    sent, failed = _send_notices(db, operators, rules)
     return Evaluated(fired=len(began), resolved=resolved, sent=sent, failed=failed, began=tuple(began))
 
 
-def _tell(db: Engine, operators: Operators, rules: Mapping[str, AlertRule]) -> tuple[int, int]:
-    """Send what waits, outside any transaction; while another process does so, nothing. Killed between sending and
-    noting it, a notice is sent again."""
+def _send_notices(db: Engine, operators: Operators, rules: Mapping[str, AlertRule]) -> tuple[int, int]:
+    """Send pending notices outside any transaction, unless another process does so now. After a crash between sending a
+    notice and recording that, it is sent again."""
     sent = failed = 0
     with session_lock(db, "kordant:operator notices", wait=False) as is_alone:
         if not is_alone:
             return 0, 0
         with db.connect() as connection:
-            waiting = alerts.to_tell(connection)
+            waiting = alerts.pending_notices(connection)
         for one in waiting:
             rule = rules.get(one.rule)
             was_sent = False
             if rule is not None and one.target < len(operators):
                 title, text = words_of(rule, one.subject, NoticeKind(one.told), one.value)
                 urgent = rule.severity is Severity.PAGE and one.told != NoticeKind.RESOLVED
-                was_sent = operators.tell(one.target, title, text, urgent=urgent)
+                was_sent = operators.notify(one.target, title, text, urgent=urgent)
             with db.begin() as connection:
                 alerts.note_try(connection, one.id, was_sent=was_sent)
             sent, failed = sent + was_sent, failed + (not was_sent)
@@ -382,7 +382,7 @@ def _tell(db: Engine, operators: Operators, rules: Mapping[str, AlertRule]) -> t
 
 
 def words_of(rule: AlertRule, subject: str, kind: NoticeKind, value: float | None) -> tuple[str, str]:
-    """Title and text of a notice: the rule, what it is about, its figure, and the command to begin with."""
+    """Title and text of a notice: the rule, its subject, the value, and the command to begin with."""
     if kind is NoticeKind.RESOLVED:
         return f"resolved: {rule.name} {subject}", f"It has ended: {rule.what} ({subject})."
     still = "still " if kind is NoticeKind.AGAIN else ""
@@ -397,8 +397,8 @@ _LATE_RULES = frozenset({"sla_exceeded"})
 
 
 def run_about(connection: Connection, rule: str, subject: str) -> str | None:
-    """The run on whose page an alert belongs: the job's newest that failed, or of a late job the one that runs longest.
-    None: it is about no job, or there is none."""
+    """The run to which an alert is added: the newest failed run of the job, or for a late job its longest active run.
+    None: the alert is not about a job, or there is no such run."""
     if rule in _LATE_RULES:
         query = (
             "SELECT run_id FROM kordant.job_requests WHERE job = :job AND status = 'running' ORDER BY run_at LIMIT 1"

@@ -1,4 +1,4 @@
-"""The doctor's checks, by id. A check yields what is wrong and nothing when all is well."""
+"""The doctor's checks, by id. A check yields one finding for each fault, and nothing when all is well."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ SEEN_BY = "`kordant-jobs dead list`"
 
 
 def driver(patient: Patient) -> Iterator[Finding]:
-    """The database driver and Dagster are those that this version was made for."""
+    """The database driver and Dagster have the versions that this release needs."""
     found = tuple(int(part) for part in importlib.metadata.version("sqlalchemy").split(".")[:2])
     if found >= (2, 1):
         yield fail(
@@ -66,7 +66,7 @@ def driver(patient: Patient) -> Iterator[Finding]:
 
 
 def database(patient: Patient) -> Iterator[Finding]:
-    """The database answers, is new enough, and keeps what it says it kept."""
+    """The database answers, is new enough, and its settings keep committed data safe."""
     if patient.db is None:
         yield fail("the database does not answer", "nothing works without it", "see KORDANT_DATABASE_URL, or run `up`")
         return
@@ -85,7 +85,7 @@ def database(patient: Patient) -> Iterator[Finding]:
 
 
 def migrations(patient: Patient) -> Iterator[Finding]:
-    """The database is at this version's newest migration."""
+    """The database is at the newest migration of this version."""
     if patient.db is None:
         raise Skipped("the database does not answer")
     stands_at, newest = migrate.revision(patient.db), migrate.newest()
@@ -98,7 +98,7 @@ def migrations(patient: Patient) -> Iterator[Finding]:
 
 
 def master_key(patient: Patient) -> Iterator[Finding]:
-    """The master key is this database's, and its file is for its owner alone."""
+    """The master key belongs to this database, and only its owner can read its file."""
     settings = patient.settings
     if not settings.key_is_given and settings.key_file.exists() and settings.key_file.stat().st_mode & 0o077:
         mode = stat.filemode(settings.key_file.stat().st_mode)
@@ -133,7 +133,7 @@ def clock(patient: Patient) -> Iterator[Finding]:
 
 
 def disk(patient: Patient) -> Iterator[Finding]:
-    """There is room where we write."""
+    """There is free space in the folders that we write to."""
     settings = patient.settings
     for folder in sorted({settings.state_dir, settings.drop, settings.corpus, settings.reports}):
         place = _existing(folder)
@@ -157,7 +157,7 @@ def _existing(folder: Path) -> Path:
 
 
 def zones(patient: Patient) -> Iterator[Finding]:
-    """Every time zone that a schedule or a subscription names is known here."""
+    """Every time zone of schedules and subscriptions is known on this machine."""
     query = (
         "SELECT time_zone FROM kordant.scheduler_config UNION SELECT time_zone FROM kordant.subscriptions ORDER BY 1"
     )
@@ -173,7 +173,7 @@ def zones(patient: Patient) -> Iterator[Finding]:
 
 
 def schedules(patient: Patient) -> Iterator[Finding]:
-    """Every row of the price list can be read, and the due ones were started."""
+    """Every row of the price list is valid and checked for its ticks, and Dagster has the newest rows."""
     with patient.connection() as connection:
         loaded, progress = scheduler_config.load(connection), schedule_progress.read(connection)
     for problem in loaded.problems:
@@ -182,7 +182,7 @@ def schedules(patient: Patient) -> Iterator[Finding]:
     now = patient.clock()
     for stored in loaded.rows:
         looked_at = progress.get(stored.row.key)
-        if stored.resting(now) or stored.changed_at > now - CHECKED_WITHIN:
+        if stored.inactive_reason(now) or stored.changed_at > now - CHECKED_WITHIN:
             continue
         if looked_at is None:
             if check_moments(stored.row, stored.changed_at, now - CHECKED_WITHIN):
@@ -204,7 +204,7 @@ def schedules(patient: Patient) -> Iterator[Finding]:
 
 
 def daemon(patient: Patient) -> Iterator[Finding]:
-    """The daemon gives signs of life."""
+    """No part of the daemon is silent."""
     patient.must_run()
     with patient.connection() as connection:
         ages = heartbeats.ages_s(connection)
@@ -219,7 +219,7 @@ def daemon(patient: Patient) -> Iterator[Finding]:
 
 
 def queue(patient: Patient) -> Iterator[Finding]:
-    """Due requests start, and slots of dead runs are free."""
+    """Due requests start, and slots of dead runs are released."""
     waiting = patient.rows(
         "SELECT job, count(*), extract(epoch FROM now() - min(run_at))::float8 FROM kordant.job_requests r "
         "WHERE status = 'pending' AND run_at <= now() AND NOT EXISTS "
@@ -243,13 +243,13 @@ def queue(patient: Patient) -> Iterator[Finding]:
 
 
 def dead_letters(patient: Patient) -> Iterator[Finding]:
-    """No dead letter is unseen."""
+    """Every dead letter is acknowledged."""
     for job, count in patient.rows(standing.DEAD):
         yield warn(f"{count:,} dead letters of {job}", "work was given up", f"{SEEN_BY}, then replay or acknowledge")
 
 
 def connections(patient: Patient) -> Iterator[Finding]:
-    """There are connections left, and no transaction stays open."""
+    """Postgres has free connections, and no transaction stays open too long."""
     [[used, most]] = patient.rows("SELECT count(*), current_setting('max_connections')::int FROM pg_stat_activity")
     [[idle]] = patient.rows(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
@@ -278,7 +278,7 @@ def connections(patient: Patient) -> Iterator[Finding]:
 
 
 def hosts(patient: Patient) -> Iterator[Finding]:
-    """Where runs are on several machines, one of them lives, and none went silent."""
+    """If runs are spread over hosts, at least one takes runs, none is silent, and all have the same code."""
     if patient.settings.launcher != "celery":
         raise Skipped(f"runs are not on hosts (KORDANT_LAUNCHER={patient.settings.launcher})")
     with patient.connection() as connection:
@@ -300,7 +300,7 @@ def hosts(patient: Patient) -> Iterator[Finding]:
 
 
 def indexes(patient: Patient) -> Iterator[Finding]:
-    """Every index of our tables is there, and every one is valid."""
+    """Every index of our tables exists and is valid."""
     broken = patient.rows(
         "SELECT i.indexrelid::regclass::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid "
         "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname IN ('kordant', 'dagster') "
@@ -329,7 +329,7 @@ def sources(patient: Patient) -> Iterator[Finding]:
 
 
 def dumps(patient: Patient) -> Iterator[Finding]:
-    """No dump waits for a person."""
+    """No dump waits for an operator's decision."""
     waiting = patient.rows(
         "SELECT status, count(*) FROM kordant.breach_dumps WHERE status IN ('quarantined', 'partial') GROUP BY 1"
     )
@@ -342,7 +342,7 @@ def dumps(patient: Patient) -> Iterator[Finding]:
 
 
 def counties(patient: Patient) -> Iterator[Finding]:
-    """Every watched county gives an answer."""
+    """Every watched county answers."""
     silent = patient.rows(
         "SELECT c.county, c.reason, count(*) FROM kordant.county_states c JOIN kordant.watched_properties w "
         "ON w.county = c.county AND w.removed_at IS NULL WHERE c.reason IS NOT NULL GROUP BY 1, 2 ORDER BY 1"
@@ -356,7 +356,7 @@ def counties(patient: Patient) -> Iterator[Finding]:
 
 
 def voices(patient: Patient) -> Iterator[Finding]:
-    """No clip waits for models or for its turn, and none lies in the drop folder where no run takes it in."""
+    """No clip waits for models or for over two hours, and the drop folder has no file that no run accepts."""
     left = left_behind(patient.settings.voice_drop, patient.clock())
     if left:
         kinds = ", ".join(f"{number:,} {why}" for why, number in sorted(left.items()))
@@ -386,7 +386,7 @@ def voices(patient: Patient) -> Iterator[Finding]:
 
 
 def outbox(patient: Patient) -> Iterator[Finding]:
-    """Notifications go out when they are due."""
+    """No channel is paused, and no notification is late."""
     rows = patient.rows(
         "SELECT channel, count(*) FROM kordant.notification_outbox WHERE status IN ('queued', 'sending') "
         "AND due_at < now() - make_interval(secs => :late) GROUP BY 1 ORDER BY 1",
@@ -405,7 +405,7 @@ def outbox(patient: Patient) -> Iterator[Finding]:
 
 
 def agents(patient: Patient) -> Iterator[Finding]:
-    """No agent works for an owner who was disabled."""
+    """No enabled agent has an owner who is disabled."""
     rows = patient.rows(
         "SELECT a.id, a.owner FROM kordant.principals a JOIN kordant.principals o ON o.id = a.owner "
         "WHERE a.disabled_at IS NULL AND o.disabled_at IS NOT NULL ORDER BY 1"
@@ -415,7 +415,7 @@ def agents(patient: Patient) -> Iterator[Finding]:
 
 
 def audit(patient: Patient) -> Iterator[Finding]:
-    """The audit log is whole."""
+    """The audit log was not changed."""
     with patient.connection() as connection:
         rows = connection.execute(sa.text("SELECT coalesce(max(seq), 0) FROM kordant.audit_log")).scalar_one()
         verified_at, seq, kind = log.known_fault(connection)
@@ -435,7 +435,7 @@ def audit(patient: Patient) -> Iterator[Finding]:
 
 
 def cleanup(patient: Patient) -> Iterator[Finding]:
-    """The weekly clean-up ran, and stopped at nothing."""
+    """The weekly clean-up ran on time, and no part of it stopped or failed."""
     rows = patient.rows(
         "SELECT clock, figures FROM kordant.cleanup_reports WHERE NOT dry_run ORDER BY clock DESC LIMIT 1"
     )
@@ -448,7 +448,7 @@ def cleanup(patient: Patient) -> Iterator[Finding]:
 
 
 def libraries(patient: Patient) -> Iterator[Finding]:
-    """The libraries that reports are drawn with are there."""
+    """The system libraries for drawing reports are installed."""
     for name in ("pango-1.0", "pangoft2-1.0", "harfbuzz"):
         if find_library(name) is None:
             yield fail(f"the library {name} is missing", "no report can be made", "apt-get install libpangoft2-1.0-0")
@@ -466,4 +466,4 @@ CHECKS: Mapping[str, Check] = {
         cleanup, outside_checks.notices,
     )
 }  # fmt: skip
-"""In the order in which they are shown: what others rest on comes first."""
+"""In the order in which they run and are shown: checks that others depend on come first."""

@@ -1,4 +1,4 @@
-"""The doctor's checks of Postgres at work: locks, dead rows, standbys, isolation of callers."""
+"""The doctor's checks of the running Postgres: locks, dead rows, standbys, isolation of callers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DEAD_ROWS = 100_000
 EVENTS_GB = 20.0
 LAG_S = 60.0
 LAG_MB = 1024.0
-"""Bytes that a standby may lag, and that an unread replication slot may keep: the size at which WAL is recycled."""
+"""Megabytes that a standby may lag, and that an unread replication slot may keep (default of max_wal_size)."""
 
 
 def locks(patient: Patient) -> Iterator[Finding]:
@@ -63,7 +63,7 @@ def tables(patient: Patient) -> Iterator[Finding]:
 
 
 def replication(patient: Patient) -> Iterator[Finding]:
-    """Standbys, where there are some, keep up, and no slot without a reader keeps WAL."""
+    """Standbys, if there are any, keep up, and no replication slot without a reader keeps much WAL."""
     if patient.rows("SELECT 1 WHERE pg_is_in_recovery()"):
         yield fail("the database is a standby", "nothing can be written", "point KORDANT_DATABASE_URL at the primary")
         return
@@ -93,7 +93,7 @@ def replication(patient: Patient) -> Iterator[Finding]:
 
 
 def isolation(patient: Patient) -> Iterator[Finding]:
-    """The database keeps callers with a scope apart, too."""
+    """The database itself isolates callers with a scope."""
     patient.must_run()
     scoped = "SELECT 1 FROM kordant.principals WHERE tenants IS NOT NULL OR entities IS NOT NULL LIMIT 1"
     if not patient.rows(scoped):

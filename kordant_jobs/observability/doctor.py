@@ -1,7 +1,7 @@
-"""Looks for what is known to go wrong: each check says what is so, why that matters, and the command that mends it.
+"""The doctor: checks for known faults. Each finding has the fact, why it matters, and the command that repairs it.
 
 It changes nothing. A check that cannot be made (nothing runs, the database does not answer) is skipped with the
-reason, and one that breaks is a failure of its own and stops no other.
+reason. A check that breaks is reported as a fault itself, and the other checks go on.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from kordant_jobs.settings import Settings
 
 
 class State(StrEnum):
-    """The result of a check. WARN: nothing is lost yet."""
+    """The result of a check. WARN: nothing is broken yet."""
 
     OK = "ok"
     WARN = "warn"
@@ -31,7 +31,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing that is wrong: the fact, why it matters, what to do."""
+    """One fault: the fact, why it matters, and what to do."""
 
     state: State
     fact: str
@@ -40,23 +40,23 @@ class Finding:
 
 
 def fail(fact: str, why: str, fix: str) -> Finding:
-    """A fault that breaks something now."""
+    """A finding for a fault that breaks something now."""
     return Finding(state=State.FAIL, fact=fact, why=why, fix=fix)
 
 
 def warn(fact: str, why: str, fix: str) -> Finding:
-    """A fault that will break something, or hides one."""
+    """A finding for a fault that will break something, or hides another fault."""
     return Finding(state=State.WARN, fact=fact, why=why, fix=fix)
 
 
 class Skipped(Exception):
-    """The check cannot be made here, and why."""
+    """The check cannot be made here; the text is the reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Patient:
-    """The system under examination. `db` None: the database did not answer. `stack` None: no `up` runs on this state
-    folder."""
+    """The system that is examined. `db` None: the database did not answer. `stack`: the state that `up` reports; None:
+    no `up` runs on this state folder."""
 
     settings: Settings
     db: Engine | None
@@ -64,9 +64,9 @@ class Patient:
     sends: bool = False
     """True when operators may be sent a test notice, and the heartbeat address a ping."""
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-    """This machine's."""
+    """The clock of this machine."""
     nameserver: tuple[str, int] | None = None
-    """Address and port of the DNS server that is asked; None: those of this machine."""
+    """Address and port of the DNS server to ask; None: the DNS servers configured on this machine."""
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
@@ -91,10 +91,10 @@ class Patient:
             return connection.execute(sa.text(query), given).all()
 
     def must_run(self) -> None:
-        """End a check of what only runs with `up`.
+        """Skip the check unless `up` runs.
 
         Raises:
-            Skipped: it does not run.
+            Skipped: `up` does not run.
         """
         if self.stack is None:
             raise Skipped("no `up` runs on this state folder")
@@ -105,7 +105,7 @@ Check = Callable[[Patient], Iterator[Finding]]
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """One check with what it found; `reason` of a skipped one."""
+    """One check with its findings; `reason`: why it was skipped."""
 
     id: str
     what: str
@@ -115,7 +115,7 @@ class Result:
 
 
 def examine(patient: Patient, checks: Mapping[str, Check]) -> list[Result]:
-    """Make every check, in their order."""
+    """Make all checks in the given order."""
     return [_made(name, check, patient) for name, check in checks.items()]
 
 
@@ -135,6 +135,6 @@ def _made(name: str, check: Check, patient: Patient) -> Result:
 
 
 def exit_code(results: Sequence[Result]) -> int:
-    """0: well, 1: warnings, 2: something fails."""
+    """The exit code of the command: 0 all is well, 1 warnings, 2 faults."""
     states = {one.state for one in results}
     return 2 if State.FAIL in states else 1 if State.WARN in states else 0

@@ -1,8 +1,8 @@
 """The alert rules for Prometheus and the two dashboards for Grafana, made from our rules and metrics.
 
-`docs/observability` holds what `write` makes of the shipped rules; a test compares. Rules whose value no metric has
-(those by agent, medians of weeks, a machine's disks and clock) are evaluated by us alone; backlog is exported by the
-age of the oldest alone.
+`kordant-jobs alerts export` writes the files of `docs/observability`; a test checks that they are current. Rules whose
+value is not a metric (by agent, medians of a week, a machine's disks and clock) are evaluated by us only. The backlog
+rule for Prometheus uses only the age of the oldest request.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _ALL = f'{P}executions_total{{outcome=~"success|partial|failure|lost"}}'
 
 
 def _grown(counter: str, span: str) -> str:
-    """By how much a counter of ours grew, by job. Not `increase`: that leaves out what a series begins with, so the
-    first failure of a cause. Where nothing was scraped that long ago, it counts from the first value."""
+    """The growth of a counter by job, as PromQL. Not `increase`, which ignores the first value of a series and misses
+    the first failure of a cause. If nothing was scraped `span` ago, the growth counts from the first value."""
     first = f"min_over_time({counter}[{span}]) unless on () ({P}audit_entries_total offset {span})"
     return f"sum by (job_name) ({counter} - ({counter} offset {span} or ({first}) or {counter} * 0))"
 
@@ -55,7 +55,7 @@ EXPRESSIONS: Mapping[str, str] = {
     "channel_paused": f"{P}channel_pauses >= {{at}}",
     "dumps_unread": f"({P}dumps_quarantined + {P}dumps_partial) >= {{at}}",
 }
-"""By rule, its condition; `{at}` is the value it fires at."""
+"""By rule, its condition in PromQL; `{at}` stands for the value at which it fires."""
 
 
 def _rule(rule: AlertRule) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def _rule(rule: AlertRule) -> dict[str, Any]:
 
 
 def prometheus_rules() -> str:
-    """The rules that Prometheus can evaluate, as its rule file."""
+    """The rule file for Prometheus, with the rules that it can evaluate."""
     rules = [_rule(rule) for rule in DEFAULT_RULES if rule.enabled and rule.name in EXPRESSIONS]
     return str(yaml.safe_dump({"groups": [{"name": "kordant_jobs", "rules": rules}]}, sort_keys=False, width=1000))
 
@@ -96,7 +96,7 @@ _FAULTS: Mapping[str, tuple[str, Mapping[str, str], Mapping[str, str]]] = {
     "channel_paused": ("10m", {"channel": "email"}, {f'{P}channel_pauses{{channel="email"}}': "2x30"}),
     "dumps_unread": ("10m", {}, {f"{P}dumps_quarantined": "1x30", f"{P}dumps_partial": "0x30"}),
 }  # fmt: skip
-"""By rule, when it has fired, for what, and the series that make it."""
+"""By rule, a time at which it fires, the labels of the alert, and the series that raise it."""
 _WELL = _SEEN | {
     _GOOD: "0+10x600",
     _FAILED: "0x300 1x300",
@@ -114,7 +114,7 @@ _WELL = _SEEN | {
     f"{P}dumps_quarantined": "0x600",
     f"{P}dumps_partial": "0x600",
 }
-"""Ten hours in which all is well: one attempt fails, a daemon that works for long gives no sign."""
+"""Ten hours without an alert, in which one attempt fails and a daemon is silent during long work."""
 
 
 def _series(values: Mapping[str, str]) -> list[dict[str, str]]:
@@ -122,7 +122,7 @@ def _series(values: Mapping[str, str]) -> list[dict[str, str]]:
 
 
 def prometheus_tests() -> str:
-    """Tests of the rules for `promtool test rules`: each is raised by its fault, and none by ten good hours."""
+    """Tests for `promtool test rules`: each rule fires on its fault, and none fires in ten good hours."""
     tests: list[dict[str, Any]] = []
     for rule in DEFAULT_RULES:
         if rule.name in EXPRESSIONS:

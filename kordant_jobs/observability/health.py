@@ -1,4 +1,4 @@
-"""The state of each job, in one line: for the console's first page."""
+"""The state of each job in one row, for the console's first page."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from kordant_jobs.store.operators import alerts
 from kordant_jobs.store.schedules import config as scheduler_config
 
 BUDGET_DAYS = 30
-"""Over which span `MAY_FAIL` of the attempts may fail."""
+"""The span in days within which the share `MAY_FAIL` of the attempts may fail."""
 
 _LAST_GOOD = sa.text("""
 SELECT job, (SELECT ended_at FROM kordant.job_requests r WHERE r.job = j.job AND r.status = 'completed'
              ORDER BY id DESC LIMIT 1)
 FROM unnest(CAST(:jobs AS text[])) j(job)
 """)
-"""Of the newest request that was completed: along the index (job, status, id)."""
+"""The end of the newest completed request of each job; uses the index (job, status, id)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobHealth:
-    """One job. `good_share` and `attempts` are of the last 24 hours; `budget_left` is the share that is left of the
-    failures which the objective allows in 30 days, below 0 when there were more; None: there were no attempts."""
+    """The state of one job. `good_share` and `attempts` cover the last 24 hours. `budget_left` is the unused share of
+    the failures that the objective allows in 30 days, below 0 if there were more. None: there were no attempts."""
 
     job: str
     alias: str
@@ -51,13 +51,13 @@ class JobHealth:
 
 
 def month(connection: Connection, *, now: datetime) -> Mapping[str, tuple[float, int]]:
-    """By job, the share of attempts that ended well in `BUDGET_DAYS`, and how many there were."""
+    """By job, the share of attempts that ended well in `BUDGET_DAYS` days, and the number of attempts."""
     counts = attempt_counts.between(connection, now - timedelta(days=BUDGET_DAYS), now)
     return {job: attempt_counts.good_share(some) for job, some in attempt_counts.by_job(counts).items()}
 
 
 def jobs(connection: Connection, *, now: datetime, of_month: Mapping[str, tuple[float, int]]) -> Sequence[JobHealth]:
-    """Every job of the catalogue, as it stands; `of_month` as `month` gives it."""
+    """The current state of every job of the catalogue; `of_month` is the result of `month`."""
     due: dict[str, int] = defaultdict(int)
     later: dict[str, int] = defaultdict(int)
     oldest: dict[str, float] = defaultdict(float)
@@ -102,10 +102,10 @@ def jobs(connection: Connection, *, now: datetime, of_month: Mapping[str, tuple[
 
 
 def _next_ticks(connection: Connection, now: datetime) -> dict[str, datetime]:
-    """By job, the first tick of its rows that are on."""
+    """By job, the next tick of its active rows."""
     first: dict[str, datetime] = {}
     for one in scheduler_config.load(connection).rows:
-        at = None if one.resting(now) else next_tick(one.row, now)
+        at = None if one.inactive_reason(now) else next_tick(one.row, now)
         if at is not None:
             first[one.row.job] = min(at, first.get(one.row.job, at))
     return first

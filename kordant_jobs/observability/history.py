@@ -1,4 +1,4 @@
-"""Attempts by job and week, their trend and their cost: for `jobs history | trends | cost` and the console."""
+"""Attempts by job and week, with trend and cost, for `jobs history | trends | cost` and the console."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kordant_jobs.store.operators.costs import WeekCost
 
 @dataclass(frozen=True, kw_only=True)
 class JobWeek:
-    """One job in one week, which begins on a Monday (UTC). Percentiles are None without attempts, or above an hour."""
+    """One job in one week, which begins on Monday (UTC). A percentile is None if it is above an hour."""
 
     week_of: date
     job: str
@@ -30,13 +30,13 @@ class JobWeek:
 
 
 def mondays(now: datetime, weeks: int) -> list[datetime]:
-    """The beginnings of so many weeks (UTC), this one's first."""
+    """The starts of the last `weeks` weeks (UTC), the current week first."""
     monday = (now - timedelta(days=now.weekday())).replace(hour=0, minute=0, second=0, microsecond=0)
     return [monday - timedelta(weeks=back) for back in range(weeks)]
 
 
 def weekly(connection: Connection, *, weeks: int, now: datetime, job: str | None = None) -> Sequence[JobWeek]:
-    """So many weeks, this one included, the newest first; of one job, or of all that had attempts."""
+    """The last `weeks` weeks including the current one, the newest first, of one job or of all jobs with attempts."""
     found = []
     for since in mondays(now, weeks):
         counts = attempt_counts.between(connection, since, since + timedelta(weeks=1))
@@ -60,8 +60,8 @@ def weekly(connection: Connection, *, weeks: int, now: datetime, job: str | None
 
 @dataclass(frozen=True, kw_only=True)
 class JobTrend:
-    """A job in one week and in the week before it. Shares are of all attempts; None: there were none, or the percentile
-    lies above an hour."""
+    """A job in one week and in the week before it. Shares are of all attempts. None: there were no attempts, or the
+    percentile is above an hour."""
 
     job: str
     attempts: int
@@ -110,16 +110,16 @@ SERVED = frozenset(
     {row.name for row in CATALOG if {"tiers", "subscription_ids"} & row.payload.model_fields.keys()}
     | {"notifications_send", "removebrokers_process"}
 )
-"""Jobs whose work is for subscriptions; what the others cost has no tier."""
+"""Jobs that work for subscriptions. The costs of other jobs have no tier."""
 
 
 def costs(connection: Connection, *, weeks: int, now: datetime) -> Sequence[WeekCost]:
-    """The cost of each job by tier in so many weeks, this one included; up to date to the hour."""
+    """The cost of each job by tier in the last `weeks` weeks including the current one; updated once an hour."""
     return store.weeks(connection, since=mondays(now, weeks)[-1].date())
 
 
 def keep_costs(db: Engine) -> None:
-    """Roll up what attempts cost, once an hour: it outlives them."""
+    """Add the costs of attempts to the weekly totals, at most once an hour. The totals outlive the attempts."""
     with db.begin() as connection:
         connection.execute(sa.text("SET LOCAL statement_timeout = '60s'"))
         store.roll_up(connection, served=SERVED)

@@ -1,6 +1,6 @@
-"""The metrics of `/metrics`, read from Postgres when they are asked for, so that any process answers alike.
+"""The metrics of `/metrics`, read from Postgres at each scrape, so that every process gives the same values.
 
-Labels are closed words: jobs, priorities, outcomes, causes, sources, channels; never a tenant, a person or an id.
+Label values are from fixed lists (jobs, priorities, outcomes, causes, sources, channels), never a tenant, person or id.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _PAUSES = "SELECT channel, pauses FROM kordant.channel_pauses ORDER BY 1"
 
 
 def render(db: Engine) -> bytes:
-    """The metrics as Prometheus reads them, from one snapshot; given up after 2 s of one statement."""
+    """The metrics in Prometheus' text format, from one snapshot. A statement that takes over 2 s is an error."""
     registry = CollectorRegistry()
     with db.connect().execution_options(isolation_level="REPEATABLE READ") as connection, connection.begin():
         connection.execute(sa.text("SET LOCAL statement_timeout = '2s'"))
@@ -60,7 +60,7 @@ def render(db: Engine) -> bytes:
 
 
 def collect(connection: Connection, now: datetime) -> Sequence[Metric]:
-    """Every metric, as it stands in the tables."""
+    """Every metric with its current value from the tables."""
     measures = (_attempts(connection, now), _starts(connection), _queue(connection), _parts(connection, now),
                 _served(connection))  # fmt: skip
     return [family for families in measures for family in families]
@@ -112,7 +112,7 @@ def _durations(counts: Sequence[attempt_counts.AttemptCount]) -> Metric:
 
 
 def _histogram(bounds: Sequence[float], counts: Iterable[tuple[int, int]]) -> list[tuple[str, float]]:
-    """The buckets in Prometheus' form: the number below each bound. `counts` are by place."""
+    """Buckets in Prometheus' form: the number up to each bound. `counts`: the index of a bucket, and a number."""
     by_bucket = [0] * (len(bounds) + 1)
     for place, count in counts:
         by_bucket[place] += count

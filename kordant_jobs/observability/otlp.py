@@ -1,7 +1,7 @@
-"""The metrics of `/metrics` by OTLP, for those who push rather than scrape: the same figures, under dotted names.
+"""Pushes the metrics of `/metrics` by OTLP, for installations that do not scrape: same values, dotted names.
 
-Off unless OTEL_EXPORTER_OTLP_ENDPOINT (or …_METRICS_ENDPOINT) is set. `up` pushes, and not the daemon, so that figures
-still come when the daemon has died.
+Off unless OTEL_EXPORTER_OTLP_ENDPOINT (or …_METRICS_ENDPOINT) is set. `up` pushes, not the daemon, so that metrics
+still arrive when the daemon is dead.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT")
 EVERY_S = 60.0
-"""Unless OTEL_METRIC_EXPORT_INTERVAL says otherwise, in milliseconds; OpenTelemetry's own default."""
+"""Seconds between pushes unless OTEL_METRIC_EXPORT_INTERVAL (milliseconds) is set; OpenTelemetry's default."""
 PATIENCE_S = 10.0
 
 
@@ -34,13 +34,13 @@ def is_on() -> bool:
 
 
 def interval_s() -> float:
-    """Between two pushes."""
+    """Seconds between two pushes."""
     given = os.environ.get("OTEL_METRIC_EXPORT_INTERVAL", "")
     return float(given) / 1000 if given.isdecimal() and int(given) > 0 else EVERY_S
 
 
 class MetricsPush:
-    """Pushes over one connection."""
+    """Pushes metrics to the collector over one connection."""
 
     def __init__(self) -> None:
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -48,7 +48,7 @@ class MetricsPush:
         self._exporter = OTLPMetricExporter(timeout=PATIENCE_S)
 
     def push(self, db: Engine) -> bool:
-        """Push what stands in the tables now. False: the collector did not take it; the next push has newer figures."""
+        """Push the current values. False: the collector did not accept them; the next push has newer values."""
         from opentelemetry.sdk.metrics.export import MetricExportResult
 
         with db.connect() as connection:
@@ -57,7 +57,7 @@ class MetricsPush:
 
 
 def read(connection: Connection) -> MetricsData:
-    """Every metric, as OpenTelemetry has it."""
+    """Every metric in OpenTelemetry's form."""
     from opentelemetry.sdk.metrics.export import MetricsData, ResourceMetrics, ScopeMetrics
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -94,7 +94,7 @@ def _metric(family: Family, at_ns: int) -> Metric:
 
 
 def _histograms(family: Family, at_ns: int) -> Iterator[Any]:
-    """Prometheus counts what lies below each bound, OpenTelemetry what lies between two."""
+    """Histograms in OpenTelemetry's form: counts between two bounds, where Prometheus counts below each bound."""
     from opentelemetry.sdk.metrics.export import HistogramDataPoint
 
     def labels(sample: Any) -> Sequence[tuple[str, str]]:

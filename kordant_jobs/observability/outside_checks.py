@@ -1,4 +1,4 @@
-"""The doctor's checks of what is outside: the mail server, DNS, and whom operators' notices reach."""
+"""The doctor's checks of outside services: the mail server, DNS, sign-in, and delivery of operators' notices."""
 
 from __future__ import annotations
 
@@ -82,7 +82,8 @@ def notices(patient: Patient) -> Iterator[Finding]:
     operators = open_operators(patient.settings)
     for place in range(len(operators)):
         when = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-        if not operators.tell(place, "test: kordant-jobs doctor", f"A test of {when}; nothing is wrong.", urgent=False):
+        text = f"A test of {when}; nothing is wrong."
+        if not operators.notify(place, "test: kordant-jobs doctor", text, urgent=False):
             yield fail(
                 f"address {place + 1} of KORDANT_ALERT_URLS took no test notice",
                 "this operator would get no alert",

@@ -1,7 +1,7 @@
-"""The dead man's switch: watches the daemon from the process of `up`, outside it, and says when it falls silent.
+"""The dead man's switch: watches the daemon from the process of `up`, and reports when its heartbeats stop.
 
-While all is well it pings KORDANT_HEARTBEAT_URL, so that a service elsewhere misses the pings when the daemon, the
-database, `up` or the whole machine is gone. Where OTLP is set, the metrics are pushed from here, too.
+While all is well it pings KORDANT_HEARTBEAT_URL. When the daemon, the database, `up` or the whole machine fails, the
+pings stop, which an outside service can notice. If OTLP is configured, the metrics are pushed from here, too.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ PING_TIMEOUT_S = 10.0
 
 
 class Pulse:
-    """A thread that checks every `check_every_s` seconds and pings every `ping_s`, until `close`. It ends no process:
-    `up` restarts the parts that end."""
+    """A thread that checks every `check_every_s` seconds and pings every `ping_s` seconds until `close`. It stops no
+    process; `up` restarts the parts that end."""
 
     def __init__(
         self,
@@ -41,11 +41,11 @@ class Pulse:
         self._thread = threading.Thread(target=self._run, name="kordant-pulse", daemon=True)
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start the thread."""
         self._thread.start()
 
     def close(self) -> None:
-        """Stop."""
+        """Stop the thread and wait for its end."""
         self._stop.set()
         self._thread.join(PING_TIMEOUT_S + 5)
 
@@ -65,7 +65,7 @@ class Pulse:
         db.dispose()
 
     def check(self, db: sa.Engine) -> bool:
-        """True when the daemon and the database are alive; a change is reported once."""
+        """True when the database answers and no daemon is silent. A change is reported once."""
         try:
             with db.connect() as connection:
                 ages_s = heartbeats.ages_s(connection)
@@ -87,7 +87,7 @@ class Pulse:
         return bool(ages_s) and not now_silent
 
     def push(self, db: sa.Engine) -> None:
-        """Push the metrics by OTLP. That the collector does not take them is said once."""
+        """Push the metrics by OTLP. A collector that refuses them is reported once."""
         try:
             self._metrics = self._metrics or otlp.MetricsPush()
             was_taken = self._metrics.push(db)
@@ -98,7 +98,7 @@ class Pulse:
         self._pushes_fail = not was_taken
 
     def ping(self, url: str) -> None:
-        """Send the heartbeat that all is well. A failure is said once; the address, which may be secret, is not."""
+        """Send the heartbeat that all is well. A failure is reported once, without the address, which may be secret."""
         try:
             httpx.get(url, timeout=PING_TIMEOUT_S, follow_redirects=False).raise_for_status()
         except (httpx.HTTPError, httpx.InvalidURL) as error:

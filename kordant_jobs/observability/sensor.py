@@ -1,4 +1,4 @@
-"""The sensor that evaluates the alert rules twice a minute. It starts no run."""
+"""The sensor that evaluates the alert rules twice a minute. It starts no runs."""
 
 import dagster as dg
 from sqlalchemy import Engine
@@ -13,7 +13,7 @@ EVERY_S = 30
 
 
 def _write_on_run(instance: dg.DagsterInstance, db: Engine, rule: str, subject: str) -> None:
-    """Have the page of the run that an alert is about say so, in Dagster's UI."""
+    """Add the alert to the run that it is about, where Dagster's UI shows it."""
     with db.connect() as connection:
         run_id = run_about(connection, rule, subject)
     run = instance.get_run_by_id(run_id) if run_id else None
@@ -29,7 +29,7 @@ def _write_on_run(instance: dg.DagsterInstance, db: Engine, rule: str, subject: 
     "(KORDANT_ALERT_URLS) when an alert begins and when it ends. `kordant-jobs alerts list` shows them.",
 )
 def operator_alert_sensor(context: dg.SensorEvaluationContext, db: dg.ResourceParam[Engine]) -> dg.SkipReason:
-    """Evaluate the rules."""
+    """Evaluate the alert rules, notify operators, and roll up costs."""
     settings = load_settings()
     done = evaluate(db, open_operators(settings), machine_of(settings))
     for rule, subject in done.began:

@@ -1,4 +1,4 @@
-"""The present state as queries that `/metrics` and the console share: requests that wait, run and are dead, and
+"""Queries of the current state that `/metrics` and the console share: pending, running and dead requests, and
 sources."""
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ SELECT job, priority, due, later, oldest_s FROM jobs CROSS JOIN generate_series(
     FROM kordant.job_requests r WHERE r.job = jobs.job AND r.priority = priority.priority AND r.status = 'pending'
 ) waiting WHERE due + later > 0 ORDER BY 1, 2
 """
-"""Along the index of what waits (job, priority, turn_at, run_at), without the rows."""
+"""Reads only the index of pending requests (job, priority, turn_at, run_at), not the rows."""
 DEAD = """
 SELECT job, count(*) FROM kordant.job_requests WHERE status = 'dead' AND acknowledged_at IS NULL GROUP BY 1 ORDER BY 1
 """
@@ -26,7 +26,8 @@ WHERE r.run_at <= now() AND (r.status = 'running' OR r.status = 'completed' AND 
       OR r.status = 'pending' AND NOT EXISTS (SELECT FROM kordant.job_pauses p WHERE p.job = r.job))
 GROUP BY 1 ORDER BY 1
 """
-"""By job, how long the slowest request took or takes, as a multiple of what its job allows."""
+"""By job, the time from due to done of its slowest request, open or completed within an hour, as a multiple of its
+SLA."""
 RUNNING = "SELECT job, count(*) FROM kordant.job_requests WHERE status = 'running' GROUP BY 1 ORDER BY 1"
 PAUSED = "SELECT job, 1 FROM kordant.job_pauses ORDER BY 1"
 SOURCES = """

@@ -25,21 +25,21 @@ from kordant_jobs.postgres.embedded.folders import find_folders
 from kordant_jobs.settings import secret_variables
 
 FRESH_S = 45.0
-"""Dagster's daemons give a sign each 30 s at least."""
+"""Seconds within which a live daemon wrote a heartbeat: Dagster's daemons write one every 30 s or more often."""
 ORPHANED_AFTER_S = 60
 STANDBY_WITHIN_S = 60.0
-"""`up` starts a second daemon once all parts answer."""
+"""Seconds after the first daemon's start by which a second is expected: `up` starts it once all parts answer."""
 OUTDATED_AFTER_S = 60.0
-"""The warm process checks the code every 3 s, and tries to import what is new for some seconds."""
+"""Seconds after which old code is a fault. The warm process checks every 3 s, and importing takes some seconds."""
 OPEN_FILES_SHARE = 0.8
 PART_MB = 3000
-"""Parts of `up` take 200 to 500 MB each, a run aside; Dagster's daemon is known to have leaked (dagster#32070)."""
+"""A part of `up` normally takes 200 to 500 MB without its runs; Dagster's daemon has leaked (dagster#32070)."""
 UNUSED = timedelta(days=90)
 ENDS_WITHIN = timedelta(days=7)
 ANCHORED_WITHIN_S = 900.0
 ANSWER_S = 3.0
 SECRET_MIN = 6
-"""Letters of a secret that is looked for in command lines; a shorter one stands in many words."""
+"""The fewest letters of a secret that is searched in command lines; shorter ones occur in ordinary words."""
 ACCEPTS = 0x10000
 """The flag of a listening socket in /proc/net/unix (`__SO_ACCEPTCON`)."""
 _NO_SECRETS = ("kordant_jobs.pages.dagster_ui", "dagster._daemon")
@@ -47,7 +47,7 @@ KEY_FILES = ("dkim_key_path", "apns_key_path", "vapid_key_path", "fcm_service_ac
 
 
 def secrets(patient: Patient) -> Iterator[Finding]:
-    """Files with keys, and the state folder, are for their owner alone."""
+    """Only their owner can read key files and the state folder."""
     named = {f"KORDANT_{name.upper()}": getattr(patient.settings, name) for name in KEY_FILES}
     ours = {"the state folder": patient.settings.state_dir, "an operator's token": patient.settings.operator_token}
     for variable, path in {**named, **ours}.items():
@@ -63,15 +63,15 @@ def secrets(patient: Patient) -> Iterator[Finding]:
 
 
 def _is_entered_by_the_server(path: Path) -> bool:
-    """True for the state folder of root whose Postgres lies in it and runs as another user, who must enter it. Every
-    file of ours in it has the mode 0600."""
+    """True for root's state folder if the embedded Postgres is in it and runs as another user, who must enter the
+    folder. Our files in it all have the mode 0600."""
     found = find_folders(path) if path.is_dir() else None
     inside = found is not None and found.base.parent == path and found.data.is_dir()
     return inside and found is not None and found.data.stat().st_uid != path.stat().st_uid
 
 
 def children(patient: Patient) -> Iterator[Finding]:
-    """No command line shows a secret, and the web server and the daemon hold none of the settings'."""
+    """No command line shows a secret, and the web server and the daemon have none in their environment."""
     patient.must_run()
     hidden = secret_variables() - {"KORDANT_UI_SECRET"}  # the web server asks its callers for it
     values = {name: getattr(patient.settings, name.removeprefix("KORDANT_").lower()) for name in sorted(hidden)}
@@ -95,7 +95,7 @@ def children(patient: Patient) -> Iterator[Finding]:
 
 
 def needs_no_secret(line: Sequence[str]) -> bool:
-    """True for the command line of a web server or daemon of Dagster's, ours or stock."""
+    """True for the command line of Dagster's web server or daemon, ours or the stock one."""
     return any(
         one == "-m" and (module in _NO_SECRETS or (module, part) == (SYSTEM.app, "daemon"))
         for one, module, part in zip(line, line[1:], [*line[2:], ""], strict=False)
@@ -103,7 +103,7 @@ def needs_no_secret(line: Sequence[str]) -> bool:
 
 
 def servers(patient: Patient) -> Iterator[Finding]:
-    """No other process serves on a socket or port of ours."""
+    """No other process listens on our sockets or ports."""
     patient.must_run()
     stack = patient.stack or {}
     ours = {one.pid for one in _family(patient)}
@@ -130,14 +130,14 @@ def servers(patient: Patient) -> Iterator[Finding]:
 
 
 def _listeners(path: str) -> int:
-    """The sockets that listen at a path: Linux keeps one that was bound there before. 0 on other systems."""
+    """The number of sockets that listen at a path: on Linux an earlier one stays open. 0 on other systems."""
     table = Path("/proc/net/unix")
     rows = [line.split(maxsplit=7) for line in table.read_text().splitlines()[1:]] if table.exists() else []
     return sum(row[-1] == path and bool(int(row[3], 16) & ACCEPTS) for row in rows)
 
 
 def leader(patient: Patient) -> Iterator[Finding]:
-    """One daemon process leads, and no other gives signs of life."""
+    """One daemon process leads, another stands by, and no stray one is active."""
     patient.must_run()
     if patient.settings.launcher == "warm":
         [[held]] = patient.rows(
@@ -175,7 +175,7 @@ def leader(patient: Patient) -> Iterator[Finding]:
 
 
 def ports(patient: Patient) -> Iterator[Finding]:
-    """Running parts answer on their ports, and the port that a proxy leads to is free for us."""
+    """Running parts answer on their ports; if `up` is not running, the port of the public pages is free."""
     settings = patient.settings
     if patient.stack is None:
         if settings.public_url and is_listening("127.0.0.1", settings.public_port):
@@ -194,14 +194,14 @@ def ports(patient: Patient) -> Iterator[Finding]:
 
 
 def is_listening(host: str, port: int) -> bool:
-    """True when a program accepts a connection there."""
+    """True when a program accepts a connection at this address."""
     with suppress(OSError), socket.create_connection((host, port), ANSWER_S):
         return True
     return False
 
 
 def exposure(patient: Patient) -> Iterator[Finding]:
-    """No process of ours listens beyond this machine."""
+    """Our processes listen on loopback addresses only."""
     patient.must_run()
     for process in _family(patient):
         with suppress(psutil.Error):
@@ -215,7 +215,7 @@ def exposure(patient: Patient) -> Iterator[Finding]:
 
 
 def processes(patient: Patient) -> Iterator[Finding]:
-    """No process of ours is about to run out of open files, and no part has grown too large."""
+    """No process is close to its limit of open files, and no part takes too much memory."""
     patient.must_run()
     ours = _family(patient)
     for process in ours:
@@ -240,7 +240,7 @@ def processes(patient: Patient) -> Iterator[Finding]:
 
 
 def _family(patient: Patient) -> list[psutil.Process]:
-    """`up` and all that it started; none when it has just ended."""
+    """`up` and all processes that it started; empty when it has just ended."""
     with suppress(psutil.Error):
         top = psutil.Process((patient.stack or {})["pid"])
         return [top, *top.children(recursive=True)]
@@ -248,7 +248,7 @@ def _family(patient: Patient) -> list[psutil.Process]:
 
 
 def code(patient: Patient) -> Iterator[Finding]:
-    """Runs start with the code that is on disk."""
+    """Runs start with the current code on disk."""
     patient.must_run()
     if patient.settings.launcher != "warm":
         raise Skipped(f"there is no warm process (KORDANT_LAUNCHER={patient.settings.launcher})")
@@ -266,7 +266,7 @@ def code(patient: Patient) -> Iterator[Finding]:
 
 
 def runs(patient: Patient) -> Iterator[Finding]:
-    """Every run that Dagster shows as running is worked on."""
+    """Every run that Dagster shows as running holds a lease."""
     if not patient.rows("SELECT 1 WHERE to_regclass('dagster.runs') IS NOT NULL"):
         raise Skipped("Dagster has not started yet")
     jobs = [name for row in CATALOG for name in row.dagster_jobs]
@@ -286,7 +286,7 @@ def runs(patient: Patient) -> Iterator[Finding]:
 
 
 def models(patient: Patient) -> Iterator[Finding]:
-    """Where voices are watched, the models that compare them are there."""
+    """If voices are enrolled, the models that compare them are complete."""
     [[used]] = patient.rows("SELECT count(*) FROM kordant.voice_enrolments")
     if not used:
         raise Skipped("no voice is enrolled")
@@ -301,7 +301,7 @@ def models(patient: Patient) -> Iterator[Finding]:
 
 
 def tokens(patient: Patient) -> Iterator[Finding]:
-    """Tokens are used, and none ends unnoticed."""
+    """No token is unused for 90 days, and none expires without a successor."""
     rows = patient.rows(
         "SELECT t.id, t.principal_id, t.created_at, t.expires_at, u.used_at, EXISTS (SELECT FROM kordant.api_tokens o "
         "WHERE o.principal_id = t.principal_id AND o.revoked_at IS NULL AND o.expires_at > t.expires_at) "
@@ -330,7 +330,7 @@ def tokens(patient: Patient) -> Iterator[Finding]:
 
 
 def anchors(patient: Patient) -> Iterator[Finding]:
-    """The audit log is anchored outside the database."""
+    """The anchor of the audit log outside the database is recent."""
     path = patient.settings.audit_anchor
     if path is None:
         raise Skipped("KORDANT_AUDIT_ANCHOR is unset: no anchor is kept")

@@ -1,1 +1,1 @@
-"""Web pages and callbacks that links in messages and outside services lead to. Decisions are the jobs' services'."""
+"""Web pages behind links in messages, and callbacks for outside services. Decisions are made in the jobs' services."""

@@ -1,7 +1,6 @@
-"""The pages and callbacks that the world outside reaches: unsubscribing, reports, Twilio's callbacks, bounces,
-webhooks; and whether they are there.
+"""The public pages and callbacks: unsubscribe, reports, Twilio's callbacks, bounces, webhooks, and a health check.
 
-A Starlette application; `kordant-jobs notifications serve` runs it behind the proxy that ends TLS.
+A Starlette application; `kordant-jobs notifications serve` runs it behind the proxy that terminates TLS.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.wording import Wording, wording
 
 BODY_MAX = 1 << 20
-"""Bytes; a bounce encloses the mail that came back."""
+"""The most bytes of a body; a bounce encloses the returned mail."""
 _UNIX_TIME = re.compile(r"[0-9]{1,12}", re.ASCII)
 
 
@@ -52,7 +51,7 @@ _UNIX_TIME = re.compile(r"[0-9]{1,12}", re.ASCII)
 class PagesContext:
     """The resources that the pages use. A page whose secret or storage is not configured answers 404.
 
-    `public_url` is the address under which the pages are reached from outside: Twilio signs it.
+    `public_url` is the address at which the pages are reached from outside; Twilio includes it in its signature.
     """
 
     db: Engine
@@ -67,7 +66,7 @@ class PagesContext:
 
 
 def application(context: PagesContext) -> Starlette:
-    """The application."""
+    """The Starlette application with all public pages."""
 
     async def unsubscribe(request: Request) -> Response:
         try:
@@ -164,7 +163,7 @@ def application(context: PagesContext) -> Starlette:
 async def _signed(
     context: PagesContext, request: Request, *, at_most: int = BODY_MAX, within_s: float = BODY_WITHIN_S
 ) -> bytes | Response:
-    """The body, when its signature is ours and fresh."""
+    """The body, if its signature is valid and recent; otherwise the refusal."""
     if context.webhook_secret is None:
         return Response(status_code=404)
     body = await read_body(request, at_most=at_most, within_s=within_s)

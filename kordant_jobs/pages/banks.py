@@ -1,5 +1,5 @@
-"""Receives calls of providers of bank data: POST /hooks/banks/{provider}. Each proves itself with a shared secret in a
-header (x-kordant-secret, or Authorization: Bearer), compared in constant time."""
+"""Receives webhooks of bank data providers: POST /hooks/banks/{provider}. A provider sends a shared secret in a header
+(x-kordant-secret, or Authorization: Bearer), which is compared in constant time."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ BODY_MAX = 1 << 20
 
 
 def bank_routes(db: Engine, keyring: Keyring, secrets: Mapping[Provider, str]) -> list[Route]:
-    """The routes. A provider without a secret is closed: 404. 401 is a wrong secret, 422 no webhook of theirs; all else
-    is 200 as soon as it is kept, so that a provider does not send it again."""
+    """The routes. Answers: 404 for a provider without a configured secret, 401 for a wrong secret, 422 for a body that
+    is no webhook of this provider, and 200 once the webhook is stored, so that the provider does not send it again."""
 
     def take(provider: Provider, body: bytes) -> bool:
         with db.begin() as connection:

@@ -1,7 +1,7 @@
-"""Time limits on connections of clients: to send a request's head, its body, and to read the answer.
+"""Time limits on connections of clients: to send a request's head and its body, and to read the response.
 
-uvicorn limits only the time between two requests. Its options that every server of ours shares stand here, too. Its
-`limit_concurrency` is how many are served at once: what is more gets 503.
+uvicorn itself limits only the time between two requests. The uvicorn options that all our servers share are here, too.
+`limit_concurrency` is the number of requests that a server handles at once; further requests get 503.
 """
 
 from __future__ import annotations
@@ -17,60 +17,60 @@ from kordant_jobs.pages.limits import BODY_WITHIN_S
 
 KEEP_ALIVE_S = 5
 AT_ONCE = 64
-"""Requests of pages that are served at the same time."""
+"""The number of requests that the pages handle at the same time."""
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """HTTP/1.1 that cuts a connection whose client is too slow. Whatever is late, nothing is answered."""
+    """HTTP/1.1 that closes the connection of a client that is too slow, without a response."""
 
     head_within_s = 10.0
-    """From the connection, or the first byte of a later request, to the end of the head."""
+    """Seconds from the connection, or from the first byte of a later request, to the end of the head."""
     body_within_s = BODY_WITHIN_S + 5.0
-    """From there to the end of the body. The application, which can answer 408, gives up sooner."""
+    """Seconds from there to the end of the body. The application gives up sooner, and can answer 408."""
     read_within_s = 30.0
-    """To read what fills the buffer of the socket: 48 KiB, so that 13 kbit/s is fast enough."""
+    """Seconds that a client has to read one full socket buffer (48 KiB): 13 kbit/s is fast enough."""
 
     _arriving: asyncio.TimerHandle | None = None
     _leaving: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Wait for the first head."""
+        """Start the time limit for the first head."""
         super().connection_made(transport)
         self._arrives_within(self.head_within_s)
 
     def data_received(self, data: bytes) -> None:
-        """Wait for the head that these bytes may begin, unless a request is under way."""
+        """Start the time limit for the head that these bytes begin, unless a request is in progress."""
         if self._arriving is None and (self.cycle is None or self.cycle.response_complete):
             self._arrives_within(self.head_within_s)
         super().data_received(data)
 
     def on_headers_complete(self) -> None:
-        """Wait for the body."""
+        """Start the time limit for the body."""
         self._arrives_within(self.body_within_s)
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """The whole request is there."""
+        """Stop the time limit: the whole request has arrived."""
         self._arrives_within(None)
         super().on_message_complete()
 
     def handle_websocket_upgrade(self) -> None:
-        """From here on the connection is a WebSocket's."""
+        """Stop the time limit: the connection becomes a WebSocket."""
         self._arrives_within(None)
         super().handle_websocket_upgrade()
 
     def pause_writing(self) -> None:
-        """The client has to read first."""
+        """Start the time limit for the client to read: the send buffer is full."""
         super().pause_writing()
         self._leaving = self._leaving or self.loop.call_later(self.read_within_s, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """The client has read."""
+        """Stop the time limit: the client has read, and the buffer has room."""
         super().resume_writing()
         self._read()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """No timer outlives the connection."""
+        """Cancel all timers."""
         self._arrives_within(None)
         self._read()
         super().connection_lost(exc)
@@ -93,7 +93,7 @@ OPTIONS: dict[str, Any] = {
     "timeout_keep_alive": KEEP_ALIVE_S,
     "server_header": False,
 }
-"""Of uvicorn, for each server."""
+"""The uvicorn options of every server."""
 
 
 def serve(app: ASGIApp, *, port: int, host: str = "127.0.0.1") -> None:

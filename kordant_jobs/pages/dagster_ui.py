@@ -1,4 +1,4 @@
-"""Dagster's webserver behind the guard. Run as a module, it takes what `dagster-webserver` takes."""
+"""Dagster's webserver behind `UiGuard`. Run as a module, it accepts the options of `dagster-webserver`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def main() -> None:
     """Serve Dagster's UI.
 
     Raises:
-        SetupError: Dagster's webserver is another one than this was written for.
+        SetupError: this version of Dagster's webserver lacks the function that the guard wraps.
     """
     serve: Any = cli
     make = getattr(serve, MADE_BY, None)

@@ -1,6 +1,6 @@
-"""The short pages that a link of ours can lead to, in the reader's language. Pure.
+"""The short pages behind the links in our messages, in the reader's language. Pure.
 
-They load nothing, and neither caches nor search engines keep them.
+They load no other files, and tell caches and search engines not to store them.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ PRIVATE = {
     "X-Content-Type-Options": "nosniff",
     "X-Robots-Tag": "noindex, nofollow",
 }
-"""Headers of everything that a link of ours opens: the link itself must not travel on either."""
+"""Headers of everything that our links open. The link is not sent on as a referrer, either."""
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 
 
 def page(locale: Locale, title: str, text: str, form: str = "", *, status: int = 200, **headers: str) -> HTMLResponse:
-    """A page of a heading and a sentence; `form` is HTML, the others are text."""
+    """A page with a heading and a sentence. `form` is HTML; `title` and `text` are plain text and are escaped."""
     content = (
         f'<!doctype html><html lang="{locale}"><meta charset="utf-8"><meta name="robots" content="noindex">'
         f'<meta name="viewport" content="width=device-width"><title>{escape(title)}</title><style>{_STYLE}</style>'
@@ -39,7 +39,7 @@ def page(locale: Locale, title: str, text: str, form: str = "", *, status: int =
 
 
 def reader(accept_language: str) -> Locale:
-    """The language of a reader of whom nothing else is known: that of the browser, when it is one of ours.
+    """The language for an unknown reader: the browser's first choice if we have it, else English.
 
     >>> reader("pt-PT,pt;q=0.9,en;q=0.8").value, reader("fr, en;q=0.5").value, reader("").value
     ('pt-BR', 'en', 'en')

@@ -1,6 +1,6 @@
-"""Limits on a request without credentials: bytes, seconds, a line of the log.
+"""Limits on requests without credentials: bytes, seconds, and one log line for an error.
 
-How many are served at once, and how long a client may hold a connection, is `connections`.
+Limits on concurrency and on the time of a connection are in `connections`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from kordant_jobs.errors import KordantError
 log = logging.getLogger(__name__)
 
 BODY_WITHIN_S = 10.0
-"""Seconds that a body may take: a megabyte at 1 Mbit/s."""
+"""Seconds within which a body must arrive: about a megabyte at 1 Mbit/s."""
 AGAIN_S = 30
+"""Seconds after which a client may try again (Retry-After)."""
 
 
 async def read_body(request: Request, *, at_most: int, within_s: float = BODY_WITHIN_S) -> bytes | Response:
-    """The body, or the answer to one that is too large (413) or too slow (408). Of these no more is read."""
+    """The body, or the error response if it is too large (413), too slow (408) or cut off (400); reading stops then."""
 
     async def read() -> bytes | Response:
         body = bytearray()
@@ -51,14 +52,14 @@ def _is_text(query: bytes) -> bool:
 
 
 class OneLineErrors:
-    """ASGI middleware: an error is an answer and one line of the log, without a traceback or what the request held."""
+    """ASGI middleware that turns an error into a response and one log line, without a traceback or request content."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on; answer 400 to an address that is no text, 503 for errors of ours (the database is away),
-        500 for others."""
+        """Pass the request on. Answers 400 to a query string that is not UTF-8, 503 to a `KordantError` (such as an
+        unreachable database) and 500 to any other error."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -83,4 +84,4 @@ class OneLineErrors:
 
 
 ERRORS = [Middleware(OneLineErrors)]
-"""For Starlette applications: below its own middleware, which would log a traceback."""
+"""For Starlette applications: it runs inside Starlette's own error middleware, which would log a traceback."""

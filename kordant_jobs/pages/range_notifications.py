@@ -1,4 +1,4 @@
-"""The address that range notifications are pushed to: one route, no more than HTTP around `range_notifications`."""
+"""The endpoint to which range notifications are pushed: one route that calls `accept_range_notification`."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ PATH = "/hooks/hibp/range"
 
 
 def range_webhook(db: Engine, keyring: Keyring, secret: SecretStr | None) -> Starlette:
-    """An ASGI app that takes `POST /hooks/hibp/range`: 200 taken, 400, 401 and 413 refused, 429 when it could not be
-    queued just now, so that it is pushed again."""
+    """An ASGI app with `POST /hooks/hibp/range`. Answers: 200 accepted; 400, 401 or 413 refused; 429 if it cannot be
+    queued now, so that the sender pushes it again."""
 
     def take(headers: dict[str, str], body: bytes) -> Accepted:
         with saying_what_failed(), db.begin() as connection:

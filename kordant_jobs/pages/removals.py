@@ -1,5 +1,5 @@
-"""Receives calls about removal requests from brokers and the product: status callbacks of the Data Rights Protocol,
-replies that a mail service posts, and 'the form is filled in'."""
+"""Receives news about removal requests: status callbacks of the Data Rights Protocol, replies posted by a mail service,
+and the 'done' link with which a subscriber confirms that they did what a broker asked for."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from kordant_jobs.wording import wording
 MAIL_WITHIN_S = 60.0
 """Seconds that a mail may take: `MAIL_MAX` bytes at 1 Mbit/s."""
 STATUS_MAX = 1 << 18
-"""Bytes of a status callback, which are not even read as JSON."""
+"""The most bytes of a status callback; its content is ignored."""
 
 
 def removal_routes(
@@ -32,7 +32,7 @@ def removal_routes(
     clock: Callable[[], float],
     signed: Callable[[Request], Awaitable[bytes | Response]],
 ) -> list[Route]:
-    """The routes. `signed` gives a body whose signature is ours, or the refusal."""
+    """The routes. `signed` returns the body if its signature is valid, else the refusal."""
 
     def now() -> datetime:
         return datetime.fromtimestamp(clock(), UTC)

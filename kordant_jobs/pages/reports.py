@@ -1,5 +1,5 @@
-"""Opens a report by the signed link of its mail. The link, an answer's headers and the log hold nothing about a person;
-everyone who has the link can open the report, until it expires."""
+"""Opens a report by the signed link in its mail. The link, the response headers and the log hold no personal data.
+Everyone who has the link can open the report until the link expires."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from kordant_jobs.wording import wording
 log = logging.getLogger(__name__)
 
 AGAIN_S = 60
-"""Seconds after which to try again while the store does not answer."""
+"""Seconds after which the reader may try again while the report storage does not answer (Retry-After)."""
 
 
 def open_report(
     link: str, *, db: Engine, keyring: Keyring, storage: ReportStorage, now: datetime, locale: Locale
 ) -> Response:
-    """The PDF that `link` (path and query) leads to, or a page that says why there is none, in the subscriber's
-    language or, as long as that is not known, in `locale`."""
+    """The PDF of `link` (path and query), or a page with the reason why there is none. The page is in the language of
+    the report, or in `locale` if no report was found."""
     try:
         report_id = check_link(link, now=now, key=keyring.report_link_key)
     except ExpiredLink:

@@ -1,9 +1,9 @@
-"""Guards Dagster's UI, which has no login and answers every request that reaches its port.
+"""Guards Dagster's UI, which has no login and answers every request to its port.
 
-A page of any site can make a visitor's browser send requests to 127.0.0.1. The guard refuses what such a page can send:
+A web page of any site can make the browser send requests to 127.0.0.1. The guard refuses what such a page can send:
 a foreign Host (DNS rebinding) or Origin, GraphQL by GET or in a body that is not JSON (CSRF), and WebSockets from other
-origins. Other users of this machine are kept out by a secret that `up` gives to this process and to the API's proxy
-(`api/dagster_proxy.py`), which checks the sign-in. Without a secret (KORDANT_UI_SIGN_IN=0) they are not kept out.
+origins. Against other users of this machine there is a secret, which `up` gives to this process and to the API's proxy
+(`api/dagster_proxy.py`); the proxy checks the sign-in. Without a secret (KORDANT_UI_SIGN_IN=0) they have access.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 PREFIX = "/dagster"
-"""Path of the UI below the API."""
+"""The path of the UI on the API's port."""
 PROXY_HEADER = "x-kordant-proxy"
 GRAPHQL_PATHS = frozenset({"/graphql", "/graphql/", f"{PREFIX}/graphql", f"{PREFIX}/graphql/"})
 LOCAL_NAMES = frozenset({"localhost"})
@@ -43,7 +43,7 @@ def is_local(authority: str) -> bool:
 
 
 def refusal(scope: Mapping[str, object], headers: Headers, secret: str = "") -> str | None:
-    """Why a request is refused, None when it is not. Pure."""
+    """The reason to refuse a request; None: it is allowed. Pure."""
     if secret and not hmac.compare_digest(headers.get(PROXY_HEADER, "").encode(), secret.encode()):
         return f"Dagster's UI is reached through the API, after signing in: {PREFIX}/ on KORDANT_API_PORT."
     host, origin = headers.get("host", ""), headers.get("origin")
@@ -69,13 +69,13 @@ def _query_of(scope: Mapping[str, object]) -> str:
 
 
 class UiGuard:
-    """ASGI middleware that answers 403 to what `refusal` refuses."""
+    """ASGI middleware that answers 403 to requests that `refusal` refuses, and closes such WebSockets."""
 
     def __init__(self, app: ASGIApp, secret: str = "") -> None:
         self._app, self._secret = app, secret
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or refuse it."""
+        """Pass the request to the application, or refuse it."""
         if scope["type"] in {"http", "websocket"} and (why := refusal(scope, Headers(scope=scope), self._secret)):
             if scope["type"] == "websocket":
                 await receive()

@@ -66,7 +66,7 @@ def take(db: Engine, check: RowCheck, *, busy: Callable[[], bool], now: datetime
             return Taken(row=stored.row, starts=tuple(ToStart(start=start, served=whom) for start, whom in starts))
         if reason := _stale(stored, check):
             return Taken(reason=reason)
-        if (pause := stored.resting(moment)) is not None:
+        if (pause := stored.inactive_reason(moment)) is not None:
             schedule_progress.save(connection, check.key, fresh_progress(stored.row, moment))
             return Taken(reason=pause)
         return _decide(connection, stored, check, _after_pause(stored, progress, moment), moment, busy)
@@ -133,6 +133,6 @@ def _decide(
 
 def overdue(stored: StoredRow, progress: Progress | None, asked_at: datetime) -> bool:
     """True when a start of a row was due by `asked_at` and did not happen, or waits for the row's own run."""
-    if progress is None or stored.resting(asked_at):
+    if progress is None or stored.inactive_reason(asked_at):
         return False
     return progress.held or bool(decide(stored.row, _after_pause(stored, progress, asked_at), asked_at).starts)

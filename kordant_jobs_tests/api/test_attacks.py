@@ -88,7 +88,7 @@ def test_tokens_are_kept_as_hashes_and_in_no_log(callers: dict[str, Api], db: En
     (b'{"job": "darkwatch_scan", "payload": {"x": "' + b"a" * BODY_BYTES + b'"}}', 413),
     (b"\xff\xfe", 400),
 ])  # fmt: skip
-def test_a_body_that_is_damaged_or_too_large_is_told_and_nothing_more(
+def test_a_body_that_is_damaged_or_too_large_gets_an_error_and_nothing_more(
     callers: dict[str, Api], body: bytes, status: int
 ) -> None:
     answer = callers["admin"]("POST", "/requests", content=body, headers={"Content-Type": "application/json"})

@@ -90,7 +90,7 @@ def test_dead_requests_and_schedules_are_operated(url: str, callers: dict[str, A
         assert admin.audit(limit=5).items
 
 
-def test_a_call_that_was_told_to_wait_is_made_again_with_the_same_key() -> None:
+def test_a_call_that_was_asked_to_wait_is_made_again_with_the_same_key() -> None:
     keys: list[str] = []
 
     def answer(request: Any) -> Response:
@@ -107,7 +107,7 @@ def test_a_call_that_was_told_to_wait_is_made_again_with_the_same_key() -> None:
     assert len(set(keys)) == 1
 
 
-def test_an_address_that_is_not_the_apis_is_told() -> None:
+def test_an_address_that_is_not_the_apis_is_reported() -> None:
     with (
         served(Starlette(routes=[Route("/{rest:path}", lambda _: Response("hello", 404))])) as where,
         Client(where, "x") as jobs,

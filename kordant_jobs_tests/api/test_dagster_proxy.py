@@ -52,7 +52,7 @@ PARAMS = {"p": {"selector": SELECTOR, "runConfigData": {}, "mode": "default"}}
 STOP = "mutation S($id: String!) { stopRunningSchedule(id: $id) { __typename } }"
 
 
-def test_every_mutation_of_dagster_is_offered_to_somebody_or_refused() -> None:
+def test_every_mutation_of_dagster_is_offered_to_a_role_or_refused() -> None:
     schema = create_schema().graphql_schema
     assert schema.mutation_type is not None
     assert set(schema.mutation_type.fields) == set(MUTATIONS) | REFUSED

@@ -48,7 +48,7 @@ def test_many_events_of_an_entity_become_one_refresh(ask: Any, db: Engine) -> No
     assert queued(db) == [("insights_refresh", {"entity_ids": [ENTITY], "force": False}, TENANT, "service:app", True)]
 
 
-def test_an_event_reaches_nobody_out_of_the_senders_scope(ask: Any, db: Engine) -> None:
+def test_an_event_reaches_no_one_out_of_the_senders_scope(ask: Any, db: Engine) -> None:
     for sent, status in (
         (event("subscription.changed", {"subscription_id": str(uuid4())}), 403),
         (event("transaction.created", {"entity_id": str(uuid4())}), 403),

@@ -164,7 +164,7 @@ def test_every_route_asks_for_a_token(app: Any) -> None:
             assert stranger(method, path, json={}).status_code == 401, route.path
 
 
-def test_every_action_has_a_rule_for_somebody_and_a_scope() -> None:
+def test_every_action_has_a_rule_for_a_role_and_a_scope() -> None:
     assert set(NEEDS) == set(Action)
     for action in Action:
         assert any(rule.actions is None or action in rule.actions for rule in RULES)

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from kordant_jobs.api.status import StatusReads, Together
+from kordant_jobs.api.status import BatchedReads, StatusReads
 from kordant_jobs.engine import operate
 from kordant_jobs.errors import DatabaseUnavailable
 from kordant_jobs_tests.api.conftest import ENTITY, Api
@@ -84,7 +84,7 @@ def test_reads_that_come_meanwhile_are_asked_for_together_and_fail_together() ->
                 raise DatabaseUnavailable("gone")
             return {one: f"found {one}" for one in some if one != ids[1]}
 
-        together: Any = Together(get)
+        together: Any = BatchedReads(get)
         first = asyncio.create_task(together.read(ids[0]))
         await asyncio.sleep(0)
         meanwhile = [asyncio.create_task(together.read(one)) for one in (*ids, ids[2])]

@@ -51,7 +51,7 @@ class Heard:
     def __len__(self) -> int:
         return self.targets
 
-    def tell(self, place: int, title: str, text: str, *, urgent: bool) -> bool:
+    def notify(self, place: int, title: str, text: str, *, urgent: bool) -> bool:
         assert text
         if place in self.down:
             return False
@@ -219,14 +219,14 @@ def at_once(db: Engine, rule: str, machine: Machine = HERE) -> None:
 
 
 @pytest.mark.parametrize("rule", CAUSES)
-def test_a_cause_is_told_once_and_so_is_its_end(db: Engine, rule: str) -> None:
+def test_a_cause_is_notified_once_and_so_is_its_end(db: Engine, rule: str) -> None:
     at_once(db, rule)
     run(db, CAUSES[rule][0])
     with told_once(db, rule):
         run(db, CAUSES[rule][1])
 
 
-def test_a_daemon_without_a_standby_is_told_once(db: Engine, database_url: str) -> None:
+def test_a_daemon_without_a_standby_is_notified_once(db: Engine, database_url: str) -> None:
     leader, standby, next_standby = (Leader(database_url) for _ in range(3))
     assert (leader.still(), standby.still()) == (True, False)
     at_once(db, "standby_missing")
@@ -247,7 +247,7 @@ class _Room(NamedTuple):
 
 
 @pytest.mark.parametrize("full", [_Room(f_bavail=4), _Room(f_favail=0)], ids=["bytes", "inodes"])
-def test_a_disk_that_fills_is_told_once(
+def test_a_disk_that_fills_is_notified_once(
     db: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: _Room
 ) -> None:
     machine = Machine(folders={"state": tmp_path, "drop": tmp_path, "reports": tmp_path / "not-there"})
@@ -259,14 +259,14 @@ def test_a_disk_that_fills_is_told_once(
 
 
 @pytest.mark.parametrize("off_s", [-3, 3])
-def test_a_clock_that_is_off_is_told_once(db: Engine, off_s: int) -> None:
+def test_a_clock_that_is_off_is_notified_once(db: Engine, off_s: int) -> None:
     at_once(db, "replica_clock")
     fault = Machine(clock=lambda: datetime.now(UTC) + timedelta(seconds=off_s))
     with told_once(db, "replica_clock", fault=fault):
         """The clock is set."""
 
 
-def test_a_clip_that_no_run_takes_in_is_told_once_and_so_is_its_end(db: Engine, tmp_path: Path) -> None:
+def test_a_clip_that_no_run_accepts_is_notified_once_and_so_is_its_end(db: Engine, tmp_path: Path) -> None:
     heard, old = Heard(), datetime.now(UTC).timestamp() - 2 * 3600
     for name, written_at in (("call from Ana.wav", old), ("just now.wav", old + 2 * 3600)):
         (tmp_path / name).write_bytes(b"sound")
@@ -330,7 +330,7 @@ def test_a_month_of_ordinary_noise_raises_nothing() -> None:
     assert told == 0
 
 
-def test_an_alert_is_told_again_after_four_hours_unless_somebody_is_at_it() -> None:
+def test_an_alert_is_notified_again_after_four_hours_unless_acknowledged() -> None:
     rule = BY_NAME["dead_letters"]
     firing = Standing(state=AlertState.FIRING, since=NOW, notified_at=NOW)
     assert move(rule, firing, 3, now=NOW + REPEAT - timedelta(seconds=1)).notice is None
@@ -351,7 +351,7 @@ def test_one_target_that_is_down_repeats_nothing_to_the_others(db: Engine) -> No
     assert heard.told == [(0, "ticket: dead_letters cleanup"), (1, "ticket: dead_letters cleanup")]
 
 
-def test_what_is_silenced_is_kept_and_told_to_nobody(db: Engine) -> None:
+def test_a_silenced_alert_is_kept_and_sends_no_notice(db: Engine) -> None:
     heard = Heard()
     with db.begin() as connection:
         later = datetime.now(UTC) + timedelta(hours=1)
@@ -363,7 +363,7 @@ def test_what_is_silenced_is_kept_and_told_to_nobody(db: Engine) -> None:
         assert [row.rule for row in alerts.listed(connection, all_of_them=False, limit=9)] == ["dead_letters"]
 
 
-def test_what_began_in_silence_is_told_when_the_silence_ends(db: Engine) -> None:
+def test_an_alert_that_began_silenced_is_notified_when_the_silence_ends(db: Engine) -> None:
     heard = Heard()
     with db.begin() as connection:
         later = datetime.now(UTC) + timedelta(hours=1)
@@ -395,7 +395,7 @@ DEPTHS = (
 """What was due in the minutes before; n minutes ago."""
 
 
-def test_a_queue_that_grows_faster_than_it_is_served_is_told_before_anything_is_late(db: Engine) -> None:
+def test_a_queue_that_grows_faster_than_it_is_served_is_notified_before_anything_is_late(db: Engine) -> None:
     due = REQUEST.replace("20 min", "1 min")
     run(db, f"{due} 'test', 'pending', NULL, NULL FROM generate_series(1, 2000)")
     run(db, f"{due} 'test', 'completed', now() - interval '1 s', NULL FROM generate_series(1, 90)")
@@ -418,16 +418,16 @@ def test_a_rule_that_cannot_be_measured_stops_no_other_and_ends_no_alert(db: Eng
     assert [title for _, title in heard.told] == ["page: source_stale hibp", "ticket: dead_letters cleanup"]
 
 
-def test_nobody_is_told_within_a_transaction_or_twice_at_once(db: Engine) -> None:
+def test_no_notice_is_sent_within_a_transaction_or_twice_at_once(db: Engine) -> None:
     open_ones, heard = [], Heard()
     count = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in trans%'"
 
     class Slow(Heard):
-        def tell(self, place: int, title: str, text: str, *, urgent: bool) -> bool:
+        def notify(self, place: int, title: str, text: str, *, urgent: bool) -> bool:
             with db.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 open_ones.append(connection.execute(sa.text(count)).scalar_one())
             assert evaluate(db, heard).sent == 0  # somebody else, meanwhile
-            return super().tell(place, title, text, urgent=urgent)
+            return super().notify(place, title, text, urgent=urgent)
 
     run(db, CAUSES["dead_letters"][0])
     slow = Slow()
@@ -463,7 +463,7 @@ def test_operators_are_reached_by_apprise(db: Engine, sink: tuple[str, list[dict
     assert got[0]["title"] == "ticket: dead_letters cleanup"
     assert "kordant-jobs dead list" in got[0]["message"]
     away = AppriseOperators(["json://127.0.0.1:1/"])
-    assert away.tell(0, "t", "x", urgent=True) is False
+    assert away.notify(0, "t", "x", urgent=True) is False
     with pytest.raises(SettingsError, match="address 1 is none"):
         AppriseOperators(["secret-without-scheme"])
 

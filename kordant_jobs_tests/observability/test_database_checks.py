@@ -25,7 +25,7 @@ from kordant_jobs_tests.observability.conftest import await_rows, facts, only, r
 
 
 @pytest.mark.injects("locks")
-def test_a_statement_that_waits_for_a_lock_is_told_with_who_holds_it(
+def test_a_statement_that_waits_for_a_lock_is_reported_with_its_blocker(
     healthy: Patient, db: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database_checks, "LOCK_WAIT_S", 0)
@@ -42,7 +42,7 @@ def test_a_statement_that_waits_for_a_lock_is_told_with_who_holds_it(
 
 
 @pytest.mark.injects("tables")
-def test_dead_rows_and_a_large_event_log_are_told(
+def test_dead_rows_and_a_large_event_log_are_reported(
     healthy: Patient, db: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Forty dead rows are too few for autovacuum, which begins at fifty."""
@@ -80,7 +80,7 @@ def stuck_standby(db: Engine, url: str) -> Iterator[None]:
 
 
 @pytest.mark.injects("replication")
-def test_a_standby_that_is_behind_is_told(
+def test_a_standby_that_lags_is_reported(
     healthy: Patient, db: Engine, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with stuck_standby(db, database_url):
@@ -91,7 +91,7 @@ def test_a_standby_that_is_behind_is_told(
 
 
 @pytest.mark.injects("replication")
-def test_a_slot_without_a_reader_is_told(healthy: Patient, db: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slot_without_a_reader_is_reported(healthy: Patient, db: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     run(db, "SELECT pg_create_physical_replication_slot('left_behind', true)")
     try:
         assert "replication" not in wrong(healthy)
@@ -102,7 +102,7 @@ def test_a_slot_without_a_reader_is_told(healthy: Patient, db: Engine, monkeypat
 
 
 @pytest.mark.injects("isolation")
-def test_row_security_that_is_off_is_told(healthy: Patient, admin_url: str, template: str) -> None:
+def test_row_security_that_is_off_is_reported(healthy: Patient, admin_url: str, template: str) -> None:
     """In a database of its own, since its tables change."""
     assert "isolation" not in wrong(healthy)  # no caller has a scope
     with copy_of(admin_url, template) as name:

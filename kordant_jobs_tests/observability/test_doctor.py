@@ -188,7 +188,7 @@ def test_a_fault_is_found_by_its_own_check_and_no_other(healthy: Patient, db: En
 
 
 @pytest.mark.injects("connections")
-def test_connections_that_run_out_or_hold_a_transaction_open_are_told(
+def test_connections_that_run_out_or_hold_a_transaction_open_are_reported(
     healthy: Patient, db: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
@@ -218,7 +218,7 @@ def _sleep_in_postgres(connection: sa.Connection) -> None:
 
 
 @pytest.mark.injects("driver", "disk", "libraries", "clock")
-def test_faults_of_this_machine_are_told(healthy: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_faults_of_this_machine_are_reported(healthy: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
     real, statvfs = importlib.metadata.version, os.statvfs
     with monkeypatch.context() as patch:
         patch.setattr(importlib.metadata, "version", lambda name: "2.1.3" if name == "sqlalchemy" else real(name))
@@ -253,7 +253,7 @@ class _Inodes(NamedTuple):
 
 
 @pytest.mark.injects("hosts")
-def test_hosts_that_are_missing_silent_or_of_another_code_are_told(healthy: Patient, db: Engine) -> None:
+def test_hosts_that_are_missing_silent_or_of_another_code_are_reported(healthy: Patient, db: Engine) -> None:
     patient = replace(healthy, settings=healthy.settings.model_copy(update={"launcher": "celery"}))
     assert wrong(patient)["hosts"] == "no host takes runs"
     with db.begin() as connection:
@@ -267,7 +267,7 @@ def test_hosts_that_are_missing_silent_or_of_another_code_are_told(healthy: Pati
 
 
 @pytest.mark.injects("master_key")
-def test_a_key_file_that_others_read_is_told(healthy: Patient, tmp_path: Path) -> None:
+def test_a_key_file_that_others_can_read_is_reported(healthy: Patient, tmp_path: Path) -> None:
     path = tmp_path / "key"
     path.write_text("x")
     path.chmod(0o644)
@@ -290,7 +290,7 @@ def test_without_a_database_one_check_fails_and_the_others_are_skipped(healthy: 
 
 
 @pytest.mark.injects("database")
-def test_a_setting_that_loses_what_was_committed_is_told(healthy: Patient, database_url: str) -> None:
+def test_a_setting_that_can_lose_committed_data_is_reported(healthy: Patient, database_url: str) -> None:
     for value in ("off", "on"):
         options = {"options": f"-c synchronous_commit={value}"}
         db = sa.create_engine(database.normal_url(database_url), connect_args=options, poolclass=sa.NullPool)

@@ -135,7 +135,7 @@ def test_what_was_counted_is_the_same_after_folding(db: Engine) -> None:
         assert present.attempts >= past.attempts  # a span of a day begins with its hour once that is folded
 
 
-def test_the_queue_is_told_by_job_and_priority(db: Engine) -> None:
+def test_the_queue_is_measured_by_job_and_priority(db: Engine) -> None:
     now = datetime.now(UTC)
     with db.begin() as connection:
         operate.sync_catalogue(connection, CATALOG)

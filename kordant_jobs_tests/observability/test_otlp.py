@@ -52,7 +52,7 @@ def test_what_is_pushed_is_what_is_scraped(collector: Collector, db: Engine, dat
         assert point.as_double == of(scraped, "execution_success_rate", **labels(point))
 
 
-def test_a_collector_that_is_away_is_told_once_and_so_is_its_return(
+def test_a_collector_that_is_away_is_reported_once_and_so_is_its_return(
     collector: Collector, db: Engine, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []

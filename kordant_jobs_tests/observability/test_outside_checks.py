@@ -36,7 +36,7 @@ def closed_port() -> int:
 
 
 @pytest.mark.injects("mail")
-def test_a_mail_server_that_is_away_is_told(healthy: Patient) -> None:
+def test_a_mail_server_that_is_away_is_reported(healthy: Patient) -> None:
     with listening() as port:
         url = SecretStr(f"smtp://user:secret@127.0.0.1:{port}")
         assert "mail" not in wrong(changed(healthy, smtp_url=url))
@@ -71,7 +71,7 @@ def dns_server(*texts: str) -> Iterator[tuple[str, int]]:
 
 
 @pytest.mark.injects("dkim")
-def test_a_signing_key_that_dns_does_not_publish_is_told(healthy: Patient, tmp_path: Path) -> None:
+def test_a_signing_key_that_dns_does_not_publish_is_reported(healthy: Patient, tmp_path: Path) -> None:
     ours, other = (rsa.generate_private_key(65537, 2048) for _ in range(2))
     path = tmp_path / "dkim.pem"
     path.touch(0o600)
@@ -155,7 +155,7 @@ def _moment(off_s: int) -> datetime:
 
 
 @pytest.mark.injects("openid")
-def test_an_openid_provider_through_which_no_one_can_sign_in_is_told(healthy: Patient) -> None:
+def test_an_openid_provider_through_which_no_one_can_sign_in_is_reported(healthy: Patient) -> None:
     with FakeOpenId() as fake:
         patient = changed(healthy, oidc_issuer=fake.url, oidc_client_id="kordant")
         assert "openid" not in wrong(patient)

@@ -52,7 +52,7 @@ def started(code: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @pytest.mark.injects("secrets")
-def test_keys_that_others_read_are_told(healthy: Patient, tmp_path: Path) -> None:
+def test_keys_that_others_can_read_are_reported(healthy: Patient, tmp_path: Path) -> None:
     key = tmp_path / "vapid.pem"
     key.write_text("x")
     key.chmod(0o600)
@@ -86,7 +86,7 @@ HEARTBEATS = (
 
 
 @pytest.mark.injects("leader")
-def test_two_daemons_that_give_signs_are_told(healthy: Patient, db: Engine) -> None:
+def test_two_active_daemons_are_reported(healthy: Patient, db: Engine) -> None:
     run(db, *HEARTBEATS)
     assert "leader" not in wrong(healthy)
     run(db, "INSERT INTO dagster.daemon_heartbeats VALUES ('SCHEDULER', 'b', now() AT TIME ZONE 'UTC')")
@@ -94,7 +94,7 @@ def test_two_daemons_that_give_signs_are_told(healthy: Patient, db: Engine) -> N
 
 
 @pytest.mark.injects("leader")
-def test_that_no_daemon_leads_is_told(healthy: Patient, db: Engine) -> None:
+def test_a_missing_leader_is_reported(healthy: Patient, db: Engine) -> None:
     """The lock is another application's: it has the same name in another database, or another one in this."""
     assert "leader" not in wrong(healthy)
     with db.connect() as other:
@@ -109,7 +109,7 @@ def test_that_no_daemon_leads_is_told(healthy: Patient, db: Engine) -> None:
 
 
 @pytest.mark.injects("leader")
-def test_that_no_daemon_stands_by_is_told(healthy: Patient, db: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_standby_is_reported(healthy: Patient, db: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(system_checks, "STANDBY_WITHIN_S", 0)
     assert "leader" not in wrong(healthy)
     standbys = (
@@ -121,7 +121,7 @@ def test_that_no_daemon_stands_by_is_told(healthy: Patient, db: Engine, monkeypa
 
 
 @pytest.mark.injects("code")
-def test_a_warm_process_with_other_code_than_is_on_disk_is_told(
+def test_a_warm_process_with_other_code_than_on_disk_is_reported(
     healthy: Patient, warm: Warm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not while it may still be trying it."""
@@ -133,13 +133,13 @@ def test_a_warm_process_with_other_code_than_is_on_disk_is_told(
 
 
 @pytest.mark.injects("code")
-def test_a_warm_process_that_is_away_is_told(healthy: Patient, tmp_path: Path) -> None:
+def test_a_warm_process_that_is_away_is_reported(healthy: Patient, tmp_path: Path) -> None:
     elsewhere = changed(healthy, state_dir=tmp_path / "another")
     assert facts(elsewhere, "code") == ["the warm process does not answer"]
 
 
 @pytest.mark.injects("processes")
-def test_a_process_that_runs_out_of_files_is_told(healthy: Patient) -> None:
+def test_a_process_that_runs_out_of_files_is_reported(healthy: Patient) -> None:
     code = (
         "import os, resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100)); "
         "kept = [os.dup(0) for _ in range(int(sys.argv[1]))]; print(len(kept), flush=True); input()"
@@ -153,7 +153,7 @@ def test_a_process_that_runs_out_of_files_is_told(healthy: Patient) -> None:
 
 
 @pytest.mark.injects("processes")
-def test_a_part_that_has_grown_is_told_and_a_run_is_not(healthy: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_part_that_has_grown_is_reported_and_a_run_is_not(healthy: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
     """`up` starts keepers, a keeper its part, and a part its runs."""
     grows = "held = bytearray(150_000_000); print(1, flush=True); input()"
     starts = "import subprocess, sys; subprocess.run([sys.executable, '-c', *sys.argv[1:]])"
@@ -165,7 +165,7 @@ def test_a_part_that_has_grown_is_told_and_a_run_is_not(healthy: Patient, monkey
 
 
 @pytest.mark.injects("ports")
-def test_a_part_that_does_not_answer_is_told_by_its_port(healthy: Patient) -> None:
+def test_a_part_that_does_not_answer_is_reported_by_its_port(healthy: Patient) -> None:
     with listening() as port:
         stack = {"pid": os.getpid(), "urls": {"API": f"http://127.0.0.1:{port}/api/jobs"}}
         assert "ports" not in wrong(replace(healthy, stack=stack))
@@ -173,7 +173,7 @@ def test_a_part_that_does_not_answer_is_told_by_its_port(healthy: Patient) -> No
 
 
 @pytest.mark.injects("ports")
-def test_the_port_of_the_pages_that_another_program_has_is_told(healthy: Patient) -> None:
+def test_another_program_on_the_port_of_the_pages_is_reported(healthy: Patient) -> None:
     with listening() as port:
         taken = changed(replace(healthy, stack=None), public_url="https://k.example", public_port=port)
         assert only(taken, "ports") == f"another program listens on port {port}"
@@ -181,7 +181,7 @@ def test_the_port_of_the_pages_that_another_program_has_is_told(healthy: Patient
 
 
 @pytest.mark.injects("exposure")
-def test_what_listens_beyond_this_machine_is_told(healthy: Patient) -> None:
+def test_a_process_that_listens_beyond_this_machine_is_reported(healthy: Patient) -> None:
     code = (
         "import socket, sys; s = socket.create_server((sys.argv[1], 0)); print(s.getsockname()[1], flush=True); input()"
     )
@@ -197,7 +197,7 @@ def test_what_listens_beyond_this_machine_is_told(healthy: Patient) -> None:
 
 
 @pytest.mark.injects("children")
-def test_a_secret_in_a_command_line_or_where_none_is_needed_is_told(
+def test_a_secret_in_a_command_line_or_where_none_is_needed_is_reported(
     healthy: Patient, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The warm process needs secrets, the web server and the daemon none."""
@@ -222,7 +222,7 @@ def test_a_secret_in_a_command_line_or_where_none_is_needed_is_told(
 
 
 @pytest.mark.injects("servers")
-def test_a_stranger_on_a_port_of_ours_is_told(healthy: Patient) -> None:
+def test_another_process_on_our_port_is_reported(healthy: Patient) -> None:
     """It shares the port without a word."""
     serves = (
         "import socket, sys; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1); "
@@ -240,7 +240,7 @@ def test_a_stranger_on_a_port_of_ours_is_told(healthy: Patient) -> None:
 
 
 @pytest.mark.injects("servers")
-def test_a_second_code_server_is_told(healthy: Patient, tmp_path: Path) -> None:
+def test_a_second_code_server_is_reported(healthy: Patient, tmp_path: Path) -> None:
     """The socket's file is replaced, while the first server still listens and has a caller."""
     path = tmp_path / "code-server.sock"
     patient = replace(healthy, stack={"pid": os.getpid(), "code_server": str(path)})
@@ -257,7 +257,7 @@ def test_a_second_code_server_is_told(healthy: Patient, tmp_path: Path) -> None:
 
 
 @pytest.mark.injects("runs")
-def test_a_run_that_nobody_works_on_is_told(healthy: Patient, db: Engine) -> None:
+def test_a_run_without_a_lease_is_reported(healthy: Patient, db: Engine) -> None:
     run(
         db,
         "CREATE SCHEMA IF NOT EXISTS dagster",
@@ -275,7 +275,7 @@ def test_a_run_that_nobody_works_on_is_told(healthy: Patient, db: Engine) -> Non
 
 
 @pytest.mark.injects("schedules")
-def test_a_schedule_that_was_never_looked_at_is_told(healthy: Patient, db: Engine) -> None:
+def test_a_schedule_that_was_never_checked_is_reported(healthy: Patient, db: Engine) -> None:
     row = "DELETE FROM kordant.schedule_progress WHERE job = 'cleanup'"
     run(db, row)
     assert "schedules" not in wrong(healthy)  # it was made a moment ago
@@ -297,7 +297,7 @@ ENROLMENT = (
 
 
 @pytest.mark.injects("voices")
-def test_clips_that_no_run_takes_in_are_told_by_why_and_never_by_name(healthy: Patient) -> None:
+def test_clips_that_no_run_accepts_are_reported_by_reason_and_never_by_name(healthy: Patient) -> None:
     folder, old = healthy.settings.voice_drop, time.time() - 2 * 3600
     folder.mkdir(parents=True)
     for name in ("call from Ana.wav", "Ana again.wav", "new.wav"):
@@ -311,7 +311,7 @@ def test_clips_that_no_run_takes_in_are_told_by_why_and_never_by_name(healthy: P
 
 
 @pytest.mark.injects("models")
-def test_missing_models_are_told_where_voices_are_watched(healthy: Patient, db: Engine, keyring: Keyring) -> None:
+def test_missing_models_are_reported_if_voices_are_enrolled(healthy: Patient, db: Engine, keyring: Keyring) -> None:
     (models,) = examine(healthy, {"models": CHECKS["models"]})
     assert models.state is State.SKIPPED
     subscribe(db, keyring)
@@ -342,7 +342,7 @@ def token(db: Engine, keyring: Keyring, whose: str, *, created: timedelta, days:
     ("created_days", "days", "says"),
     [(1, 90, ""), (40, 30, "ended on"), (28, 30, "ends on"), (100, 300, "was not used ever"), (300, 90, "")],
 )
-def test_tokens_that_end_or_rest_are_told(
+def test_tokens_that_expire_or_are_unused_are_reported(
     healthy: Patient, db: Engine, keyring: Keyring, created_days: int, days: int, says: str
 ) -> None:
     token(db, keyring, "service:a", created=timedelta(days=created_days), days=days)
@@ -361,7 +361,7 @@ def test_a_use_of_a_token_is_noted_and_ends_the_finding(healthy: Patient, db: En
 
 
 @pytest.mark.injects("anchors")
-def test_an_old_anchor_is_told(healthy: Patient, tmp_path: Path) -> None:
+def test_an_old_anchor_is_reported(healthy: Patient, tmp_path: Path) -> None:
     path = tmp_path / "anchor"
     patient = changed(healthy, audit_anchor=path)
     assert "was never written" in only(patient, "anchors")

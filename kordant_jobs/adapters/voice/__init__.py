@@ -1,4 +1,5 @@
-"""Sound in, facts out: decoding, speech detection, speaker embeddings, and the screen for older synthesis.
+"""Measures sound files: decoding, speech detection, speaker embeddings, and the screen for older synthesis.
 
-What follows from the facts is `domain.voice`'s. The packages and model files are an extra (`kordant-jobs models pull`).
+The rules that turn the measurements into verdicts are in `domain.voice`. The packages and model files are optional;
+`kordant-jobs models pull` installs them.
 """

@@ -1,8 +1,7 @@
-"""Measures a clip: where speech is, its band, whose voices (as embeddings), and the detector's scores by window.
+"""Measures a clip: the spans of speech, the band, the voices (as embeddings), and the detector's scores by window.
 
-Bounded for any length: an hour at most is decoded, embeddings come from at most EMBEDDED_MAX pieces of speech and
-scores from at most SCREENED_MAX windows, spread evenly.
-"""
+The work is limited for any length: at most an hour is decoded, and embeddings are made of at most EMBEDDED_MAX pieces
+of speech and scores of at most SCREENED_MAX windows, spread evenly."""
 
 from __future__ import annotations
 
@@ -20,22 +19,23 @@ from kordant_jobs.domain.voice.verdicts import SAME_VOICE, Band, Embedding, Hear
 from kordant_jobs.errors import SourceUnavailable
 
 PIECE_S, TURN_MIN_S, PAUSE_S = 5.0, 2.0, 0.6
-"""About so much speech makes one embedding. Speakers change at pauses: what lies between two long ones is a turn, which
-is cut into pieces; one of less speech goes with its neighbour."""
+"""Seconds: the usual length of speech for one embedding, the shortest turn, and the shortest pause between turns.
+Speakers change at pauses, so speech between two long pauses is a turn, which is cut into pieces. A turn that is too
+short is joined with its neighbour."""
 EMBEDDED_MAX, SCREENED_MAX = 60, 30
 QUIET_PEAK, GAIN_MAX = 0.1, 300.0
-"""Sound whose peak is lower is made louder, at most so much, where speech is looked for."""
+"""For speech detection, sound with a lower peak (1 is full scale) is amplified, at most by this factor."""
 SPEECH_BLOCK, SPEECH_FRAME, SPEECH_CONTEXT = 512, 512, 64
-"""The speech model: frames a call, samples a frame, samples of the frame before."""
+"""The input of the speech model: frames per call, samples per frame, and samples of the previous frame."""
 VOICE_MIN_S = 3.0
-"""Speech from which on a further voice is counted: less may be a piece across two voices."""
+"""The seconds of speech from which on a further voice is counted; less may be one piece with two voices."""
 SCREEN_SPEECH_MIN = 0.3
-"""The share of speech that a window needs to be screened."""
+"""The smallest share of speech in a window that is screened."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Speech:
-    """The speech of a clip: where it is as samples [begin, end), its pieces, their band and embeddings."""
+    """The speech of a clip: its spans as samples [begin, end), its pieces, and their band and embeddings."""
 
     spans: Sequence[tuple[int, int]]
     pieces: Sequence[Floats] = field(repr=False)
@@ -44,20 +44,20 @@ class Speech:
 
     @property
     def seconds(self) -> float:
-        """The length of speech in seconds."""
+        """The total length of the speech in seconds."""
         return _length(self.spans) / RATE
 
     @property
     def voices(self) -> list[Voice]:
-        """Its voices, the one with most speech first."""
+        """The voices, the one with most speech first."""
         return _voices(self.pieces, self.embeddings, self.band)
 
 
 def listen(samples: Samples, models: VoiceModels) -> Speech:
-    """The speech in one channel of a clip's sound (16 kHz), embedded.
+    """Find the speech in one channel of a clip (16 kHz), with its embeddings.
 
     Raises:
-        SetupError: a model's file is missing or is another one.
+        SetupError: a model file is missing or has another hash than its manifest.
     """
     spans = find_speech(samples, models)
     pieces = _pieces(samples, spans)
@@ -67,10 +67,10 @@ def listen(samples: Samples, models: VoiceModels) -> Speech:
 
 
 def measure(channels: Sequence[Samples], models: VoiceModels, *, is_whole: bool = True) -> list[Heard]:
-    """Measure each channel of a clip's sound (16 kHz).
+    """Measure each channel of a clip (16 kHz).
 
     Raises:
-        SetupError: a model's file is missing or is another one.
+        SetupError: a model file is missing or has another hash than its manifest.
     """
     return [_measure_one(one, models, is_whole=is_whole, windows_max=SCREENED_MAX // len(channels)) for one in channels]
 
@@ -94,7 +94,8 @@ def _measure_one(samples: Samples, models: VoiceModels, *, is_whole: bool, windo
 
 
 def find_speech(samples: Samples, models: VoiceModels) -> list[tuple[int, int]]:
-    """The spans of speech, as samples [begin, end). Quiet sound is made louder: the model misses speech at -60 dB."""
+    """The spans of speech, as samples [begin, end). Quiet sound is amplified, since the model misses speech at -60
+    dB."""
     gain = _gain(samples)
     state = [np.zeros((1, 1, 128), np.float32)] * 2
     context = np.zeros(SPEECH_CONTEXT, np.float32)
@@ -124,8 +125,7 @@ def embed(speech: Floats, models: VoiceModels) -> Embedding:
 
 
 def enrolment_clip(name: str, channels: Sequence[Samples], models: VoiceModels) -> EnrolmentClip:
-    """The part of a clip that an enrolment keeps: of the channel with most speech. `voices` counts all
-    channels."""
+    """The data of a clip for an enrolment, from the channel with most speech. `voices` counts those of all channels."""
     heard = [listen(one, models) for one in channels]
     most = max(heard, key=lambda one: one.seconds)
     clip = enrolment_of(name, most, models)
@@ -143,8 +143,8 @@ def _people(channels: Sequence[Speech]) -> int:
 
 
 def enrolment_of(name: str, speech: Speech, models: VoiceModels) -> EnrolmentClip:
-    """The part of a clip's speech that an enrolment keeps: its voice in the clip's band, and as a telephone would carry
-    it."""
+    """The data of a clip's speech for an enrolment: its voice in the clip's band, and for wide clips also as a
+    telephone would transmit it."""
     by_band = {speech.band: mean_voice(speech.embeddings)} if speech.embeddings else {}
     if by_band and speech.band is Band.WIDE:
         by_band[Band.PHONE] = mean_voice(
@@ -164,7 +164,7 @@ def _length(spans: Sequence[tuple[int, int]]) -> int:
 
 
 def _turns(spans: Sequence[tuple[int, int]]) -> list[list[tuple[int, int]]]:
-    """Speech from one long pause to the next."""
+    """The turns: spans of speech, grouped at long pauses."""
     turns: list[list[tuple[int, int]]] = []
     for span in spans:
         is_new = not turns or span[0] - turns[-1][-1][1] > PAUSE_S * RATE
@@ -181,7 +181,7 @@ def _turns(spans: Sequence[tuple[int, int]]) -> list[list[tuple[int, int]]]:
 
 
 def _pieces(samples: Samples, spans: Sequence[tuple[int, int]]) -> list[Floats]:
-    """The speech in pieces that each one embedding is made of; of a long clip, some spread over it."""
+    """The pieces of speech, one for each embedding. Of a long clip at most EMBEDDED_MAX, spread evenly."""
     pieces = [
         (turn, place, count)
         for turn in _turns(spans)
@@ -196,7 +196,7 @@ def _pieces(samples: Samples, spans: Sequence[tuple[int, int]]) -> list[Floats]:
 
 
 def _spread(count: int, most: int) -> list[int]:
-    """Places of at most `most` things out of `count`, evenly.
+    """The indexes of at most `most` of `count` items, spread evenly.
 
     >>> _spread(3, 5), _spread(10, 4)
     ([0, 1, 2], [0, 3, 6, 9])
@@ -205,7 +205,8 @@ def _spread(count: int, most: int) -> list[int]:
 
 
 def _voices(pieces: Sequence[Floats], embeddings: Sequence[Embedding], band: Band) -> list[Voice]:
-    """Pieces that are alike as one voice, the one with most speech first. Short ones are left out beside others."""
+    """The voices, with similar pieces grouped, the one with most speech first. Further voices with little speech are
+    left out."""
     groups: list[list[int]] = []
     for place, embedding in enumerate(embeddings):
         alike = [float(embedding @ mean_voice([embeddings[one] for one in group])) for group in groups]
@@ -228,7 +229,11 @@ def _voices(pieces: Sequence[Floats], embeddings: Sequence[Embedding], band: Ban
 def screen(
     samples: Samples, spans: Sequence[tuple[int, int]], models: VoiceModels, *, windows_max: int = SCREENED_MAX
 ) -> tuple[ScreenWindow, ...]:
-    """The detector's scores of windows that hold speech; a clip shorter than a window is repeated to fill it."""
+    """The detector's scores of windows with speech. A clip that is shorter than a window is repeated to fill it.
+
+    Raises:
+        SourceUnavailable: the detector is a service that does not answer.
+    """
     detector = models.detector
     if detector is None or not spans:
         return ()

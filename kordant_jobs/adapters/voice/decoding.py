@@ -1,9 +1,8 @@
-"""Sound files to 16 kHz samples of each channel, decoded by FFmpeg in a child process with limits.
+"""Decodes sound files to 16 kHz samples of each channel, by FFmpeg in a child process with limits.
 
-A helper process without secrets imports the decoder once and forks for each clip; what a clip does to its child (a
-crash, an endless loop, memory without end) ends that child only. Bytes travel in files without names: in
-memory on Linux, elsewhere in the system's folder for temporary ones.
-"""
+A helper process without secrets imports the decoder once and forks for each clip. A clip that crashes the decoder,
+never ends or takes too much memory ends only its child. Data is passed in files without names: in memory on Linux, on
+other systems in the folder for temporary files."""
 
 from __future__ import annotations
 
@@ -31,43 +30,43 @@ from kordant_jobs.domain.voice.verdicts import Reason
 from kordant_jobs.errors import SetupError
 
 SECONDS_MAX = 3600
-"""Seconds that are decoded of a long file: the first hour, 115 MB of samples a channel; of more than two
-channels as many samples as of two."""
+"""The most seconds that are decoded: the first hour, 115 MB of samples for each channel. With more than two channels
+the total number of samples is that of two, so the time is shorter."""
 CPU_S, WALL_S, MEMORY_MB = 60, 120, 1024
-"""Limits of decoding one clip. An hour of MP3 takes about 4 s of CPU and 60 MB."""
+"""Limits for decoding one clip. An hour of MP3 takes about 4 s of CPU and 60 MB."""
 RATE_MAX, CHANNELS_MAX = 768_000, 64
 APART_MAX = 8
-"""Channels that are kept apart; of a file with more the mix is analysed."""
+"""The most channels that are analysed separately; a file with more is mixed to one."""
 ALIKE = 0.98
-"""Correlation from which on a channel is a copy of another, perhaps softer or inverted. Two parties of a call are near
-0, the channels of a mono recording that was stored as stereo above 0.99."""
+"""The correlation from which on a channel is a copy of another, perhaps softer or inverted. The two parties of a call
+are near 0; the channels of a mono recording that is stored as stereo are above 0.99."""
 OFFSET_MIN = 33
-"""Mean of samples from which on it is taken off: a thousandth of full scale."""
+"""The mean of the samples from which on it is subtracted: a thousandth of full scale."""
 MISSING_S = 0.15
-"""Sound that a file announces and does not give before it counts as partly read: encoders round to their frames."""
+"""Seconds by which a file may be shorter than its header says and still be whole: encoders round to frames."""
 ANNOUNCING = frozenset({"flac", "mp3", "mov", "aiff", "caf", "w64"})
-"""Formats whose header says how long the sound is; for others FFmpeg works it out from what is there."""
+"""Formats whose header has the length of the sound; for others FFmpeg computes it from the data."""
 OPEN_ENDED = range(0x7FFF_FF00, 0x1_0000_0000)
 """Sizes that a program writes into a WAV's header when it does not know its length yet."""
 FORMATS = (
     "aac,ac3,aiff,amr,amrnb,amrwb,asf,au,caf,flac,g722,gsm,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mp3,mpeg,mpegts,ogg,"
     "w64,wav,avi,flv"
 )
-"""Containers that may be opened. Playlists are left out: they name other files and addresses."""
+"""Container formats that may be opened. Playlists are left out, since they refer to other files and addresses."""
 RAW_FORMATS = {"g722": "g722", "gsm": "gsm"}
-"""Formats that only the ending tells, since their bytes carry no mark."""
+"""Formats without a signature, which only the file's ending identifies."""
 ENDINGS = frozenset(
     {"aac", "aif", "aiff", "amr", "avi", "caf", "flac", "g722", "gsm", "m4a", "mkv", "mov", "mp3", "mp4", "oga", "ogg",
      "opus", "wav", "weba", "webm", "wma", "3gp"}
 )  # fmt: skip
-"""Endings of a dropped clip's name that are kept; any other ending is not."""
+"""The endings of a dropped clip's name that are stored; others may be a part of a name and are not stored."""
 Samples = NDArray[np.int16]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Decoded:
-    """The sound of a clip: at most an hour. `channels`: those that differ; a copy of another and a silent one are left
-    out, but for one. `is_whole` is False when the file broke off, is damaged or is longer."""
+    """The sound of a clip, at most an hour. `channels` leaves out silent channels and copies of others, but has at
+    least one. `is_whole` is False when the file is cut off, damaged or longer."""
 
     channels: tuple[Samples, ...] = field(repr=False)
     seconds: float
@@ -75,7 +74,7 @@ class Decoded:
 
 
 class Undecodable(Exception):
-    """A clip that gives no sound, and why."""
+    """A clip that cannot be decoded, with the reason."""
 
     def __init__(self, reason: Reason) -> None:
         super().__init__(reason.value)
@@ -98,10 +97,10 @@ class Decoder:
         self.close()
 
     def decode(self, content: Iterable[bytes], ending: str = "") -> Decoded:
-        """The sound of a file given in pieces. `ending`: that of its name, for formats without a mark.
+        """Decode a file, which is given in pieces. `ending`: that of its name, for formats without a signature.
 
         Raises:
-            Undecodable: it holds no sound that can be read within the limits.
+            Undecodable: no sound can be read from it within the limits.
             SetupError: the helper process does not start.
         """
         with _memory_file() as given, _memory_file() as made:
@@ -151,7 +150,7 @@ class Decoder:
         return ours
 
     def close(self) -> None:
-        """End the helper process. The next clip starts another."""
+        """End the helper process. The next `decode` starts a new one."""
         if self._socket is not None:
             self._socket.close()
         if self._helper is not None:
@@ -180,7 +179,7 @@ def distinct(sound: Samples) -> tuple[Samples, ...]:
 
 
 def _centred(samples: Samples) -> Samples:
-    """The samples without a constant offset: with one of 0.6 the detector takes any speech for synthetic."""
+    """The samples without their constant offset. With an offset of 0.6 the detector rates any speech as synthetic."""
     offset = round(float(samples.mean()))
     if abs(offset) < OFFSET_MIN:
         return samples
@@ -188,14 +187,14 @@ def _centred(samples: Samples) -> Samples:
 
 
 def _memory_file() -> BinaryIO:
-    """A file without a name, in memory where the system has such."""
+    """A file without a name, in memory if the system supports it."""
     if hasattr(os, "memfd_create"):
         return os.fdopen(os.memfd_create("clip"), "w+b")
     return tempfile.TemporaryFile()
 
 
 def _serve(place: int) -> None:
-    """The helper process: a fork a clip, until the other end closes."""
+    """Run the helper process: fork for each clip until the parent closes the socket."""
     import av
 
     av.logging.set_level(None)
@@ -218,7 +217,7 @@ def _serve(place: int) -> None:
 
 
 def _decode_one(ours: socket.socket, files: list[int], hint: str | None) -> int:
-    """In the child: decode, answer, and say whether the answer is there (0)."""
+    """In the child: decode and send the answer. Returns the exit code, 0 if an answer was sent."""
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S + 5))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_MB << 20, MEMORY_MB << 20))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -237,7 +236,8 @@ def _decode_one(ours: socket.socket, files: list[int], hint: str | None) -> int:
 
 
 def _decoded(given: BinaryIO, made: BinaryIO, hint: str | None) -> dict[str, Any]:
-    """Write the samples of the first sound stream, channels interleaved. Of a damaged file what can be read is kept."""
+    """Write the samples of the first sound stream, channels interleaved. A damaged file is decoded as far as
+    possible."""
     import av
 
     options = {"format_whitelist": FORMATS, "protocol_whitelist": "none", "max_streams": "64"}
@@ -290,16 +290,16 @@ class _Sound:
 
     @property
     def is_full(self) -> bool:
-        """True when as much was written as is decoded of a file."""
+        """True when the limit is reached."""
         return self._written >= self._most
 
     @property
     def seconds(self) -> float:
-        """Seconds of sound that were written."""
+        """The seconds of sound that were written."""
         return self._written / RATE
 
     def write(self, frame: Any) -> None:
-        """Write a frame; None: what is left in the resampler."""
+        """Write a frame; None: write the rest that is in the resampler."""
         import av
 
         if self._resampler is None:
@@ -317,7 +317,7 @@ class _Sound:
 
 
 def _announced_s(container: Any, stream: Any, given: BinaryIO) -> float:
-    """The length that the file itself states; 0: it states none, or FFmpeg only estimates it."""
+    """The length in seconds that the file's header has; 0: it has none, or FFmpeg only estimates it."""
     name = container.format.name.partition(",")[0]
     if name not in ANNOUNCING or not stream.duration:
         return 0.0
@@ -331,7 +331,7 @@ def _riff_size(given: BinaryIO) -> int:
 
 
 def _is_cut(given: BinaryIO, name: str) -> bool:
-    """True when an Ogg file ends within a page, whose header says how long it is (RFC 3533, section 6)."""
+    """True when an Ogg file ends within a page; a page's header has its length (RFC 3533, section 6)."""
     if name != "ogg":
         return False
     size = os.fstat(given.fileno()).st_size
@@ -341,7 +341,7 @@ def _is_cut(given: BinaryIO, name: str) -> bool:
 
 
 def _read_at(given: BinaryIO, place: int, size: int) -> bytes:
-    """Bytes of the file; where the decoder reads is not moved."""
+    """Bytes of the file, read without moving the decoder's position."""
     return os.pread(given.fileno(), size, place)
 
 

@@ -1,7 +1,7 @@
 """Detectors of synthesis behind one port: a local ONNX file or a service, each described by a manifest.
 
-A service is posted float32 windows, little endian, one after the other, as `application/octet-stream`, with their
-number and size in the headers `X-Windows` and `X-Samples`, and answers `{"scores": [...]}`, a number a window.
+A service gets a POST with the windows as little-endian float32, one after another, as `application/octet-stream`. The
+headers `X-Windows` and `X-Samples` have their number and size. It answers `{"scores": [...]}`, one number per window.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 ANSWER_S = 30.0
 WINDOWS_AT_ONCE = 2
-"""Windows that are scored side by side, a thread each. Each takes about 110 MB of AASIST's arena."""
+"""Windows that are scored in parallel, each in a thread. Each takes about 110 MB of memory with AASIST."""
 
 
 def open_session(folder: Path, manifest: Manifest, *, keep_memory: bool = False) -> onnxruntime.InferenceSession:
-    """A session with one thread of the very file that a manifest describes. `keep_memory`: keep what a run takes for
-    the next one. For inputs of one size only, since it keeps the most that any size took.
+    """A session with one thread for the model file of a manifest. `keep_memory`: reuse the memory of a run for the next
+    one. That is for inputs of one size only, since the most memory of any size is kept.
 
     Raises:
-        SetupError: the file is missing or is another one.
+        SetupError: the file is missing or has another hash than the manifest.
     """
     import onnxruntime
 
@@ -79,7 +79,8 @@ class OnnxDetector:
 
 
 class HttpDetector:
-    """A detector that a service runs. It is sent sound of subscribers: who turns it on answers for that."""
+    """A detector that a service runs. It receives sound of subscribers, for which the operator who configures it is
+    responsible."""
 
     def __init__(self, manifest: Manifest, client: httpx.Client | None = None) -> None:
         self.manifest = manifest
@@ -108,7 +109,11 @@ class HttpDetector:
 
 
 def _number(value: object) -> float:
-    """A score; what only could be read as one, as `true` or `"5"`, is a TypeError."""
+    """The score as a float.
+
+    Raises:
+        TypeError: it is no number, such as `true` or `"5"`.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError
     return float(value)

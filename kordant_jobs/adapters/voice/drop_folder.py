@@ -1,4 +1,5 @@
-"""Clips that were dropped: files `<id of the subscription>…`. Lists and removes them; takes none in."""
+"""The drop folder of clips: lists its files, named `<id of the subscription>…`, and reports those that no run
+accepts."""
 
 from __future__ import annotations
 
@@ -15,14 +16,14 @@ from kordant_jobs.adapters.voice.decoding import ENDINGS
 
 ID_LENGTH = 36
 SETTLED_UNSEEN = timedelta(seconds=30)
-"""The time without a change after which a file counts as complete where the system cannot tell whether it is open."""
+"""The time without a change after which a file is complete, on systems that cannot tell whether it is open."""
 LEFT_AFTER = timedelta(hours=1)
-"""Runs come every half hour: what is older then is taken in by none."""
+"""The age from which on no run will accept a file: runs come every half hour."""
 
 
 def dropped_clips(folder: Path, *, settled_at: datetime | None = None) -> Iterator[tuple[UUID, DroppedFile]]:
-    """The files whose names begin with an id, with that id; at `settled_at` only those that no process writes any more.
-    Others stay: whose they are cannot be known."""
+    """The files whose names begin with an id, each with that id. With `settled_at`, only those that no process is
+    writing then. Files without an id are left out, since their owner is unknown."""
     for file in dropped_files(folder, settled_at=settled_at):
         owner = _owner(file.name)
         if owner is not None and (settled_at is None or _is_complete(file, settled_at)):
@@ -37,13 +38,13 @@ def _owner(name: str) -> UUID | None:
 
 
 def _is_complete(file: DroppedFile, now: datetime) -> bool:
-    """A writer that pauses still has the file open. Where that cannot be seen, only time tells."""
+    """True when no process has the file open; if the system cannot tell, when it was unchanged for `SETTLED_UNSEEN`."""
     written = is_being_written(file.path)
     return now.timestamp() - file.mtime_ns / 1e9 >= SETTLED_UNSEEN.total_seconds() if written is None else not written
 
 
 def has_changed(file: DroppedFile) -> bool:
-    """True when a file is another one than was listed, or has grown since; a file that is gone has."""
+    """True when a file was changed, replaced or removed since it was listed, or is being written."""
     try:
         facts = file.path.stat()
     except OSError:
@@ -52,9 +53,8 @@ def has_changed(file: DroppedFile) -> bool:
 
 
 def left_behind(folder: Path, now: datetime) -> dict[str, int]:
-    """The number of entries of the folder that no run takes in, by reason: they lie there in clear until a person
-    removes them.
-    `refused`: the name is a clip's, and it is no subscription's that is served, or the file is too large."""
+    """The number of entries of the folder that no run accepts, by reason. They stay there unencrypted until an operator
+    removes them. `refused`: the name has an id, but of no subscription that is served, or the file is too large."""
     found: Counter[str] = Counter()
     for path in folder.iterdir() if folder.is_dir() else ():
         try:
@@ -73,13 +73,13 @@ def left_behind(folder: Path, now: datetime) -> dict[str, int]:
 
 
 def facts_of(files: list[tuple[UUID, DroppedFile]]) -> str:
-    """Stands for these very files; says nothing of their names."""
+    """A hash that identifies these files in their current state, without their names; empty for no files."""
     facts = [f"{owner} {file.name} {file.size} {file.mtime_ns}" for owner, file in files]
     return hashlib.sha256("\n".join(facts).encode("utf-8", "surrogateescape")).hexdigest() if facts else ""
 
 
 def ending_of(name: str) -> str:
-    """The ending of a file's name where it is one of sound; any other may be a part of a name.
+    """The ending of a file's name if it is a known one of sound, else "" (it may be a part of a name).
 
     >>> ending_of("Voice message.M4A"), ending_of("call from.maria")
     ('m4a', '')

@@ -1,4 +1,4 @@
-"""The clips of one person in a folder, measured for an enrolment."""
+"""Reads and measures the clips of one person in a folder, for an enrolment."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from kordant_jobs.errors import SettingsError
 
 
 def read_clips(folder: Path, models: VoiceModels) -> list[EnrolmentClip]:
-    """The clips of a folder, by name.
+    """Read and measure the clips of a folder.
 
     Raises:
-        SettingsError: there is no such folder, or a clip in it holds no sound or no speech; the text names it.
+        SettingsError: there is no such folder, or a clip in it has no sound or no speech; the text names the clip.
     """
     if not folder.is_dir():
         raise SettingsError(f"{folder} is no folder: put the clips of one person into one.")

@@ -1,4 +1,4 @@
-"""Sound into what the models take: filter banks, speech, the band, and a telephone's version of a voice."""
+"""Computes features of sound: filter banks, spans of speech, the band, and a simulated telephone."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ FRAME, HOP, FFT, BINS = 400, 160, 512, 80
 Floats = NDArray[np.float32]
 
 WIDE_SHARE = 1e-3
-"""From this share of speech energy above 4.2 kHz on a recording is wide: telephone speech that was sampled again at
-16 kHz has below 1e-4, read speech at 16 kHz 1e-2."""
+"""The share of speech energy above 4.2 kHz from which on a recording is wide. Telephone speech that was resampled to
+16 kHz has less than 1e-4, read speech at 16 kHz about 1e-2."""
 
 
 VOICED_BIN = 2
-"""Of 512 points at 16 kHz: 62 Hz. Below it there is no speech."""
+"""The first of the bins of a 512-point FFT (at 16 kHz: 62 Hz) that can have speech."""
 
 
 @lru_cache(maxsize=1)
@@ -43,9 +43,10 @@ def _kaldi() -> tuple[Floats, Floats]:
 
 
 def filter_banks(sound: Floats) -> Floats:
-    """Log mel energies [frames, 80] of sound in -1 … 1, as Kaldi makes them without dither; not yet centred.
+    """Log mel energies [frames, 80] of sound in -1 … 1, as Kaldi computes them without dither; the mean is not
+    subtracted.
 
-    The embedding of a clip differs by less than 1e-5 from that with kaldi-native-fbank's.
+    The embedding of a clip differs by less than 1e-5 from that with the features of kaldi-native-fbank.
     """
     window, weights = _kaldi()
     frames = np.lib.stride_tricks.sliding_window_view(sound, FRAME)[::HOP]
@@ -73,7 +74,7 @@ def speech_spans(probabilities: Floats, frame: int, *, threshold: float = 0.5) -
 
 
 def band_of(speech: Sequence[Floats]) -> Band:
-    """The band that a recording keeps, from its speech: what a file says of its rate proves nothing."""
+    """The band of a recording, measured from its speech, since the sample rate of a file does not prove it."""
     frames = [one[: len(one) // FFT * FFT].reshape(-1, FFT) for one in speech]
     if not frames:
         return Band.PHONE
@@ -85,7 +86,7 @@ def band_of(speech: Sequence[Floats]) -> Band:
 
 @dataclass(frozen=True)
 class Telephone:
-    """The effect of a telephone on a voice: the band between two edges in Hz, and True when G.711 codes it."""
+    """A simulated telephone: the band that it transmits, and whether it is coded by G.711 (mu-law)."""
 
     low_hz: float
     high_hz: float
@@ -93,12 +94,12 @@ class Telephone:
 
 
 TELEPHONES = (Telephone(0, 3900, is_coded=False), Telephone(250, 3600, is_coded=True))
-"""A clean line and a plain old one: the mean of both is near recordings of either kind. Enrolled from wide clips, of 40
-GSM prompts of four speakers none was below 0.62, and of 142 of others none was at 0.75 or above."""
+"""A clean line and an old one; the mean of both is close to recordings of either kind. With enrolments from wide clips,
+none of 40 GSM prompts of the four speakers scored below 0.62, and none of 142 of other speakers 0.75 or more."""
 
 
 def as_telephone(sound: Floats, kind: Telephone) -> Floats:
-    """The sound as a telephone carries it, sampled at 8 kHz and again at 16 kHz."""
+    """The sound as a telephone transmits it, resampled to 8 kHz and back to 16 kHz."""
     size = len(sound) // 2 * 2
     spectrum = np.fft.rfft(sound[:size])
     hertz = np.arange(len(spectrum)) * RATE / max(size, 1)

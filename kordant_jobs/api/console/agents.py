@@ -1,4 +1,4 @@
-"""Agents: whose they are, what each may start and has used, what it was refused, proposed and wrote."""
+"""Agents: their owners, grants and use, and their refusals, proposals and workflows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NEWEST = 20
 
 
 def show_list(connection: Connection, visit: Visit) -> Response:
-    """A page of agents by id, and what the policy refused all of them."""
+    """Show a page of agents by id, and the refusals of all agents by rule."""
     visit.who.permit(Action.SYSTEM_READ, visit.who.of_all())
     after = visit.asked("after") or ""
     found, now = agents.listed(connection, after=after, limit=PAGE + 1), visit.who.now
@@ -34,7 +34,7 @@ def show_list(connection: Connection, visit: Visit) -> Response:
 
 
 def show_one(connection: Connection, visit: Visit) -> Response:
-    """One agent: its grants beside what it used of them, refusals by rule, proposals and workflows."""
+    """Show one agent: its grants and their use, refusals by rule, proposals and workflows."""
     visit.who.permit(Action.SYSTEM_READ, visit.who.of_all())
     agent_id, now = visit.request.path_params["agent_id"], visit.who.now
     found = agents.get(connection, agent_id)

@@ -1,4 +1,4 @@
-"""Alerts of operators: what fires and fired, acknowledging and silencing, and the rules."""
+"""Operators' alerts: the open and the ended ones, the forms to acknowledge and silence, and the rules."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SHOWN = 100
 
 
 def show(connection: Connection, visit: Visit) -> Response:
-    """Alerts, those that fire first, and the rules with what is silenced."""
+    """Show the open and the ended alerts, and the rules with their silences."""
     visit.who.permit(Action.SYSTEM_READ, visit.who.of_all())
     silenced: dict[str, list[str]] = {}
     for rule, subject in sorted(alerts.silenced(connection, now=visit.who.now), key=str):

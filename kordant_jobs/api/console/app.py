@@ -1,4 +1,4 @@
-"""The console as an application below /console/: its routes, signing in and out, its two files."""
+"""The console as an application below /console/: its routes, signing in and out, and its two static files."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _sign_in_page(visit: Visit, to: str, *, status: int = 200) -> Response:
 
 
 def _sign_in(connection: Connection, visit: Visit) -> Response:
-    """Begin a session for a person's token. Whatever is wrong with it, the answer is the same."""
+    """Start a session for a person's token. The response is the same for every fault of the token."""
     keyring, to = visit.console.backend.keyring, local_path(visit.form.get("to"))
     token = read_token(visit.form.get("token", "").strip())
     now = datetime.now(UTC)
@@ -92,10 +92,10 @@ def _sign_out(connection: Connection, visit: Visit) -> Response:
     return visit.sign_out()
 
 
-def _speak(_: Connection, visit: Visit) -> Response:
+def _set_language(_: Connection, visit: Visit) -> Response:
     wanted = visit.form.get("language")
     locale = Locale(wanted) if wanted in set(Locale) else visit.words.locale
-    return visit.speak(locale, local_path(visit.form.get("to")))
+    return visit.set_language(locale, local_path(visit.form.get("to")))
 
 
 def _nothing_here(_: Connection, visit: Visit) -> Response:
@@ -123,7 +123,7 @@ PAGES: tuple[tuple[str, View, View | None], ...] = (
     ("/audit", system.show_audit, None),
     ("/doctor", system.show_doctor, system.examine_now),
 )
-"""Every page: its path, what shows it, and what does the form that is on it."""
+"""Every page: its path, the view that shows it, and the view that handles its form."""
 
 
 def _file(request: Request) -> Response:
@@ -134,7 +134,7 @@ def _file(request: Request) -> Response:
 
 
 def application(console: Console, changes: Changes, *, on_error: Mapping[Any, Any]) -> Starlette:
-    """The application; it stands at /console. `on_error` answers what no page could be made for, by exception."""
+    """The application, to be mounted at /console. `on_error`: by exception, the handler of errors outside a page."""
 
     def by(view: View, form: View | None = None, *, open_to_all: bool = False) -> Callable[..., Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
@@ -144,7 +144,7 @@ def application(console: Console, changes: Changes, *, on_error: Mapping[Any, An
         return endpoint
 
     async def by_openid(request: Request) -> Response:
-        """To the provider and back: outside any transaction, for the provider is asked meanwhile."""
+        """Sign in through the OpenID provider, outside any transaction, since it waits for the provider."""
         visit = await enter(console, request)
         is_back = request.url.path == openid.BACK
         try:
@@ -176,7 +176,7 @@ def application(console: Console, changes: Changes, *, on_error: Mapping[Any, An
             Route(openid.START.removeprefix("/console"), by_openid),
             Route(openid.BACK.removeprefix("/console"), by_openid),
             Route("/sign-out", by(_nothing_here, _sign_out), methods=["POST"]),
-            Route("/language", by(_nothing_here, _speak, open_to_all=True), methods=["POST"]),
+            Route("/language", by(_nothing_here, _set_language, open_to_all=True), methods=["POST"]),
             Route("/changes", watch),
             Route("/requests/{request_id}/events", watch_one),
             *(

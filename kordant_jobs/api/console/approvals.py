@@ -1,4 +1,4 @@
-"""Approvals: what agents proposed, what it would change, and a person's decision."""
+"""Approvals: the proposals of agents, their effect, and a person's decision."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from kordant_jobs.store.schedules import config as scheduler_config
 
 HERE = "/console/approvals"
 TICKS, DAYS_MOST = 60, 31
-"""The range over which a proposal is simulated: about so many ticks of the row, at most so many days."""
+"""The range over which a proposal is simulated: about 60 ticks of the row, at most 31 days."""
 
 
 def show_list(connection: Connection, visit: Visit) -> Response:
-    """Proposals; those that wait for a decision stand first."""
+    """Show proposals, those that wait for a decision first."""
     items = schedules.list_changes(connection, visit.who).body["items"]
     waiting = [one for one in items if one["state"] == ChangeState.PROPOSED]
     decided = [one for one in items if one["state"] != ChangeState.PROPOSED]
@@ -56,7 +56,7 @@ def _days(connection: Connection, key: tuple[str, str], now: datetime) -> int:
 
 
 def show_one(connection: Connection, visit: Visit) -> Response:
-    """One proposal: old and new values, and what starts with and without it."""
+    """Show one proposal: old and new values, and the runs with and without it."""
     shown = schedules.read_change(connection, visit.who, _id(visit)).body
     difference: dict[str, Any] | None = None
     is_stale, days = False, 1
@@ -85,7 +85,8 @@ def show_one(connection: Connection, visit: Visit) -> Response:
 
 
 def act(connection: Connection, visit: Visit) -> Response:
-    """Approve what was read, by its digest, or reject it; a reader whose sign-in is old signs in again first."""
+    """Approve the proposal by the digest of what was shown, or reject it. A reader whose sign-in is older than
+    `session.FRESH` must sign in again first."""
     change_id, decision = _id(visit), visit.form.get("decision")
     if not visit.is_fresh:
         return visit.go(SIGN_IN, to=f"{HERE}/{change_id}", again=1)

@@ -1,4 +1,4 @@
-"""Lines over weeks as inline SVG. Pure; the numbers stand in a table beside each."""
+"""Line charts over weeks as inline SVG. Pure. The page has the same numbers in a table."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 420, 170, 56, 24, 10, 14
 
 
 def _highest(value: float) -> float:
-    """A round number at or above a value.
+    """The smallest of 1, 2, 5 and 10 times a power of ten that is not below the value.
 
     >>> _highest(0), _highest(7), _highest(130), _highest(2001)
     (1.0, 10.0, 200.0, 5000.0)
@@ -29,7 +29,8 @@ def _said(seconds: float) -> str:
 def lines(
     labels: Sequence[str], first: Sequence[float | None], second: Sequence[float | None], *, summary: str
 ) -> Markup:
-    """Two lines of milliseconds over labelled points, from the left; None is a gap. `summary` is read aloud."""
+    """Two lines, in milliseconds, over labelled points from left to right. None is a gap. `summary`: the text for
+    screen readers."""
     values = [one for one in (*first, *second) if one is not None]
     top = _highest(max(values, default=0))
     step = (WIDTH - LEFT - RIGHT) / max(len(labels) - 1, 1)

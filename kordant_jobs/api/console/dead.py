@@ -1,4 +1,4 @@
-"""Dead letters by job and cause, and what is done to a whole group of them."""
+"""Dead letters by job and cause, and the actions on a whole group."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from kordant_jobs.engine import Cause, Filter, operate
 HERE = "/console/dead"
 ACTIONS = ("replay", "acknowledge")
 TYPED_FROM = 1_000
-"""From so many on, the action's name is typed before it is done."""
+"""The number of requests from which on the reader must type the action's name to confirm it."""
 
 
 def show(connection: Connection, visit: Visit) -> Response:
-    """The groups, those with the most unseen first; of one job when the URL names it."""
+    """Show the groups, those with the most unacknowledged first; only of one job if the URL names it."""
     visit.who.permit(Action.READ)
     job = visit.asked("job")
     where = requests.scoped(visit.who, Filter(job=job))
@@ -34,7 +34,7 @@ def show(connection: Connection, visit: Visit) -> Response:
 
 
 def _filter(visit: Visit) -> BulkFilter:
-    """The group that a query or a form names."""
+    """The group that the query or the form names."""
     values = visit.form if visit.request.method == "POST" else visit.request.query_params
     job, cause = values.get("job", ""), values.get("cause", "")
     if job not in BY_NAME or cause not in set(Cause) or visit.request.path_params["action"] not in ACTIONS:
@@ -44,7 +44,7 @@ def _filter(visit: Visit) -> BulkFilter:
 
 
 def ask(connection: Connection, visit: Visit) -> Response:
-    """Ask for confirmation with the number of requests, before it is done."""
+    """Ask for confirmation, with the number of requests."""
     visit.who.permit(Action.BULK)
     meant = _filter(visit)
     where = requests.scoped(visit.who, Filter(**meant.model_dump(exclude_none=True)))
@@ -59,7 +59,7 @@ def ask(connection: Connection, visit: Visit) -> Response:
 
 
 def act(connection: Connection, visit: Visit) -> Response:
-    """Do it to all that the group holds, if it still holds about as many as were asked about."""
+    """Do the action on the whole group, if its size is still about the confirmed one."""
     name, expected = visit.request.path_params["action"], visit.form.get("expected_count", "")
     meant = _filter(visit)
     if not expected.isdecimal():

@@ -1,4 +1,4 @@
-"""Filters of templates: moments, spans, shares and texts of outside origin."""
+"""Filters for templates: times, durations, shares, and texts of outside origin."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kordant_jobs.wording import Wording
 
 
 def moment(value: datetime | str | None) -> Markup:
-    """A moment in UTC, to the second."""
+    """A time in UTC, to the second."""
     if value is None:
         return Markup("–")
     text = value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value
@@ -24,7 +24,7 @@ def moment(value: datetime | str | None) -> Markup:
 
 
 def brief(value: datetime | None) -> Markup:
-    """A moment in UTC, to the minute and without its year; the whole of it is its title."""
+    """A time in UTC, to the minute and without the year; the full time is its title."""
     if value is None:
         return Markup("–")
     text = value.astimezone(UTC).isoformat()[:19]
@@ -34,7 +34,7 @@ def brief(value: datetime | None) -> Markup:
 
 
 def labelled(rows: Markup, heads: Sequence[str]) -> Markup:
-    """Rows of a table, whose cells carry the heads of their columns: narrow windows show those beside each value."""
+    """Rows of a table whose cells have the head of their column as `data-label`, which narrow windows show."""
     place = 0
 
     def label(found: re.Match[str]) -> str:
@@ -69,7 +69,7 @@ def span(seconds: float | None) -> str:
 
 
 def percent(words: Wording, share: float | None) -> str:
-    """A share of 1; rounded so that what is not all is not said to be all."""
+    """A share between 0 and 1 as a percentage. Only exactly 0 and 1 are shown as 0 % and 100 %."""
     if share is None:
         return "–"
     if share in {0.0, 1.0}:
@@ -79,7 +79,7 @@ def percent(words: Wording, share: float | None) -> str:
 
 
 def _visible(value: object) -> object:
-    """A text that others wrote, without characters that could hide something or turn its direction.
+    """A text of outside origin, without control characters and those that change its direction.
 
     >>> _visible("exe.\\u202egnp"), _visible("two\\nlines"), _visible(3)
     ('exe.gnp', 'two\\nlines', 3)

@@ -1,4 +1,4 @@
-"""background_jobs_health: a line a job, alerts, and the parts of the system."""
+"""background_jobs_health: a row for each job, alerts, and the daemons."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kordant_jobs.store.operators import alerts
 
 
 def show(connection: Connection, visit: Visit) -> Response:
-    """The first page."""
+    """Show the first page; a reader without the right to it is sent to the requests."""
     if not visit.may(Action.SYSTEM_READ):
         return visit.go("/console/requests")
     now = visit.who.now

@@ -1,4 +1,4 @@
-"""Tells open pages that something has changed: one small query for all of a process, and no connection a page."""
+"""Notifies open pages of changes. One small query serves all pages of a process, so none holds a connection."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kordant_jobs.api.watch import EVERY_S, PING_S, STREAMS
 log = logging.getLogger(__name__)
 
 LASTS_S = 600.0
-"""After that the browser asks again, and shows its cookie again."""
+"""Seconds after which a stream ends; the browser connects again, and its cookie is checked again."""
 
 _MARK = sa.text("""
 SELECT (SELECT id FROM kordant.job_requests ORDER BY id DESC LIMIT 1),
@@ -34,12 +34,12 @@ SELECT (SELECT id FROM kordant.job_requests ORDER BY id DESC LIMIT 1),
        (SELECT max(changed_at) FROM kordant.scheduler_config),
        (SELECT array_agg(id ORDER BY id) FROM kordant.change_sets WHERE state = 'proposed')
 """)
-"""A mark that changes when one of the lists does: each part is read along an index or from a small table."""
+"""Values that change when one of the lists changes; each is read from an index or a small table."""
 
 
 @dataclass
 class Changes:
-    """Reads the mark twice a second while a page is open."""
+    """Reads `_MARK` twice a second while a page is open, and notifies the streams of changes."""
 
     db: Engine
     _last: tuple[Any, ...] = ()
@@ -49,12 +49,12 @@ class Changes:
     _task: asyncio.Task[None] | None = None
 
     def read(self) -> tuple[Any, ...]:
-        """The mark as it stands."""
+        """The current values of `_MARK`."""
         with self.db.connect() as connection:
             return tuple(connection.execute(_MARK).one())
 
     def close(self) -> None:
-        """Stop asking the database."""
+        """Stop reading the database."""
         if self._task is not None:
             self._task.cancel()
 
@@ -73,8 +73,8 @@ class Changes:
             await asyncio.sleep(EVERY_S)
 
     def stream(self) -> Response:
-        """Server-sent events: `watching` once every change from now on is reported, so that the page checks again for
-        what came between it and the stream; then `changed`, each time.
+        """A stream of server-sent events. `watching` comes first: every later change is reported, and the page should
+        reload to see earlier ones. Then `changed` comes at each change.
 
         Raises:
             Problem: there are too many watchers.

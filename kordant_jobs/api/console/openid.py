@@ -1,7 +1,7 @@
-"""Sign-in through an OpenID provider: away to it, back with a code, and a session as a token's holder has it.
+"""Sign-in through an OpenID provider: a redirect to it, a return with a code, and a session.
 
-The session is that of a token which is made for it, lives as long, and whose secret is given to no one: it is listed,
-disabled and revoked as any other, and signing out revokes it.
+The session uses a token that is created for it, with the same lifetime, and whose secret no one gets. So it is listed,
+disabled and revoked like any other token, and signing out revokes it.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ log = logging.getLogger(__name__)
 START, BACK = f"{SIGN_IN}/openid", f"{SIGN_IN}/back"
 COOKIE = "kordant_console_away"
 BY = "openid"
-"""The maker of people and of tokens of sessions, in the audit log."""
+"""The author, in the audit log, of people and tokens that a sign-in creates."""
 NO_ROLE = "openid.no_role"
 
 
 def leave(visit: Visit) -> Response:
-    """Send the browser to the provider. Changes nothing here."""
+    """Redirect the browser to the provider. Nothing is stored on the server."""
     openid = _configured(visit)
     again = visit.asked("again") is not None
     away = sessions.depart(_back_url(visit), local_path(visit.asked("to")), now=datetime.now(UTC), again=again)
@@ -51,10 +51,11 @@ def leave(visit: Visit) -> Response:
 
 
 def come_back(visit: Visit) -> Response:
-    """Begin the session of the person who comes back from the provider.
+    """Start the session of a person who returns from the provider.
 
     Raises:
-        Problem: the answer does not fit, or the provider gives the person no role.
+        Problem: the return does not match a sign-in of this browser, the provider refused it or does not answer, or the
+            person has no role.
     """
     openid, keyring = _configured(visit), visit.console.backend.keyring
     query = visit.request.query_params
@@ -77,13 +78,13 @@ def come_back(visit: Visit) -> Response:
 
 
 def _login_of(claims: Mapping[str, Any]) -> datetime:
-    """When the person signed in at the provider. Where it does not say, long ago: a decision then asks again."""
+    """The time of the sign-in at the provider. If that is unknown: 1970, so that a decision asks for a new sign-in."""
     since = claims.get("auth_time")
     return datetime.fromtimestamp(since if since is not None else 0, UTC)
 
 
 def _known(visit: Visit, openid: OpenId, claims: Mapping[str, Any]) -> str:
-    """The id of a new token for the person of these claims."""
+    """Create or update the person of these claims with a new token, and return its id."""
     person = person_id(openid.provider.issuer, claims["sub"])
     role = role_of(claims, openid.role_claim, openid.roles)
     keyring, now = visit.console.backend.keyring, datetime.now(UTC)
@@ -113,7 +114,7 @@ def _configured(visit: Visit) -> OpenId:
 
 
 def _back_url(visit: Visit) -> str:
-    """Where the provider sends the browser; never by the Host of another machine."""
+    """The address to which the provider redirects the browser. A Host header of another machine is never used."""
     public, host = visit.console.backend.public_url, visit.request.headers.get("host", "")
     if public is None and not is_local(host):
         raise Problem("invalid", "set KORDANT_API_URL: people reach us by a name, to which the provider must return.")

@@ -1,4 +1,4 @@
-"""background_jobs_performance: how long each job took, how often it failed and what it cost, week by week."""
+"""background_jobs_performance: duration, failures and cost of each job, by week."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WEEKS = 8
 
 
 def show(connection: Connection, visit: Visit) -> Response:
-    """A chart and a table a job."""
+    """Show a chart and a table for each job."""
     visit.who.permit(Action.SYSTEM_READ, visit.who.of_all())
     say = visit.words.say
     by_job: dict[str, list[history.JobWeek]] = defaultdict(list)

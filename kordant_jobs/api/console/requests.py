@@ -1,4 +1,4 @@
-"""Requests: the list by what the URL says, one request with its attempts, and what can be done to it."""
+"""Requests: the list, filtered by the URL; one request with its attempts; and its actions."""
 
 from __future__ import annotations
 
@@ -18,12 +18,16 @@ PAGE = 50
 HERE = "/console/requests"
 ACTIONS = {one.value.removeprefix("requests."): one for one in requests.TAKES}
 ASKED_FIRST = frozenset({Action.CANCEL, Action.EXPIRE})
-"""Actions that cannot be undone ask for confirmation."""
+"""Actions that ask for confirmation, since they cannot be undone."""
 _STATES = {state.value: (state,) for state in RequestStatus}
 
 
 def _filter(visit: Visit) -> tuple[dict[str, str | None], Filter]:
-    """The conditions in the URL, and as a filter. A word that is none is an error that says which there are."""
+    """The conditions in the URL, as text and as a filter.
+
+    Raises:
+        Problem: a word is unknown; the text lists the known ones.
+    """
     names = ("job", "state", "cause", "by", "tenant", "entity")
     asked = {name: visit.asked(name) for name in names}
     for name, known in (("state", set(RequestStatus)), ("cause", set(Cause)), ("job", set(BY_NAME))):
@@ -43,7 +47,7 @@ def _filter(visit: Visit) -> tuple[dict[str, str | None], Filter]:
 
 
 def show_list(connection: Connection, visit: Visit) -> Response:
-    """A page of requests, the newest first."""
+    """Show a page of requests, the newest first."""
     asked, where = _filter(visit)
     cursor = visit.asked("cursor")
     body = requests.list_requests(connection, visit.who, where, limit=PAGE, cursor=cursor).body
@@ -66,14 +70,14 @@ def show_list(connection: Connection, visit: Visit) -> Response:
 
 
 def _found(connection: Connection, visit: Visit) -> tuple[dict[str, Any], Request]:
-    """The request of the path, as the API shows it and as it stands."""
+    """The request of the path, in the form of the API and as the engine's value."""
     request_id = an_id(visit.request.path_params["request_id"])
     shown = requests.read(connection, visit.who, request_id).body
     return shown, operate.find(connection, Filter(ids=(request_id,)))[0]
 
 
 def _allowed(visit: Visit, request: Request) -> list[tuple[str, Action]]:
-    """The actions that the reader may do to a request as it stands."""
+    """The actions that the reader may do on a request in its current state."""
     return [
         (name, action)
         for name, action in ACTIONS.items()
@@ -84,7 +88,7 @@ def _allowed(visit: Visit, request: Request) -> list[tuple[str, Action]]:
 
 
 def show_one(connection: Connection, visit: Visit) -> Response:
-    """One request's life. Its payload is shown when asked for, which the audit log records."""
+    """Show one request with its attempts. The payload is shown on demand, which the audit log records."""
     shown, request = _found(connection, visit)
     may_read = visit.who.may(Action.READ_OUTPUT, request)
     is_revealed = may_read and visit.asked("show") == "payload"
@@ -105,7 +109,7 @@ def show_one(connection: Connection, visit: Visit) -> Response:
 
 
 def ask(connection: Connection, visit: Visit) -> Response:
-    """The question before an action that cannot be taken back."""
+    """Ask for confirmation before an action that cannot be undone."""
     shown, request = _found(connection, visit)
     name = visit.request.path_params["action"]
     if name not in dict(_allowed(visit, request)):
@@ -114,7 +118,7 @@ def ask(connection: Connection, visit: Visit) -> Response:
 
 
 def act(connection: Connection, visit: Visit) -> Response:
-    """Do it, as the API does."""
+    """Do the action, by the operation of the API."""
     action = ACTIONS.get(visit.request.path_params["action"])
     if action is None:
         raise not_found()

@@ -1,4 +1,4 @@
-"""Schedules: the price list with its next ticks, one row with its history, pausing and resuming."""
+"""Schedules: the price list with its next ticks, and one row with its history, to pause and resume."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from kordant_jobs.triggers import price_list
 HERE = "/console/schedules"
 TICKS, VERSIONS, FORECAST_DAYS = 5, 20, 7
 FORECAST_KEPT_S = 600.0
-"""A changed row makes it again at once; subscriptions that came and went within ten minutes are no matter in a week."""
+"""Seconds for which the forecast is cached. A changed row renews it at once; changed subscriptions may wait."""
 
 
 def _ticks(row: ScheduleRow, after: datetime, count: int) -> list[datetime]:
@@ -34,10 +34,10 @@ def _ticks(row: ScheduleRow, after: datetime, count: int) -> list[datetime]:
 
 
 def show_list(connection: Connection, visit: Visit) -> Response:
-    """The price list."""
+    """Show the price list, and a forecast of its runs."""
     visit.who.permit(Action.SCHEDULE_READ)
     now, loaded = visit.who.now, scheduler_config.load(connection)
-    rows = [(one, one.resting(now), next(iter(_ticks(one.row, now, 1)), None)) for one in loaded.rows]
+    rows = [(one, one.inactive_reason(now), next(iter(_ticks(one.row, now, 1)), None)) for one in loaded.rows]
     return visit.page(
         "schedules.html",
         visit.words.say("Schedules"),
@@ -53,7 +53,7 @@ def show_list(connection: Connection, visit: Visit) -> Response:
 def _forecast(
     connection: Connection, rows: Sequence[StoredRow], now: datetime
 ) -> list[tuple[date, str, int, int | None, datetime]]:
-    """By day (UTC) and schedule: how many runs, for how many subscriptions (None: the job as a whole), the first at."""
+    """By day (UTC) and schedule: runs, subscriptions (None: the job is not split by them), and the first start."""
     known = [one for one in rows if one.row.job in BY_NAME]
     planned = price_list.planned(connection, known, start=now, until=now + timedelta(days=FORECAST_DAYS))
     by_day: dict[tuple[date, str], list[Planned]] = {}
@@ -72,7 +72,7 @@ def _key(visit: Visit) -> tuple[str, str]:
 
 
 def show_one(connection: Connection, visit: Visit) -> Response:
-    """One row: what it says, when it ticks next, and who changed it when."""
+    """Show one row: its values, next ticks, and versions."""
     key = _key(visit)
     shown = schedules.read(connection, visit.who, *key).body
     stored = scheduler_config.get(connection, (shown["job"], shown["tier"]))
@@ -88,7 +88,7 @@ def show_one(connection: Connection, visit: Visit) -> Response:
 
 
 def act(connection: Connection, visit: Visit) -> Response:
-    """Pause a row, or have it go on."""
+    """Pause or resume a row."""
     key = _key(visit)
     if visit.form.get("action") == "resume":
         schedules.resume(connection, visit.who, key)

@@ -1,4 +1,4 @@
-"""Subscriptions: who is served when, and what sources say of them. Ids, tiers and counts; identifiers masked, on
+"""Subscriptions: their next runs, and the verdicts of sources. Shows ids, tiers and counts; masked identifiers only on
 demand."""
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PAGE = 50
 
 
 def show_list(connection: Connection, visit: Visit) -> Response:
-    """A page of subscriptions by id; a whole id in the search leads to its own page."""
+    """Show a page of subscriptions by id. A full id in the search leads to that subscription."""
     visit.who.permit(Action.SUBSCRIPTION_READ, visit.who.of_all())
     if wanted := visit.asked("id"):
         return visit.go(f"/console/subscriptions/{an_id(wanted)}")
@@ -46,8 +46,8 @@ def show_list(connection: Connection, visit: Visit) -> Response:
 
 
 def show_one(connection: Connection, visit: Visit) -> Response:
-    """One subscription: when each job serves it next, what each source last said, how many identifiers of each kind
-    are watched. They are shown masked when asked for, which the audit log records."""
+    """Show one subscription: the next run of each job, the last verdict of each source, and the number of watched
+    identifiers by kind. The masked identifiers are shown on demand, which the audit log records."""
     visit.who.permit(Action.SUBSCRIPTION_READ, visit.who.of_all())
     found = subscriptions.get(connection, an_id(visit.request.path_params["subscription_id"]))
     if found is None:

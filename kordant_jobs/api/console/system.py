@@ -24,7 +24,7 @@ PAGE = 50
 
 
 def show_sources(connection: Connection, visit: Visit) -> Response:
-    """Each source with its state, when it last answered, and today's verdicts; unknown ones by their reason."""
+    """Show each source with its state, its last answer, and today's verdicts, with the reasons of unknown ones."""
     visit.who.permit(Action.SYSTEM_READ, visit.who.of_all())
     verdicts: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     reasons = []
@@ -47,7 +47,7 @@ def show_sources(connection: Connection, visit: Visit) -> Response:
 
 
 def show_audit(connection: Connection, visit: Visit) -> Response:
-    """Entries, the newest first: all for an admin, one's own for others. Reading is an entry, too."""
+    """Show entries of the audit log, the newest first: all to an admin, their own to others. Reading is recorded."""
     before = visit.asked("before")
     if before is not None and not (before.isdecimal() and len(before) < 18):
         raise Problem("bad_cursor", visit.words.say("This is no place in the log."))
@@ -67,7 +67,7 @@ def show_doctor(connection: Connection, visit: Visit) -> Response:
 
 
 def examine_now(connection: Connection, visit: Visit) -> Callable[[], Response]:
-    """Make every check, which takes some seconds, and keep what they find; in no transaction."""
+    """Make all checks, after the transaction since they take some seconds, and keep the results for the page."""
     visit.who.permit(Action.SYSTEM_READ, visit.who.of_all())
     backend = visit.console.backend
 

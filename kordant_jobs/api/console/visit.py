@@ -1,4 +1,4 @@
-"""A visit to the console: who is there, in which language, and how a page is written and refused."""
+"""A visit to the console: the reader and their language, and how pages are rendered or refused."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ from kordant_jobs.wording import Wording, wording
 
 SIGN_IN = f"{HOME}sign-in"
 PEOPLE = frozenset({Role.ADMIN, Role.OPERATOR})
-"""The roles that may sign in. What a program or an agent may do, it does over the API; an approval is a person's."""
+"""The roles that may sign in. Services and agents use the API; only people approve."""
 STATEMENT_S = 2
 KEPT_S = 60.0
 PLACES = (HOME.rstrip("/"), PREFIX)
-"""The paths to which a session's cookie is sent: the console and Dagster's UI. Not to `/`: other ports of a host share
-cookies."""
+"""The paths to which a session's cookie is sent: the console and Dagster's UI. Not `/`, since other ports of the host
+would get the cookie."""
 COOKIE, FORM_COOKIE, LANGUAGE_COOKIE = "kordant_console", "kordant_console_form", "kordant_console_language"
 HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -59,7 +59,7 @@ HEADERS: Mapping[str, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Console:
-    """The resources of the pages. `hub` gives the streams of requests."""
+    """The resources that the pages use. `hub` makes the streams of requests; `kept` is the cache of `Visit.kept`."""
 
     backend: Backend
     tokens: Tokens
@@ -67,12 +67,12 @@ class Console:
     hub: Hub
     kept: dict[str, tuple[float, object, Any]] = field(default_factory=dict)
     examined: list[tuple[datetime, Sequence[Result]]] = field(default_factory=list)
-    """The doctor's last results in this process."""
+    """The doctor's last results in this process, with their time; empty before the first examination."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Visit:
-    """One call of a page. `key` is the cookie that its forms are bound to."""
+    """One call of a page. `call` None: the reader has not signed in. `key`: the cookie to which its forms are bound."""
 
     console: Console
     request: Request
@@ -84,12 +84,12 @@ class Visit:
 
     @property
     def is_fresh(self) -> bool:
-        """True when the reader has signed in within the last minutes, as a decision on a proposal needs."""
+        """True when the sign-in is recent enough for a decision on a proposal."""
         return self.session is not None and self.session.is_fresh(datetime.now(UTC))
 
     @property
     def who(self) -> Call:
-        """The call of the reader who has signed in.
+        """The call in the name of the signed-in reader.
 
         Raises:
             Problem: the reader has not signed in.
@@ -99,24 +99,24 @@ class Visit:
         return self.call
 
     def asked(self, name: str) -> str | None:
-        """A value of the URL's query; None when it is empty or not there."""
+        """A value of the URL's query; None if it is empty or missing."""
         value = self.request.query_params.get(name, "").strip().replace("\x00", "")[:200]
         return value or None
 
     def kept(self, name: str, make: Callable[[], Any], *, of: object = None, for_s: float = KEPT_S) -> Any:
-        """The result that `make` gave within the last minute, or `for_s`, for the same `of`: sums over many rows, which
-        no reader sees change sooner."""
+        """The result of `make`, cached under `name` for `for_s` seconds as long as `of` is equal. For sums over many
+        rows, which need not be newer."""
         known = self.console.kept.get(name)
         if known is None or known[1] != of or time.monotonic() > known[0]:
             known = self.console.kept[name] = (time.monotonic() + for_s, of, make())
         return known[2]
 
     def may(self, action: Action) -> bool:
-        """True when the reader may do this at all: actions that they may not do are not offered."""
+        """True when the policy allows the reader this action; other actions are not offered."""
         return self.call is not None and decide(self.call.principal, action, self.call.of_all()).allowed
 
     def page(self, template: str, title: str, *, status: int = 200, **values: Any) -> Response:
-        """A page. Values are escaped."""
+        """A page from a template; values are escaped."""
         words = self.words
         done = self.asked("done")
         count = self.asked("count")
@@ -148,25 +148,25 @@ class Visit:
         return answer
 
     def go(self, path: str, **query: Any) -> Response:
-        """Send the browser to a page of the console, after a form was done."""
+        """Redirect the browser to a page of the console, as after a form."""
         words = {name: value for name, value in query.items() if value is not None}
         return RedirectResponse(f"{path}?{urlencode(words)}" if words else path, 303, HEADERS)
 
     def begin_session(self, answer: Response, token_id: str, *, since: datetime | None = None) -> None:
-        """Have the browser keep a new session of a token; `since`: when the person signed in, if not now."""
+        """Start a session of a token: set its cookie. `since`: the time of the sign-in, if not now."""
         session = sessions.begin(token_id, now=datetime.now(UTC), since=since)
         for place in PLACES:
             value, lasts = sessions.seal(self.console.backend.keyring, session), int(sessions.LASTS.total_seconds())
             self.set_cookie(answer, COOKIE, value, max_age=lasts, path=place)
 
-    def speak(self, locale: Locale, path: str) -> Response:
-        """Keep the reader's language, and go back."""
+    def set_language(self, locale: Locale, path: str) -> Response:
+        """Set the reader's language in a cookie, and redirect to `path`."""
         answer = self.go(path)
         self.set_cookie(answer, LANGUAGE_COOKIE, locale.value, max_age=400 * 86_400)
         return answer
 
     def sign_out(self) -> Response:
-        """End the session in this browser."""
+        """Delete the cookies of the session, and redirect to the sign-in."""
         answer = self.go(SIGN_IN)
         for place in PLACES:
             answer.delete_cookie(COOKIE, path=place)
@@ -176,7 +176,7 @@ class Visit:
         self, answer: Response, name: str, value: str, *, max_age: int | None = None, path: str = PLACES[0],
         same_site: Literal["strict", "lax"] = "strict",
     ) -> None:  # fmt: skip
-        """Have the browser keep a value that no script reads."""
+        """Set a cookie that scripts cannot read."""
         is_secure = self.request.url.scheme == "https"
         answer.set_cookie(name, value, max_age=max_age, path=path, httponly=True, samesite=same_site, secure=is_secure)
 
@@ -206,10 +206,10 @@ class Visit:
 
 
 def an_id(text: str) -> UUID:
-    """An id of a path or a form.
+    """The id in a path or a form.
 
     Raises:
-        Problem: it is none, so there is nothing of that id.
+        Problem: 404, the text is no id.
     """
     try:
         return UUID(text)
@@ -218,8 +218,7 @@ def an_id(text: str) -> UUID:
 
 
 View = Callable[[Connection, Visit], Response | Callable[[], Response]]
-"""A function that answers a call, within its transaction; or returns a function that makes the answer once that is
-over."""
+"""A function that answers a call within its transaction, or returns a function that answers after it."""
 
 
 def _local(request: Request) -> str:
@@ -228,7 +227,7 @@ def _local(request: Request) -> str:
 
 
 def local_path(text: str | None) -> str:
-    """A path of the console or of Dagster's UI from a link or form; the first page for anything else.
+    """The path, if it is one of the console or of Dagster's UI; else that of the first page (no open redirects).
 
     >>> local_path("/console/dead?job=a"), local_path("//evil.example/console/"), local_path("/console/../api")
     ('/console/dead?job=a', '/console/', '/console/')
@@ -239,13 +238,13 @@ def local_path(text: str | None) -> str:
 
 
 def call_of(console: Console, principal: Principal, now: datetime) -> Call:
-    """A call in a principal's name."""
+    """A call of the console in a principal's name."""
     backend = console.backend
     return Call(principal=principal, keyring=backend.keyring, now=now, source="console", ui_url=backend.ui_url)
 
 
 async def signed_in(console: Console, connection: HTTPConnection) -> Principal | None:
-    """The person whose session a browser's cookie is of; their token is looked up again."""
+    """The person of the browser's session, None without a valid one. Their token is looked up, with a short cache."""
     session = _session_of(console, connection)
     if session is None:
         return None
@@ -262,8 +261,8 @@ def _session_of(console: Console, connection: HTTPConnection) -> sessions.Sessio
 
 
 async def enter(console: Console, request: Request) -> Visit:
-    """Find the reader: by their cookie, whose token is looked up again. A visit without a sign-in has a call without a
-    principal.
+    """Make the visit of a request: the reader by their session, their language, and the form. Without a sign-in its
+    `call` is None.
 
     Raises:
         Problem: too many calls in a minute.
@@ -285,7 +284,7 @@ async def enter(console: Console, request: Request) -> Visit:
 
 
 def _is_ours(visit: Visit) -> bool:
-    """True when a form was sent by a page of this console's, in this browser."""
+    """True when the form comes from a page of this console in this browser (against CSRF)."""
     headers = visit.request.headers
     origin, site = headers.get("origin"), headers.get("sec-fetch-site")
     if origin is not None and origin.partition("://")[2] != headers.get("host"):
@@ -296,7 +295,7 @@ def _is_ours(visit: Visit) -> bool:
 
 
 async def serve(console: Console, request: Request, view: View, *, open_to_all: bool = False) -> Response:
-    """Answer one call: sign-in first, the form's code, one transaction, and a page for whatever goes wrong."""
+    """Answer one call: check sign-in and form code, run the view in one transaction, and show a page for errors."""
     visit = await enter(console, request)
     if visit.call is None and not open_to_all:
         return visit.go(SIGN_IN, to=_local(request) if request.method == "GET" else None)
@@ -325,7 +324,7 @@ def _run(visit: Visit, view: View) -> Response:
 
 
 def refused(visit: Visit, problem: Problem) -> Response:
-    """The page that says what was not done."""
+    """The page that says that an action was not done, and why."""
     answer = visit.page("problem.html", visit.words.say("This was not done"), status=problem.status, problem=problem)
     answer.headers.update(problem.headers)
     return answer

@@ -1,4 +1,4 @@
-"""States, causes and other closed words as a person reads them."""
+"""States, causes and other fixed words of the system, in the reader's language."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from kordant_jobs.wording import Wording
 
 
 def word(words: Wording, value: object) -> str:
-    """A closed word in the reader's language; one that has no translation stays as it is."""
+    """A word of the system in the reader's language; a word without a translation is returned unchanged."""
     known = {
         "pending": words.say("waiting"),
         "running": words.say("running"),
@@ -64,7 +64,7 @@ def word(words: Wording, value: object) -> str:
 
 
 def done_word(words: Wording, what: str) -> str:
-    """The words for an action that ended well, in the notice after it."""
+    """The notice after a successful action; empty for an unknown one."""
     known = {
         "cancel": words.say("Cancelled, or asked to stop."),
         "retry": words.say("Queued again."),

@@ -234,7 +234,7 @@ class StoredRow:
     changed_by: str
     pause: Pause | None = None
 
-    def resting(self, now: datetime) -> str | None:
+    def inactive_reason(self, now: datetime) -> str | None:
         """The reason why it starts nothing at `now`; None when it does."""
         if not self.row.enabled:
             return "disabled"

@@ -62,7 +62,7 @@ def simulate(
     here = progress or fresh_progress(row, start)
     planned: list[Planned] = []
     for moment in check_moments(row, start, until, outages):
-        if stored.resting(moment) is not None:
+        if stored.inactive_reason(moment) is not None:
             here = fresh_progress(row, moment)
             continue
         decision = decide(row, here, moment)

@@ -1,1 +1,1 @@
-"""Voices: what is measured of a clip, what follows from it, and what may be said. Pure."""
+"""Voices: the measurements of a clip, the rules for its verdict, and enrolments. Pure."""

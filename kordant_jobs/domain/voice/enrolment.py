@@ -1,4 +1,4 @@
-"""Decides when clips of one person make an enrolment. Pure."""
+"""Rules for enrolments: which clips are sufficient, and which consent is valid. Pure."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ CONSENT_TEXT, CONSENT_SINCE = "2026-11", date(2026, 11, 1)
 (740 ILCS 14/15), GDPR art. 9, LGPD art. 11 ask for a written release or explicit consent of the person whose voice it
 is."""
 SAME_RECORDING = 0.98
-"""Cosine between two clips from which on they are one recording, perhaps in another format: two recordings of a
-person are at most 0.90 (LibriSpeech, 24 pairs), one in two formats is above 0.98 in the telephone's band."""
+"""The cosine between two clips from which on they are one recording, perhaps in two formats. Two recordings of a person
+have at most 0.90 (LibriSpeech, 24 pairs), one recording in two formats above 0.98 in the telephone's band."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EnrolmentClip:
-    """One clip: what the caller calls it, its speech, and its embeddings. `voices` counts those in it."""
+    """One clip: its name, seconds of speech, band, number of voices, and an embedding for each band."""
 
     name: str = field(repr=False)
     speech_s: float
@@ -33,14 +33,14 @@ class EnrolmentClip:
 
 
 def mean_voice(embeddings: Sequence[Embedding]) -> Embedding:
-    """The mean of embeddings, of unit length."""
+    """The mean of embeddings, scaled to unit length."""
     mean = np.mean(np.stack(embeddings), axis=0)
     return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-9), np.float32)
 
 
-def why_not(clips: Sequence[EnrolmentClip], thresholds: Mapping[Band, MatchThresholds]) -> str | None:
-    """The reason against an enrolment from these clips, None when there is none. A clip that is not like the others is
-    named: it may be of another person."""
+def enrolment_problem(clips: Sequence[EnrolmentClip], thresholds: Mapping[Band, MatchThresholds]) -> str | None:
+    """The reason why these clips cannot be enrolled; None: they can. A clip that is not like the others is named, since
+    it may be of another person."""
     if len(clips) < CLIPS_MIN:
         return f"{len(clips)} clips are too few: give at least {CLIPS_MIN}."
     same = [f"{one.name} and {two.name}" for one, two in combinations(clips, 2) if _is_same_recording(one, two)]
@@ -64,7 +64,7 @@ def _is_same_recording(one: EnrolmentClip, two: EnrolmentClip) -> bool:
 
 
 def _disagrees(clip: EnrolmentClip, clips: Sequence[EnrolmentClip], thresholds: Mapping[Band, MatchThresholds]) -> bool:
-    """True when a clip is below its band's threshold against the mean of the others."""
+    """True when a clip's score against the mean of the other clips is below the threshold of its band."""
     band = clip.band if all(clip.band in one.by_band for one in clips) else Band.PHONE
     others = [one.by_band[band] for one in clips if one is not clip]
     limits = thresholds.get(band)
@@ -74,8 +74,8 @@ def _disagrees(clip: EnrolmentClip, clips: Sequence[EnrolmentClip], thresholds: 
 def enrolled_already(
     found: Mapping[Band, Embedding], members: Sequence[Enrolled], thresholds: Mapping[Band, MatchThresholds]
 ) -> Enrolled | None:
-    """The enrolment that holds this voice already, None when there is none. A clip of a voice that is enrolled as two
-    persons is never consistent with either: neither leads the other."""
+    """The enrolment that has this voice already; None: there is none. It matters, since clips of a voice that is
+    enrolled as two persons are never consistent with either: neither leads the other."""
     for member in members:
         for band in found.keys() & member.by_band.keys() & thresholds.keys():
             if float(found[band] @ member.by_band[band]) >= thresholds[band].consistent:
@@ -86,7 +86,7 @@ def enrolled_already(
 def joined(
     before: Mapping[Band, Embedding], clips_before: int, added: Mapping[Band, Embedding], clips_added: int
 ) -> dict[Band, Embedding]:
-    """The voice of an enrolment with further clips, each clip weighted alike."""
+    """The voice of an enrolment after adding clips; every clip has the same weight."""
     found = {**before, **added}
     for band in before.keys() & added.keys():
         found[band] = mean_voice([before[band]] * clips_before + [added[band]] * clips_added)
@@ -94,7 +94,7 @@ def joined(
 
 
 def consent_problem(given_on: date, today: date) -> str | None:
-    """The reason why no consent to the text in use can be of that day; None: it can be.
+    """The reason why a consent to the current text cannot have been given on that day; None: it can.
 
     >>> consent_problem(date(2027, 1, 1), date(2026, 12, 1))
     '2027-01-01 is in the future'
@@ -107,8 +107,8 @@ def consent_problem(given_on: date, today: date) -> str | None:
 
 
 def centroids(clips: Sequence[EnrolmentClip]) -> dict[Band, Embedding]:
-    """The mean voice of each band that there are clips of. Wide clips count for the telephone's band too, as a
-    telephone would carry them: of 40 GSM prompts of enrolled speakers none is *not consistent* then, 65 % without."""
+    """The mean voice for each band in the clips. Wide clips also have a simulated telephone version: with it, none of
+    40 GSM prompts of enrolled speakers is *not consistent*; without it, 65 % are."""
     found: dict[Band, list[Embedding]] = {}
     for clip in clips:
         for band, embedding in clip.by_band.items():

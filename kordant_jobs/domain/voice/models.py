@@ -1,4 +1,4 @@
-"""The manifest of a model: its kind, inputs and outputs, and the scores from which it may say what. Pure."""
+"""The manifest of a model: its kind, input and output, and the thresholds of its scores. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from enum import StrEnum
 from kordant_jobs.domain.voice.verdicts import Band, MatchThresholds, ScreenThresholds
 
 RATE = 16_000
-"""Samples a second of all that models are given."""
+"""The sample rate of the sound that models get, in Hz."""
 
 
 class ModelKind(StrEnum):
@@ -22,13 +22,12 @@ class ModelKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """A model file beside which this stands as `<id>.json`.
+    """The description of a model file, stored beside it as `<id>.json`.
 
-    A detector takes float32 sound [batch, `window_samples`] at 16 kHz, a window every `hop_samples`, and gives either
-    logits [batch, 2] of *spoof* and *bona fide*, whose difference is the score, or scores [batch]; high is like human
-    speech. Without thresholds a model is uncalibrated: its verdicts are *inconclusive*. `url`: the detector is asked
-    over HTTP, and there is no file.
-    """
+    A detector gets float32 sound [batch, `window_samples`] at 16 kHz, a window every `hop_samples`. It returns either
+    logits [batch, 2] of *spoof* and *bona fide*, whose difference is the score, or scores [batch]; a high score is like
+    human speech. Without thresholds a model is uncalibrated, and its verdicts are *inconclusive*. `url`: the detector
+    is a service, and there is no file."""
 
     id: str
     kind: ModelKind
@@ -39,7 +38,7 @@ class Manifest:
     file: str | None = None
     sha256: str | None = None
     weights_sha256: str | None = None
-    """Of the weights that the file was built from: the same model when another library wrote its file."""
+    """The hash of the weights from which the file was built; it stays the same if another library writes the file."""
     url: str | None = None
     input: str = ""
     output: str = ""
@@ -51,5 +50,5 @@ class Manifest:
 
     @property
     def tag(self) -> str:
-        """The tag of this very model: id and the beginning of its hash, else its version."""
+        """The identity of the model: its id, and the beginning of its hash, or else its version."""
         return f"{self.id}@{(self.weights_sha256 or self.sha256 or self.version)[:16]}"

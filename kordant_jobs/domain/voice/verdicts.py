@@ -1,8 +1,7 @@
-"""The verdict on a clip: which words there are, and the rules that lead to them. Pure.
+"""The verdict on a clip: its possible words, and the rules for them. Pure.
 
-No word says that a voice is a person's, or that a clip was made by a machine. A copy of a voice passes the comparison
-(25 of 25 vocoder copies did), and the screen finds older synthesis only, so neither is evidence of a live human.
-"""
+No word says that a voice is that of a person, or that a clip is synthetic. A copy of a voice passes the comparison (25
+of 25 vocoder copies did), and the screen finds only older synthesis, so neither is evidence of a live human."""
 
 from __future__ import annotations
 
@@ -44,7 +43,7 @@ class Synthesis(StrEnum):
 
 
 class ClipStatus(StrEnum):
-    """The state of a clip: whether a verdict is possible."""
+    """The state of an analysed clip; only OK has a comparison and a screen."""
 
     OK = "ok"
     INSUFFICIENT_SPEECH = "insufficient_speech"
@@ -53,11 +52,11 @@ class ClipStatus(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why nothing, or not all, can be said."""
+    """The reason why a clip has no verdict, or an incomplete one."""
 
     MODEL_MISSING = "model_missing"
     SOUND_GONE = "sound_gone"
-    """Its sound was deleted, by retention, before it was analysed."""
+    """Retention deleted the sound before it was analysed."""
     DETECTOR_FAILED = "detector_failed"
     ANALYSIS_FAILED = "analysis_failed"
     NOT_SOUND = "not_sound"
@@ -66,12 +65,12 @@ class Reason(StrEnum):
     DECODER_CRASHED = "decoder_crashed"
     DECODER_TIMED_OUT = "decoder_timed_out"
     PARTLY_READ = "partly_read"
-    """There is too little speech in the part that was read; what the rest holds is not known."""
+    """The part that was read has too little speech; the rest is unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MatchThresholds:
-    """Cosine scores of one band from which on a voice is consistent, and below which it is not."""
+    """The cosine scores of one band from which on a voice is consistent, and below which it is not consistent."""
 
     consistent: float
     not_consistent: float
@@ -79,19 +78,21 @@ class MatchThresholds:
 
 @dataclass(frozen=True, kw_only=True)
 class ScreenThresholds:
-    """Scores of a detector (high: like human speech) up to which there are signs, and from which on there are none."""
+    """The scores of a detector (high: like human speech) up to which there are signs of synthesis, and from which on no
+    signs."""
 
     signs: float
     no_signs: float
 
 
 MARGIN = 0.10
-"""By how much the best member must lead the second, and short clips must be above the threshold."""
+"""The lead in score that the best member needs over the next, and the extra score that short clips need."""
 SPEECH_MIN_S, SPEECH_ENOUGH_S = 2.0, 4.0
-"""Below the first nothing is said; below the second a match is at most inconclusive unless it is far above."""
+"""Seconds of speech: with less than the first there is no comparison; with less than the second, `consistent` needs a
+score that is higher by `MARGIN`."""
 SAME_VOICE = {Band.WIDE: 0.48, Band.PHONE: 0.62}
-"""Cosine between pieces of 5 s from which on they are taken for one voice. Of pieces of one person 99 % are above; of
-two persons none in 375 pairs of LibriSpeech (wide), 5 % of asterisk prompts (telephone)."""
+"""The cosine between pieces of 5 s from which on they count as one voice. 99 % of pairs of one person are above; of two
+persons none of 375 pairs of LibriSpeech (wide), and 5 % of pairs of asterisk prompts (telephone)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +105,7 @@ class Voice:
 
 @dataclass(frozen=True, kw_only=True)
 class ScreenWindow:
-    """A window that a detector scored: where it begins, in seconds, and its score."""
+    """A window that a detector scored: its start in seconds, and its score."""
 
     start_s: float
     score: float
@@ -112,8 +113,7 @@ class ScreenWindow:
 
 @dataclass(frozen=True, kw_only=True)
 class Heard:
-    """The measurements of one channel of a clip. `voices`: the one with most speech first; without speech there is
-    none."""
+    """The measurements of one channel of a clip. `voices`: the one with most speech first; empty without speech."""
 
     seconds: float
     speech_s: float
@@ -121,14 +121,14 @@ class Heard:
     voices: tuple[Voice, ...]
     windows: tuple[ScreenWindow, ...] = ()
     is_whole: bool = True
-    """False: the file broke off, or is longer than what is analysed."""
+    """False: the file is cut off or damaged, or is longer than what is analysed."""
     detector_failed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Enrolled:
-    """One enrolment of a family member: their voice in each band that there were clips of. `person`: what the family
-    calls them; two enrolments of one name are one person."""
+    """One enrolment of a family member, with a voice for each band of its clips. `person`: the family's name for them;
+    two enrolments with the same name are one person."""
 
     id: UUID
     person: str = field(repr=False)
@@ -137,8 +137,8 @@ class Enrolled:
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
-    """The best enrolment for a clip's voices. `margin`: its lead over the best one of another person; None: there is
-    no other person."""
+    """The enrolment that is most like a clip's voices. `margin`: its lead in score over the best enrolment of another
+    person; None: there is no other person."""
 
     match: Match
     member: UUID
@@ -148,8 +148,8 @@ class Compared:
 
 @dataclass(frozen=True, kw_only=True)
 class SaidOfClip:
-    """The facts of a clip for mails and reports, as it is kept: closed words. `match` None: no member is enrolled;
-    `synthesis` None: no detector scored it; `seconds` None: it was not decoded."""
+    """The analysis of a clip for mails and reports, as it is stored. `match` None: no member is enrolled, or there is
+    no verdict; `synthesis` None: no detector scored it; `seconds` None: it was not decoded."""
 
     clip_id: UUID
     received_at: datetime
@@ -162,12 +162,13 @@ class SaidOfClip:
     voices: int
     is_whole: bool
     windows: tuple[str, ...]
-    """The result of each window alone, from the beginning of the clip to its end."""
+    """The result of the screen for each window, in the order of the clip."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """The verdict on a clip. `compared` None: no member is enrolled. `synthesis` None: no detector scored it."""
+    """The verdict on a clip. `compared` None: no member is enrolled, or there is too little speech. `synthesis` None:
+    no detector scored it."""
 
     status: ClipStatus
     reason: Reason | None = None
@@ -175,7 +176,7 @@ class Verdict:
     synthesis: Synthesis | None = None
     screen_score: float | None = None
     windows: tuple[tuple[float, float, Synthesis], ...] = ()
-    """Of each window where it begins, in seconds, its score, and what that alone says."""
+    """Each window: its start in seconds, its score, and the result of that score alone."""
     voices: int = 0
     """The number of voices in the clip."""
 
@@ -183,10 +184,11 @@ class Verdict:
 def compare(
     voices: Sequence[Voice], band: Band, members: Sequence[Enrolled], thresholds: Mapping[Band, MatchThresholds]
 ) -> Compared | None:
-    """The member that one of the voices is most like. A clip of several voices is judged by its best one.
+    """Compare the voices with the members. The result is that of the voice that is most like a member; None: no member
+    is enrolled, or no voice has enough speech.
 
-    A member without clips of the clip's band is compared across bands, which allows no more than *inconclusive*; so
-    does a model without thresholds.
+    A member without clips in this band is compared across bands, which is at most *inconclusive*. So is the result of a
+    model without thresholds.
     """
     order = [Match.CONSISTENT, Match.INCONCLUSIVE, Match.NOT_CONSISTENT]
     if not members:
@@ -231,8 +233,8 @@ def _centroid(member: Enrolled, band: Band) -> Embedding:
 
 
 def screened(windows: Sequence[ScreenWindow], thresholds: ScreenThresholds | None) -> tuple[Synthesis, float] | None:
-    """The result of the scores of a clip's windows, and their median; None: no window was scored. A detector without
-    thresholds is uncalibrated: it is never more than inconclusive.
+    """The result of the screen, from the median of the windows' scores, and that median; None: no window was scored. A
+    detector without thresholds is uncalibrated, so its result is always inconclusive.
 
     >>> windows = [ScreenWindow(start_s=float(n), score=score) for n, score in enumerate((-6.0, -5.0, 3.0))]
     >>> screened(windows, ScreenThresholds(signs=-4.0, no_signs=1.0))[0].value, screened(windows, None)[0].value
@@ -256,7 +258,8 @@ def judge(
     matching: Mapping[Band, MatchThresholds],
     screening: Mapping[Band, ScreenThresholds],
 ) -> Verdict:
-    """The verdict on one channel. Too little speech is said of a whole file only: what was not read may hold more."""
+    """The verdict on one channel. `insufficient_speech` is only for files that were read as a whole, since the rest of
+    others may have more speech."""
     if heard.speech_s < SPEECH_MIN_S:
         if heard.is_whole:
             return Verdict(status=ClipStatus.INSUFFICIENT_SPEECH)
@@ -281,8 +284,8 @@ def judge_clip(
     matching: Mapping[Band, MatchThresholds],
     screening: Mapping[Band, ScreenThresholds],
 ) -> tuple[Verdict, Heard]:
-    """The verdict on a clip, with the channel that it is of: one that calls for an alert, else the one that is most
-    like a member. Recorders of calls keep each party in a channel of its own."""
+    """The verdict on a clip, with the channel that it comes from: the one that is most like a member, and among equals
+    one with signs of synthesis. Recorders of calls store each party in its own channel."""
     judged = [(judge(one, members, matching, screening), one) for one in channels]
     order = [Match.CONSISTENT, Match.INCONCLUSIVE, Match.NOT_CONSISTENT, None]
 
@@ -301,7 +304,7 @@ def judge_clip(
 
 
 def count_voices(channels: Sequence[Heard]) -> int:
-    """The number of voices in all channels; one that is in several of them counts once."""
+    """The number of voices in all channels; a voice in several channels counts once."""
     found: list[Embedding] = []
     for heard in channels:
         for voice in heard.voices:
@@ -311,7 +314,7 @@ def count_voices(channels: Sequence[Heard]) -> int:
 
 
 def is_alert(verdict: Verdict, *, always: bool) -> bool:
-    """True when the subscriber is alerted: when a voice is consistent with a member's and there are signs of synthesis,
-    and of every verdict when they asked for it."""
+    """True when the subscriber is alerted: if a voice is consistent with a member's and there are signs of synthesis.
+    `always`: the subscriber wants an alert for every clip."""
     both = verdict.compared is not None and verdict.compared.match is Match.CONSISTENT
     return always or (both and verdict.synthesis is Synthesis.SIGNS)

@@ -86,7 +86,7 @@ def status_called(db: Engine, keyring: Keyring, request: str, token: str) -> boo
 
 
 def names_a_form(keyring: Keyring, request: str, token: str) -> bool:
-    """True when an address that says 'done' is ours."""
+    """True for a valid 'done' link."""
     return _named(keyring, DONE, request, token) is not None
 
 

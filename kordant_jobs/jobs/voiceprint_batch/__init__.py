@@ -1,1 +1,1 @@
-"""voiceprint_batch: clips of voices against the family's enrolled ones."""
+"""voiceprint_batch: compares the voices in clips with the enrolled voices of the family."""

@@ -1,4 +1,4 @@
-"""voiceprint_batch in Dagster: plan (take in what was dropped) → analyse in chunks → summarise."""
+"""voiceprint_batch in Dagster: plan (with the import of dropped clips) → analyse in chunks → summarise."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def plan(
     ears: Ears,
     settings: Settings,
 ) -> VoicePlan:
-    """Take in what was dropped, and share out the clips that wait."""
+    """Import dropped clips, and divide the pending clips into chunks."""
     drop = settings.voice_drop if payload.read_drops else None
     made = service.plan(payload.subscription_ids, drop=drop, db=db, keyring=keyring, ears=ears, now=now)
     if ears.models is None and made.total:
@@ -41,7 +41,7 @@ def plan(
 def analyse(
     chunk: tuple[UUID, ...], report: Report, db: Engine, keyring: Keyring, ears: Ears, settings: Settings
 ) -> Analysed:
-    """Say what can be said of these clips."""
+    """Analyse a chunk of clips, and save their verdicts."""
     done = service.analyse(
         chunk, db=db, keyring=keyring, ears=ears, keep_sound=settings.voice_keep_sound, progress=report.progress
     )
@@ -52,7 +52,7 @@ def analyse(
 
 
 def summarise(plan: VoicePlan, results: list[Analysed]) -> Summary:
-    """The run in figures."""
+    """The figures of the run."""
     whole = sum(results, Analysed())
     return Summary({**_figures(whole), "taken_in": plan.taken_in}, items_failed=whole.failed)
 
@@ -62,4 +62,4 @@ def _figures(done: Analysed) -> dict[str, int]:
 
 
 JOBS = sharded_job(BY_NAME[JOB], service="voice", plan=plan, work=analyse, finish=summarise)
-"""The one job: it has no partitions, since a clip is analysed once."""
+"""One job without partitions, since a clip is analysed once."""

@@ -1,4 +1,4 @@
-"""Load, decide, save: takes dropped clips in, measures each, and writes what is said of it."""
+"""Load, decide, save: imports dropped clips, measures each, and saves its verdict."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ JOB = "voiceprint_batch"
 
 @dataclass(frozen=True, kw_only=True)
 class VoicePlan:
-    """The clips that one run analyses: ids only."""
+    """The clips that one run analyses, by id, and the numbers of dropped files that were imported and refused."""
 
     chunks: tuple[tuple[UUID, ...], ...]
     total: int
@@ -40,8 +40,8 @@ class VoicePlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Analysed:
-    """The result of one chunk. `failed`: something went wrong with them, and they are tried again; at most three times,
-    unless it was a fault of ours."""
+    """The result of one chunk, in numbers of clips. `failed`: clips with an error, which are tried again, at most three
+    times unless the fault is ours."""
 
     clips: int = 0
     consistent: int = 0
@@ -52,7 +52,7 @@ class Analysed:
     alerts: int = 0
     failed: int = 0
     problems: tuple[str, ...] = ()
-    """The kinds of those failures; their texts could hold what was in a file."""
+    """The types of those errors. Their texts are left out, since they could quote a file."""
 
     def __add__(self, other: Analysed) -> Analysed:
         return Analysed(**{one.name: getattr(self, one.name) + getattr(other, one.name) for one in fields(self)})
@@ -67,7 +67,7 @@ def plan(
     ears: Ears,
     now: datetime,
 ) -> VoicePlan:
-    """Take in what was dropped (`drop` None: nothing), then share out the clips that wait."""
+    """Import dropped clips (`drop` None: none), then divide the pending clips into chunks."""
     taken, refused = take_in(drop, db=db, keyring=keyring, now=now) if drop is not None else (0, 0)
     with db.connect() as connection:
         waiting = clips.pending(
@@ -77,8 +77,9 @@ def plan(
 
 
 def take_in(drop: Path, *, db: Engine, keyring: Keyring, now: datetime) -> tuple[int, int]:
-    """Take in dropped clips, each sealed before its file is removed; how many, and how many were refused and stay. Safe
-    to repeat: the same file is one clip. One that changed while it was read stays, and is taken in when it is whole."""
+    """Import dropped clips; each is sealed before its file is removed. Returns the numbers of imported and of refused
+    files, which stay. Safe to repeat: the same file gives one clip. A file that changed while it was read stays until
+    it is complete."""
     taken = refused = 0
     for subscription_id, file in dropped_clips(drop, settled_at=now):
         try:
@@ -107,7 +108,7 @@ def analyse(
     keep_sound: bool = False,
     progress: Progress | None = None,
 ) -> Analysed:
-    """Say what can be said of these clips, each in a transaction of its own. Safe to repeat: what was said stays."""
+    """Analyse clips and save their verdicts, each in its own transaction. Safe to repeat: final verdicts stay."""
     total = Analysed()
     with Decoder() as decoder:
         for clip_id in clip_ids:

@@ -1,1 +1,1 @@
-"""Invented voices for demo and tests, and measurements on recordings of real ones."""
+"""Invented voices for the demo and tests, and error rates on recordings of real voices."""

@@ -1,7 +1,8 @@
-"""`voices evaluate FOLDER`: how well voices are told apart and older synthesis is noticed, on one's own recordings.
+"""`voices evaluate FOLDER`: error rates of telling voices apart and of finding older synthesis, on your own recordings.
 
-FOLDER holds a folder a speaker, with clips in any form; those named `synthetic-<engine>` hold synthetic voices. Clips
-of one name in several forms (a.g722, a.gsm) are one recording: each is tested, but never against its own enrolment.
+FOLDER has one folder for each speaker, with clips in any format; folders named `synthetic-<engine>` have synthetic
+voices. Clips with one name in several formats (a.g722, a.gsm) are one recording: each is tested, but never against an
+enrolment that contains the recording.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ SYNTHETIC = "synthetic-"
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """A clip of a speaker or an engine: which recording, in which form, its voice, and the screen's score."""
+    """A clip of a speaker or a synthesis engine: its recording, its format (`codec`), its voice, and the detector's
+    score."""
 
     speaker: str
     recording: str
@@ -55,7 +57,7 @@ class Measured:
 
 @dataclass
 class Trials:
-    """Scores of one condition: of the same speaker, and of others; `_normed` by AS-norm."""
+    """The scores of one condition, of the same and of other speakers; `_normed`: normalised by AS-norm."""
 
     same: list[float] = field(default_factory=list)
     other: list[float] = field(default_factory=list)
@@ -64,7 +66,8 @@ class Trials:
 
 
 def measure_folder(folder: Path, models: VoiceModels, *, is_screened: bool) -> list[Measured]:
-    """Every clip below the folder with enough speech to say something of it; what is no sound is left out and said."""
+    """Measure the clips below the folder that have enough speech. Files that cannot be decoded are reported and left
+    out."""
     files = [(one.name, file.path) for one in sorted(folder.iterdir()) if one.is_dir() for file in dropped_files(one)]
     found = []
     with Decoder() as decoder:
@@ -90,7 +93,7 @@ def measure_folder(folder: Path, models: VoiceModels, *, is_screened: bool) -> l
 
 
 def compare_all(found: Sequence[Measured], *, enrol_codec: str | None, clips: int) -> dict[str, Trials]:
-    """Trials by condition: each speaker's first clips of one form are enrolled, all other recordings are tested."""
+    """The trials by condition: the first clips of each speaker in one format are enrolled, all others are tested."""
     real = [one for one in found if not one.speaker.startswith(SYNTHETIC)]
     speakers = sorted({one.speaker for one in real})
     enrolled: dict[str, Mapping[Band, Embedding]] = {}
@@ -129,7 +132,7 @@ def _try(trials: Trials, one: Measured, speaker: str, centroid: Embedding, real:
 
 
 def match_figures(trials: Mapping[str, Trials], models: VoiceModels) -> list[dict[str, Any]]:
-    """A row a condition."""
+    """The error rates of the comparison, one row per condition."""
     rows = []
     for name, one in sorted(trials.items()):
         same, other = np.array(one.same), np.array(one.other)
@@ -150,7 +153,8 @@ def match_figures(trials: Mapping[str, Trials], models: VoiceModels) -> list[dic
 
 
 def _at_thresholds(same: Scores, other: Scores, limits: MatchThresholds) -> dict[str, float]:
-    """FMR and FNMR where a match begins, and how many of the same speaker are below where it is ruled out."""
+    """FMR and FNMR at the threshold of `consistent`, and the share of same-speaker scores below that of
+    `not_consistent`."""
     fmr, fnmr = rates(same, other, limits.consistent)
     (fmr_low, fmr_high), (fnmr_low, fnmr_high) = rates_intervals(same, other, limits.consistent)
     return {
@@ -160,7 +164,8 @@ def _at_thresholds(same: Scores, other: Scores, limits: MatchThresholds) -> dict
 
 
 def screen_figures(found: Sequence[Measured], models: VoiceModels) -> list[dict[str, Any]]:
-    """A row an engine and band: how its synthetic clips score beside the real ones of that band."""
+    """The error rates of the screen, one row per engine and band: its synthetic clips against the real ones of the
+    band."""
     manifest = models.detector_manifest
     rows = []
     for band in Band:
@@ -186,14 +191,14 @@ def screen_figures(found: Sequence[Measured], models: VoiceModels) -> list[dict[
 
 @voices_app.command()
 def evaluate(
-    folder: Annotated[Path, typer.Argument(help="A folder a speaker; `synthetic-ENGINE` for synthetic voices.")],
-    enrol: Annotated[str | None, typer.Option(help="Enrol from clips of this form only, as `g722`.")] = None,
+    folder: Annotated[Path, typer.Argument(help="One folder per speaker; `synthetic-ENGINE` for synthetic voices.")],
+    enrol: Annotated[str | None, typer.Option(help="Enrol from clips of this format only, such as `g722`.")] = None,
     clips: Annotated[int, typer.Option(min=1, help="Clips that make an enrolment.")] = CLIPS_MIN,
     is_screened: Annotated[bool, typer.Option("--screen/--no-screen", help="Run the detector, too.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")] = False,
 ) -> None:
-    """Measure on your own recordings: EER, FMR and FNMR at the thresholds, minDCF, AUC, by form and engine, with 95 %
-    intervals. AS-norm is shown beside the plain scores; verdicts use the plain ones."""
+    """Measure error rates on your own recordings: EER, FMR and FNMR at the thresholds, minDCF and AUC, by format and
+    engine, with 95 % intervals. AS-norm is shown for comparison; verdicts use the plain scores."""
     if not folder.is_dir():
         raise SettingsError(f"{folder} is no folder; put the clips of each speaker into one of its own below it.")
     settings = load_settings()

@@ -1,4 +1,4 @@
-"""Invented families for the demo: a grandmother is enrolled, and clips come in, one of them like her and synthetic."""
+"""Invented families for the demo: an enrolled grandmother, and clips, one of them a synthetic voice like hers."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ GRANDMOTHER, STRANGER = 4, 8
 """Seeds of two voices that are far apart."""
 
 
-def give_clips(db: Engine, keyring: Keyring, settings: Settings, subscription_ids: Sequence[UUID]) -> None:
-    """Enrol a grandmother for each subscription's family, where there are models, and give three clips: one of her
-    voice, one of a stranger's, and one that is too short."""
+def add_clips(db: Engine, keyring: Keyring, settings: Settings, subscription_ids: Sequence[UUID]) -> None:
+    """Add three clips to each subscription: of the grandmother's voice, of a stranger's, and one that is too short. If
+    the models are installed, the grandmother is enrolled first."""
     models = open_ears(settings.models, settings.voice_detector).models
     voice, stranger = InventedVoice.of(GRANDMOTHER), InventedVoice.of(STRANGER)
     files = [as_wav(speak(voice, 8, 1)), as_wav(speak(stranger, 8, 2)), as_wav(speak(voice, 1, 3))]
@@ -54,8 +54,8 @@ def give_clips(db: Engine, keyring: Keyring, settings: Settings, subscription_id
                 clips.add(connection, keyring, subscription_id, io.BytesIO(file), ending="wav")
 
 
-def said_of_clips(db: Engine) -> dict[str, int]:
-    """How many clips got which result: the status, else the match."""
+def count_results(db: Engine) -> dict[str, int]:
+    """The number of clips by result: the status, or for analysed clips the match and signs of synthesis."""
     query = """
         SELECT CASE WHEN status = 'ok' THEN coalesce(match, 'not compared') ||
                     CASE WHEN synthesis = 'signs_of_synthesis' THEN ' with signs of synthesis' ELSE '' END

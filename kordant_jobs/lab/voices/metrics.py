@@ -1,6 +1,6 @@
-"""Figures of two-class scores: EER, FMR and FNMR, minDCF, AUC, each with a 95 % interval. Pure.
+"""Error rates of two-class scores: EER, FMR and FNMR, minDCF, AUC, each with a 95 % interval. Pure.
 
-Intervals count every trial as independent of the others; with few speakers they are too narrow.
+The intervals assume independent trials; with few speakers they are too narrow.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ DRAWS, TAIL, Z = 500, 0.025, 1.959964
 
 
 def equal_error_rate(same: Scores, other: Scores) -> float:
-    """Where as many of the same are below a threshold as of others are not.
+    """The equal error rate (EER): the error at the threshold where FMR and FNMR are equal, or nearest to it.
 
     >>> round(equal_error_rate(np.array([0.9, 0.8, 0.4]), np.array([0.1, 0.2, 0.5])), 4)
     0.3333
@@ -34,7 +34,7 @@ def rates(same: Scores, other: Scores, threshold: float) -> tuple[float, float]:
 
 
 def min_dcf(same: Scores, other: Scores, prior: float = 0.01) -> float:
-    """The least detection cost over all thresholds, by that of always saying no (NIST SRE, costs of 1)."""
+    """The least detection cost over all thresholds, relative to that of rejecting everything (NIST SRE, costs of 1)."""
     limits = np.unique(np.concatenate([same, other, [np.inf]]))
     missed = np.searchsorted(np.sort(same), limits, side="left") / len(same)
     passed = 1 - np.searchsorted(np.sort(other), limits, side="left") / len(other)
@@ -42,7 +42,7 @@ def min_dcf(same: Scores, other: Scores, prior: float = 0.01) -> float:
 
 
 def auc(high: Scores, low: Scores) -> float:
-    """The share of pairs in which the one that should be higher is.
+    """The area under the ROC curve: the share of pairs in which the score of `high` is the higher one.
 
     >>> auc(np.array([3.0, 2.0]), np.array([1.0, 2.0]))
     0.875
@@ -53,8 +53,8 @@ def auc(high: Scores, low: Scores) -> float:
 
 
 def rate_interval(hits: float, trials: int) -> tuple[float, float]:
-    """Where a rate may lie after so many hits (Wilson's score interval, 95 %; Brown, Cai and DasGupta 2001). No hit in
-    n trials leaves up to 3.84 / (n + 3.84).
+    """The 95 % interval of a rate (Wilson's score interval; Brown, Cai and DasGupta 2001). With no hit in n trials its
+    upper bound is 3.84 / (n + 3.84).
 
     >>> [round(one, 3) for one in rate_interval(0, 6)], [round(one, 3) for one in rate_interval(5, 100)]
     ([0.0, 0.39], [0.022, 0.112])
@@ -73,8 +73,8 @@ def rates_intervals(same: Scores, other: Scores, threshold: float) -> tuple[tupl
 
 
 def eer_interval(same: Scores, other: Scores) -> tuple[float, float]:
-    """Bounds of the EER: at any threshold it lies between FMR and FNMR, so it lies between the lower and the higher
-    bound of both where they are nearest to each other."""
+    """The interval of the EER. At any threshold the EER is between FMR and FNMR, so the interval is from the lowest to
+    the highest bound of both, at the threshold where they are nearest."""
     limits = np.unique(np.concatenate([same, other]))
     nearest = min(limits, key=lambda limit: abs(np.subtract(*rates(same, other, limit))))
     passed, missed = rates_intervals(same, other, float(nearest))
@@ -82,8 +82,8 @@ def eer_interval(same: Scores, other: Scores) -> tuple[float, float]:
 
 
 def min_dcf_interval(same: Scores, other: Scores, prior: float = 0.01) -> tuple[float, float]:
-    """Bounds of the least detection cost: that of the lower and the upper bounds of both rates, at the threshold where
-    each is least."""
+    """The interval of the least detection cost: the least cost with the lower bounds of both rates, and the least with
+    their upper bounds."""
     costs = []
     for limit in np.unique(np.concatenate([same, other, [np.inf]])):
         passed, missed = rates_intervals(same, other, float(limit))
@@ -93,8 +93,8 @@ def min_dcf_interval(same: Scores, other: Scores, prior: float = 0.01) -> tuple[
 
 
 def auc_interval(high: Scores, low: Scores) -> tuple[float, float]:
-    """Bounds of the AUC: of clips drawn again with replacement, and not narrower than those of a rate over as many
-    pairs as the smaller class has clips, since no two clips share one."""
+    """The interval of the AUC by bootstrap, but not narrower than the interval of a rate with as many trials as the
+    smaller class has clips, since only so many pairs are independent."""
     chance = np.random.default_rng(1)
     drawn = [auc(chance.choice(high, len(high)), chance.choice(low, len(low))) for _ in range(DRAWS)]
     pairs = min(len(high), len(low))
@@ -103,7 +103,7 @@ def auc_interval(high: Scores, low: Scores) -> tuple[float, float]:
 
 
 def as_norm(score: float, enrolled: Sequence[float], tested: Sequence[float], top: int = 20) -> float:
-    """A score against those of the enrolled and the tested voice with the cohort's nearest (AS-norm, Matejka 2017).
+    """A score, normalised by the scores of both voices with the `top` nearest of a cohort (AS-norm, Matejka 2017).
 
     >>> round(as_norm(0.9, [0.1, 0.3], [0.2, 0.4]), 2)
     6.5

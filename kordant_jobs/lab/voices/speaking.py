@@ -1,7 +1,7 @@
-"""Clips of voices that nobody has: syllables by additive synthesis, a voice a seed. Nothing here was recorded.
+"""Clips of invented voices: syllables by additive synthesis, one voice for each seed. Nothing is recorded.
 
-The models take them for speech, and for the same or another speaker, as they do with the programs of the 1990s that
-they sound like; the screen finds signs of synthesis in them, rightly.
+The models recognise them as speech, and tell their speakers apart. They sound like synthesis of the 1990s, and the
+screen finds signs of synthesis in them, as it should.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from kordant_jobs.domain.voice.models import RATE
 
 STEP = 80
-"""Samples between two points of pitch, formants and loudness: 5 ms."""
+"""Samples between two values of pitch, formants and loudness: 5 ms."""
 VOWELS = (
     (730, 1090, 2440), (270, 2290, 3010), (300, 870, 2240), (530, 1840, 2480), (570, 840, 2410), (660, 1720, 2410),
     (440, 1020, 2240), (490, 1350, 1690),
@@ -27,7 +27,7 @@ Sound = NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True)
 class InventedVoice:
-    """What tells a voice from another: pitch, length of the tract, widths and heights of its formants, breath."""
+    """The parameters of a voice: pitch, vocal tract, widths of the formants, spectral tilt, breath and tempo."""
 
     pitch_hz: float
     tract: NDArray[np.float64]
@@ -38,7 +38,7 @@ class InventedVoice:
 
     @classmethod
     def of(cls, seed: int) -> InventedVoice:
-        """The voice of a seed."""
+        """The voice for a seed; the same seed gives the same voice."""
         chance = np.random.default_rng(seed)
         pitch = float(chance.uniform(75, 260))
         tract = chance.uniform(0.8, 1.1) + (0.15 if pitch > 160 else 0.0)
@@ -53,7 +53,7 @@ class InventedVoice:
 
 
 def speak(voice: InventedVoice, seconds: float, seed: int) -> Sound:
-    """Syllables without sense in a voice, in -1 … 1 at 16 kHz; another seed, other syllables."""
+    """Meaningless syllables in a voice, in -1 … 1 at 16 kHz. Another seed gives other syllables."""
     chance = np.random.default_rng(seed)
     points = int(seconds * RATE / STEP)
     formants, loud, noise, pitch = _plan(voice, points, chance)
@@ -75,7 +75,7 @@ def speak(voice: InventedVoice, seconds: float, seed: int) -> Sound:
 def _plan(
     voice: InventedVoice, points: int, chance: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Formants [points, 5], loudness of the voice and of noise, and pitch, every 5 ms."""
+    """Formants [points, 5], the loudness of voice and noise, and the pitch, every 5 ms."""
     formants, loud = np.zeros((points, 5)), np.zeros(points)
     noise, pitch = np.zeros(points), np.full(points, voice.pitch_hz)
     at, syllable, now = 0, 0, np.array([500.0, 1500, 2500, 3400, 4400])
@@ -101,14 +101,14 @@ def _plan(
 
 
 def _envelope(voice: InventedVoice, formants: NDArray[np.float64], hertz: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How loud a partial at `hertz` is at each point: resonances over a falling source."""
+    """The loudness of a partial at `hertz` for each point: the formants' resonances over a falling source spectrum."""
     away = (hertz[:, None] - formants) / voice.widths_hz
     resonance = (1 / (1 + away**2)).sum(axis=1) + 0.01
     return np.asarray(resonance * 10 ** (voice.tilt_db / 20 * np.log2(np.maximum(hertz, 100) / 100)))
 
 
 def as_wav(sound: Sound) -> bytes:
-    """A WAV file, 16 bits, mono."""
+    """The sound as a WAV file, 16 bits, mono."""
     file = io.BytesIO()
     with wave.open(file, "wb") as written:
         written.setnchannels(1)

@@ -26,11 +26,11 @@ AT_ONCE = 10_000
 def realtime_tiers(connection: Connection, job: str) -> tuple[Tier, ...]:
     """The tiers for which the price list enables a job in real time, unless their row is paused."""
     column = scheduler_config.c
-    resting = sa.and_(
+    is_paused = sa.and_(
         column.paused_at.is_not(None),
         sa.or_(column.paused_until.is_(None), column.paused_until > sa.func.now()),
     )
-    query = sa.select(column.tier).where(column.job == job, column.realtime, column.enabled, ~resting)
+    query = sa.select(column.tier).where(column.job == job, column.realtime, column.enabled, ~is_paused)
     found = set(connection.execute(query).scalars())
     return tuple(tier for tier in Tier if tier in found)
 

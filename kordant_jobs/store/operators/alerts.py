@@ -152,7 +152,7 @@ def listed(connection: Connection, *, all_of_them: bool, limit: int) -> Sequence
     return connection.execute(query if all_of_them else query.where(operator_alerts.c.state.in_(OPEN))).all()
 
 
-def to_tell(connection: Connection) -> Sequence[Any]:
+def pending_notices(connection: Connection) -> Sequence[Any]:
     """Notices that were not sent yet, the oldest first, with their alert."""
     notice, alert = operator_notices.c, operator_alerts.c
     query = (

@@ -1,1 +1,1 @@
-"""Clips that wait and what was said of them; the family's enrolled voices and the consents they rest on."""
+"""Clips and their analyses; the family's enrolled voices and the consents to them."""

@@ -1,4 +1,4 @@
-"""Analyses of clips: written once, with their alert, and read for mails and reports."""
+"""Analyses of clips: saved with their alert, and read for mails and reports."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def save(
     is_final: bool = True,
     keep_sound: bool = False,
 ) -> tuple[bool, bool]:
-    """Write what is said of a clip, with its alert, and delete its sound, in the caller's transaction. Returns whether
-    it was written (a final analysis stays) and whether the subscriber is alerted. An analysis that is not final is
-    replaced later: the clip waits on, and no alert is written."""
+    """Save the analysis of a clip with its alert, and delete its sound, in the caller's transaction. Returns whether it
+    was saved (a final analysis is never replaced) and whether the subscriber is alerted. An analysis that is not final
+    is replaced later: the clip stays pending with its sound, and there is no alert."""
     done = connection.execute(
         sa.update(analysis_jobs)
         .where(analysis_jobs.c.id == clip.id, analysis_jobs.c.analysed_at.is_(None))
@@ -94,7 +94,7 @@ def save(
 
 
 def _standing(connection: Connection, enrolment_id: UUID) -> UUID | None:
-    """The enrolment, unless it was removed meanwhile."""
+    """The id of the enrolment, None if it was removed meanwhile."""
     query = "SELECT id FROM kordant.voice_enrolments WHERE id = :id FOR KEY SHARE"
     found: UUID | None = connection.execute(sa.text(query), {"id": enrolment_id}).scalar()
     return found
@@ -118,15 +118,15 @@ ORDER BY j.created_at DESC, a.id
 
 @dataclass(frozen=True, kw_only=True)
 class ClipFacts:
-    """The facts for reports on clips: by subscription a row a clip, the newest first, and by analysis the sealed name
-    of the member it is consistent with, under its consent's id."""
+    """The analyses for reports. `clips`: by subscription, one row per clip, the newest first. `sealed`: by analysis,
+    the sealed name of the member that it is consistent with, and the id of the consent that has it."""
 
     clips: dict[UUID, list[dict[str, Any]]]
     sealed: dict[UUID, tuple[UUID, bytes]] = field(repr=False)
 
 
 def facts(connection: Connection, subscription_ids: Sequence[UUID], *, start: date, end: date) -> ClipFacts:
-    """Read the analyses of the clips of these subscriptions that came in `start` ≤ day < `end`."""
+    """Read the analyses of the clips that these subscriptions received in `start` ≤ day (UTC) < `end`."""
     found = ClipFacts(clips={}, sealed={})
     values = {"ids": [str(one) for one in subscription_ids], "start": start, "end": end}
     for row in connection.execute(sa.text(_LINES), values):
@@ -140,14 +140,14 @@ def facts(connection: Connection, subscription_ids: Sequence[UUID], *, start: da
 
 
 def verdict_of(connection: Connection, job_id: UUID) -> dict[str, Any] | None:
-    """The analysis of a clip, as a row; None: none yet."""
+    """The analysis of a clip, as a row; None: there is none yet."""
     row = connection.execute(sa.select(voice_analyses).where(voice_analyses.c.job_id == job_id)).mappings().first()
     return dict(row) if row else None
 
 
 def recent(connection: Connection, keyring: Keyring, subscription_id: UUID, limit: int) -> list[dict[str, Any]]:
-    """The clips of a subscription, the newest first, with what was said of them, as they are shown to whom they
-    belong. `person`: the member that a clip is consistent with."""
+    """The clips of a subscription with their analyses, the newest first, in clear, to be shown to their subscriber.
+    `person`: the name of the member that a clip is consistent with."""
     query = """
         SELECT j.id AS clip, j.created_at AS received, coalesce(a.status, 'pending') AS status, a.reason, a.match,
                a.synthesis, a.score, a.band, a.seconds, a.speech_s, a.voices, a.is_whole, j.subscriber_id,

@@ -1,4 +1,4 @@
-"""Clips: taken in sealed, given out piece by piece, and deleted when something is said of them."""
+"""Clips: stored sealed, read in pieces, and claimed for analysis."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kordant_jobs.store.voice.tables import analysis_jobs, analysis_sound
 
 PIECE = 1 << 20
 BYTES_MAX = 512 << 20
-"""A larger file is refused: an hour of stereo at CD quality has 635 MB, as FLAC 350."""
+"""The most bytes of a file. An hour of stereo at CD quality has 635 MB, as FLAC 350 MB."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +43,13 @@ def add(
     ending: str,
     bytes_max: int = BYTES_MAX,
 ) -> UUID:
-    """Take in a clip for a subscription, sealed under its subscriber's key. The same file again is the same row.
+    """Store a clip for a subscription, sealed under its subscriber's key. Adding the same file again returns the same
+    id.
 
     Raises:
         SettingsError: there is no such subscription.
         KeyringError: the subscriber was forgotten.
-        PermanentError: the file is larger than what is analysed, or empty.
+        PermanentError: the file is too large.
     """
     owner = connection.execute(
         sa.text("SELECT subscriber_id FROM kordant.subscriptions WHERE id = :id"), {"id": subscription_id}
@@ -101,14 +102,14 @@ FROM kordant.analysis_jobs j JOIN kordant.subscriptions s ON s.id = j.subscripti
 WHERE j.analysed_at IS NULL AND coalesce(j.held_until_at, '-infinity') <= now()
   AND (:has_models OR NOT EXISTS (SELECT FROM kordant.voice_analyses a WHERE a.job_id = j.id))
 """
-"""Clips that wait and are not held back. Of one for which the models were missing that is said already; it waits on
-for them."""
+"""Pending clips of active subscriptions that are not held back. Without models, only those that have no analysis yet:
+the others are already marked as waiting for models."""
 
 
 def pending(
     connection: Connection, *, has_models: bool, subscription_ids: Sequence[UUID] | None = None, limit: int
 ) -> list[UUID]:
-    """Clips to analyse, the oldest first; of active subscriptions only."""
+    """The clips to analyse, the oldest first, of active subscriptions only."""
     chosen = "" if subscription_ids is None else "AND j.subscription_id = ANY(cast(:ids AS uuid[]))"
     query = f"SELECT j.id {_WAITS} {chosen} ORDER BY j.created_at, j.id LIMIT :limit"
     values = {"ids": [str(one) for one in subscription_ids or ()], "limit": limit, "has_models": has_models}
@@ -116,7 +117,7 @@ def pending(
 
 
 def begin(connection: Connection, job_id: UUID, *, is_attempt: bool = True) -> Clip | None:
-    """The clip, with this attempt at it counted; None when something was said of it meanwhile, or it is gone."""
+    """Count an attempt at a clip and return the clip; None: it has a final analysis, or was deleted."""
     row = connection.execute(
         sa.update(analysis_jobs)
         .where(analysis_jobs.c.id == job_id, analysis_jobs.c.analysed_at.is_(None))
@@ -133,8 +134,8 @@ def begin(connection: Connection, job_id: UUID, *, is_attempt: bool = True) -> C
 
 
 def hold_back(connection: Connection, job_id: UUID, period: timedelta, *, is_attempt: bool) -> None:
-    """Leave a clip alone for a while. `is_attempt` False: what went wrong was no fault of the clip's, and the attempt
-    that `begin` counted is taken back."""
+    """Delay the next attempt at a clip by `period`. `is_attempt` False: the failure was not the clip's fault, so the
+    attempt that `begin` counted is subtracted."""
     connection.execute(
         sa.update(analysis_jobs)
         .where(analysis_jobs.c.id == job_id, analysis_jobs.c.analysed_at.is_(None))
@@ -143,10 +144,10 @@ def hold_back(connection: Connection, job_id: UUID, period: timedelta, *, is_att
 
 
 def sound(db: Engine, keyring: Keyring, clip: Clip) -> Iterator[bytes]:
-    """The file of a clip, in pieces; nothing when it was deleted. The connection is given back after the last one.
+    """The file of a clip, in pieces; none if it was deleted. The connection is released after the last piece.
 
     Raises:
-        KeyringError: its subscriber was forgotten, or it was sealed with another key.
+        KeyringError: the subscriber was forgotten, or the file was sealed with another key.
     """
     table = analysis_sound.c
     with db.connect() as connection:
@@ -166,6 +167,6 @@ def waiting(connection: Connection, tiers: Sequence[str], *, has_models: bool) -
 
 
 def active_of(connection: Connection, tiers: Sequence[str], ids: Sequence[UUID]) -> list[UUID]:
-    """Those of these subscriptions that are active and of these tiers."""
+    """The subscriptions among `ids` that are active and of these tiers."""
     query = "SELECT id FROM kordant.subscriptions WHERE id = ANY(:ids) AND status = 'active' AND tier = ANY(:tiers)"
     return list(connection.execute(sa.text(query), {"ids": list(ids), "tiers": list(tiers)}).scalars())

@@ -1,4 +1,4 @@
-"""Enrolled voices and the consents they rest on: kept, opened, removed."""
+"""Enrolled voices and the consents to them: add, extend, read, remove."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from kordant_jobs.store.voice.tables import voice_consents, voice_enrolments, vo
 
 @dataclass(frozen=True, kw_only=True)
 class Consent:
-    """A consent in clear, with the person and its terms: this value is passed only to `add`."""
+    """A consent in clear: whose voice, who agreed, when, and to which text. It is only passed to `add`, which seals
+    it."""
 
     person: str = field(repr=False)
     given_by: str = field(repr=False)
@@ -45,7 +46,7 @@ def add(
     clips: int,
     speech_s: float,
 ) -> UUID:
-    """Keep an enrolment with its consent.
+    """Add an enrolment with its consent, both sealed.
 
     Raises:
         SettingsError: there is no such subscriber.
@@ -88,7 +89,7 @@ def extend(
     clips: int,
     speech_s: float,
 ) -> None:
-    """Add clips of the same person to an enrolment; its consent covers them."""
+    """Add clips of the same person to an enrolment, under the same consent."""
     keys, table = _keys_for_writing(connection, keyring, subscriber_id), voice_enrolments
     row = connection.execute(sa.select(table).where(table.c.id == enrolment_id).with_for_update()).one()
     column = table.c.embeddings_encrypted
@@ -102,7 +103,7 @@ def extend(
 
 
 def lock(connection: Connection, subscriber_id: UUID) -> None:
-    """Until the transaction ends no other one that asks for it adds a voice of this subscriber's family."""
+    """Lock the enrolments of a subscriber's family until the transaction ends: a second caller waits."""
     connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext(:id))"), {"id": f"voices {subscriber_id}"})
 
 
@@ -119,7 +120,7 @@ def _sealed(keys: SubscriberKeys, owner: UUID, enrolment_id: UUID, centroids: Ma
 
 
 def of_subscriber(connection: Connection, keyring: Keyring, subscriber_id: UUID, *, model: str) -> list[Enrolled]:
-    """The family's voices under one model; those under others cannot be compared."""
+    """The family's enrolments of one model; embeddings of different models cannot be compared."""
     table, person = voice_enrolments, voice_consents.c.person_encrypted
     keys = keyring.load_keys(connection, [subscriber_id])
     query = (
@@ -152,8 +153,8 @@ def _unpacked(text: str) -> dict[Band, Embedding]:
 
 
 def listed(connection: Connection, keyring: Keyring, subscriber_id: UUID) -> list[dict[str, Any]]:
-    """The family's enrolments as they are shown to whom they belong, the oldest first: enrolment, person, clips,
-    speech_s, consent, who agreed and model."""
+    """The family's enrolments in clear, to be shown to their subscriber, the oldest first. Keys of a row: enrolment,
+    person, clips, speech_s, consent, agreed, model."""
     keys, consents = keyring.load_keys(connection, [subscriber_id]), voice_consents.c
     query = (
         sa.select(
@@ -182,7 +183,7 @@ def listed(connection: Connection, keyring: Keyring, subscriber_id: UUID) -> lis
 
 
 def remove(connection: Connection, enrolment_ids: Sequence[UUID]) -> int:
-    """Delete enrolments for good and mark their consents withdrawn. Returns how many there were."""
+    """Delete enrolments for good, and mark their consents as withdrawn. Returns their number."""
     ids = list(enrolment_ids)
     gone = connection.execute(
         sa.delete(voice_enrolments).where(voice_enrolments.c.id.in_(ids)).returning(voice_enrolments.c.consent_id)
@@ -191,8 +192,8 @@ def remove(connection: Connection, enrolment_ids: Sequence[UUID]) -> int:
     return connection.execute(withdrawn.values(withdrawn_at=sa.func.now())).rowcount
 
 
-def always_alert(connection: Connection, subscriber_id: UUID, wanted: bool) -> None:
-    """Note whether a subscriber wants an alert for every clip."""
+def set_always_alert(connection: Connection, subscriber_id: UUID, wanted: bool) -> None:
+    """Set whether a subscriber wants an alert for every clip."""
     statement = insert(voice_settings).values(subscriber_id=subscriber_id, always_alert=wanted)
     changed = {"always_alert": statement.excluded.always_alert}
     connection.execute(statement.on_conflict_do_update(index_elements=["subscriber_id"], set_=changed))

@@ -1,4 +1,4 @@
-"""Notifications of clips: what they are made from, still sealed. How they are claimed and marked is the outbox's."""
+"""The content of notifications about clips, still sealed. The outbox claims and marks notifications."""
 
 from __future__ import annotations
 
@@ -28,6 +28,6 @@ ORDER BY o.due_at, o.id
 
 
 def notices(connection: Connection, ids: Sequence[UUID]) -> list[VoiceRow]:
-    """The content of those of the notifications `ids` that are about clips, the longest due first."""
+    """The content of the notifications in `ids` that are about clips, the longest overdue first."""
     rows = connection.execute(sa.text(_ROWS), {"ids": [str(one) for one in ids]})
     return [VoiceRow(**{**row._mapping, "windows": tuple(word for _, _, word in row.windows)}) for row in rows]

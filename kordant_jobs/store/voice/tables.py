@@ -1,4 +1,5 @@
-"""Tables of voices. Sound, embeddings and names are sealed under the subscriber's own key: with it they are gone."""
+"""Tables of voices. Sound, embeddings and names are sealed under the subscriber's own key; deleting the key erases
+them."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ def test_a_header_without_a_length_promises_none(decoder: Decoder) -> None:
 
 
 @pytest.mark.parametrize("name", ["mp3", "flac"])
-def test_damage_in_the_middle_costs_that_part_and_is_told(decoder: Decoder, name: str) -> None:
+def test_damage_in_the_middle_costs_that_part_and_is_reported(decoder: Decoder, name: str) -> None:
     whole = encoded(name, name, rate=16_000)
     third = len(whole) // 3
     noise = np.random.default_rng(1).bytes(third)

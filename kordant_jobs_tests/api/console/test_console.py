@@ -83,7 +83,7 @@ def test_every_page_has_a_line_in_the_table() -> None:
     assert set(PATHS) == {path for path, _, _ in PAGES}
 
 
-def test_each_role_gets_its_pages_and_nobody_else_any(
+def test_each_role_gets_its_pages_and_no_one_else_any(
     readers: dict[str, Reader], dead: Dead, app: Any, change: UUID, subscription: UUID
 ) -> None:
     (request_id,) = dead(1, tenant="t1")
@@ -510,7 +510,7 @@ def test_the_doctor_examines_when_asked_and_keeps_what_it_found(readers: dict[st
     assert readers["scoped"].post("/console/doctor", on="/console/dead").status_code == 404
 
 
-def test_only_who_has_signed_in_is_told_of_changes(readers: dict[str, Reader], app: Any, dead: Dead) -> None:
+def test_only_signed_in_readers_get_changes(readers: dict[str, Reader], app: Any, dead: Dead) -> None:
     (request_id,) = dead(1, tenant="t9")
     for path in ("/console/changes", f"/console/requests/{request_id}/events"):
         assert Reader(app).get(path).status_code == 204
@@ -518,7 +518,7 @@ def test_only_who_has_signed_in_is_told_of_changes(readers: dict[str, Reader], a
     assert "event: end" in readers["admin"].get(f"/console/requests/{request_id}/events").text
 
 
-def test_a_change_is_told_to_open_pages_within_a_second(db: Engine) -> None:
+def test_a_change_reaches_open_pages_within_a_second(db: Engine) -> None:
     def change(number: int) -> None:
         with db.begin() as connection:
             if number % 2:

@@ -138,7 +138,7 @@ def test_who_signed_in_at_the_provider_long_ago_does_so_again_before_a_decision(
 
 
 @pytest.mark.parametrize("groups", [[], ["kordant-ops-readers"], ["ops"], None, [["kordant-ops"]], {"kordant-ops": 1}])
-def test_whoever_is_in_no_group_of_the_map_is_not_let_in(
+def test_a_person_without_a_mapped_group_is_not_let_in(
     make: Callable[..., Any], fake: FakeOpenId, db: Engine, groups: Any
 ) -> None:
     fake.person = {"sub": "eve", "groups": groups}
@@ -234,7 +234,7 @@ def test_a_changed_state_code_or_cookie_is_refused(make: Callable[..., Any], fak
         assert fake.count("/token") == asked + (change == "code"), "only a code that may be ours is redeemed"
 
 
-def test_a_person_who_declines_or_took_too_long_is_told(
+def test_a_person_who_declines_or_took_too_long_gets_a_message(
     make: Callable[..., Any], fake: FakeOpenId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fake.denies = True

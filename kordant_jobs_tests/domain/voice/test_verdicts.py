@@ -17,9 +17,9 @@ from kordant_jobs.domain.voice.enrolment import (
     centroids,
     consent_problem,
     enrolled_already,
+    enrolment_problem,
     joined,
     mean_voice,
-    why_not,
 )
 from kordant_jobs.domain.voice.verdicts import (
     Band,
@@ -125,12 +125,12 @@ def test_clips_that_are_added_weigh_as_much_as_those_before() -> None:
     ("day", "words"),
     [(date(2026, 11, 20), None), (date(2026, 11, 1), None), (date(2026, 11, 21), "future"), (date(1, 1, 1), "since")],
 )
-def test_nobody_agreed_before_there_was_a_text_or_in_the_future(day: date, words: str | None) -> None:
+def test_no_consent_is_from_before_its_text_or_in_the_future(day: date, words: str | None) -> None:
     problem = consent_problem(day, date(2026, 11, 20))
     assert (problem is None) if words is None else (words in str(problem))
 
 
-def test_a_channel_that_calls_for_an_alert_is_the_one_that_is_told() -> None:
+def test_a_channel_that_calls_for_an_alert_gives_the_verdict() -> None:
     member, copied = heard(0.9, screen=0.0), heard(0.7, screen=-9.0)
     verdict, of = judge_clip([member, copied, heard(-0.5)], [ann()], LIMITS, SCREEN)
     assert is_alert(verdict, always=False)
@@ -165,7 +165,7 @@ def test_of_several_voices_the_one_most_like_a_member_counts() -> None:
     assert found.match is Match.CONSISTENT
 
 
-def test_nobody_enrolled_is_no_match_at_all() -> None:
+def test_no_enrolment_is_no_match_at_all() -> None:
     verdict = judge(heard(), [], LIMITS, SCREEN)
     assert (verdict.status, verdict.compared, verdict.synthesis) == (ClipStatus.OK, None, Synthesis.NO_SIGNS)
 
@@ -193,7 +193,7 @@ def test_under_two_seconds_of_speech_nothing_is_said() -> None:
 
 @pytest.mark.parametrize("match", [None, *Match])
 @pytest.mark.parametrize("synthesis", [None, *Synthesis])
-def test_a_subscriber_is_told_of_both_together_or_of_every_clip(
+def test_a_subscriber_is_alerted_of_both_together_or_of_every_clip(
     match: Match | None, synthesis: Synthesis | None
 ) -> None:
     compared = Compared(match=match, member=ANN, score=0.9, margin=None) if match else None
@@ -233,7 +233,7 @@ def clip(name: str, score: float = 1.0, *, speech_s: float = 8.0, voices: int = 
 def test_clips_that_disagree_or_do_not_suffice_are_refused_by_name(
     clips: list[EnrolmentClip], words: str | None
 ) -> None:
-    problem = why_not(clips, LIMITS)
+    problem = enrolment_problem(clips, LIMITS)
     assert (words is None) == (problem is None)
     assert words is None or words in str(problem)
 

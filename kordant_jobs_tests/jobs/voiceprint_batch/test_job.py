@@ -81,7 +81,7 @@ def test_a_family_member_is_enrolled_listed_and_removed_by_commands(
     (folder / "call.wav").write_bytes(spoken_wav(GRANDMOTHER, 1))
     clip = run("voices", "add", str(desk.person.subscription_id), str(folder / "call.wav"))["clip"]
     assert [one["status"] for one in run("voices", "clips", str(desk.person.subscription_id))] == ["pending"]
-    with pytest.raises(KordantError, match="nothing is said"):
+    with pytest.raises(KordantError, match="is not analysed yet"):
         run("voices", "show", clip)
     figures(desk, load_settings())
     assert run("voices", "show", clip)["match"] == "consistent"
@@ -134,7 +134,7 @@ UNKNOWN = "0198c2b4-5d7e-7c3a-9a54-3d1f0c2b4a6e"
     ],
 )
 @pytest.mark.usefixtures("settings")
-def test_an_id_of_nobody_is_an_error_that_says_so(words: tuple[str, ...], what: str) -> None:
+def test_an_unknown_id_is_an_error_that_says_so(words: tuple[str, ...], what: str) -> None:
     result = CliRunner().invoke(app, ["voices", *words])
     assert isinstance(result.exception, KordantError)
     assert f"there is no {what} {UNKNOWN}" in str(result.exception)

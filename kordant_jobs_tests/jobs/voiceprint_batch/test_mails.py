@@ -71,7 +71,7 @@ def test_no_verdict_gets_a_reassuring_mail_not_even_a_copy_that_matches_without_
     desk = desk_of(db, keyring, locale=locale, name="Ann")
     member = desk.enrol()
     with db.begin() as connection:
-        enrolments.always_alert(connection, desk.person.subscriber_id, True)
+        enrolments.set_always_alert(connection, desk.person.subscriber_id, True)
     verdicts = [Verdict(status=status) for status in ClipStatus if status is not ClipStatus.UNKNOWN]
     verdicts += [Verdict(status=ClipStatus.UNKNOWN, reason=Reason.PARTLY_READ)]
     verdicts += [
@@ -131,7 +131,7 @@ def test_a_mail_of_several_clips_says_how_many(
     desk = desk_of(db, keyring, locale=locale)
     desk.enrol()
     with db.begin() as connection:
-        enrolments.always_alert(connection, desk.person.subscriber_id, True)
+        enrolments.set_always_alert(connection, desk.person.subscriber_id, True)
     notices = [noticed(desk, n, Verdict(status=ClipStatus.UNDECODABLE)) for n in range(ROWS_MAX + 1)]
     with db.connect() as connection:
         said, texts = preview(connection, keyring, notices, sender=SENDER)

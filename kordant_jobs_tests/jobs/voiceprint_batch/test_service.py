@@ -110,7 +110,7 @@ def test_an_alert_is_for_both_together_or_for_every_clip_when_wanted_and_only_on
     assert (alert.severity, alert.why) == ("high", [{"code": "voice_like_a_member_with_signs"}])
     assert desk.rows("SELECT category FROM kordant.notification_outbox")[0].category == "voice"
     with desk.db.begin() as connection:
-        enrolments.always_alert(connection, desk.person.subscriber_id, True)
+        enrolments.set_always_alert(connection, desk.person.subscriber_id, True)
     desk.give(spoken_wav(STRANGER, 2))
     assert (desk.run().alerts, desk.run().alerts) == (1, 0)
     assert {row.severity for row in desk.rows("SELECT severity FROM kordant.alerts")} == {"high", "medium"}
@@ -190,7 +190,7 @@ def test_sound_whose_term_was_over_before_it_was_analysed_is_unknown(desk: Desk)
     assert desk.rows("SELECT 1 FROM kordant.voice_analyses UNION ALL SELECT 1 FROM kordant.analysis_jobs") == []
 
 
-def test_dropped_clips_are_taken_in_and_their_files_go_but_not_those_of_nobody(desk: Desk, tmp_path: Path) -> None:
+def test_dropped_clips_are_taken_in_and_deleted_unless_their_id_is_unknown(desk: Desk, tmp_path: Path) -> None:
     mine = tmp_path / f"{desk.person.subscription_id} from Maria.wav"
     for path in (mine, tmp_path / f"{uuid4()}.wav", tmp_path / "notes.wav"):
         path.write_bytes(spoken_wav(STRANGER, 1))
@@ -244,7 +244,7 @@ def test_each_channel_of_a_call_is_compared(desk: Desk) -> None:
     assert (row.match, row.synthesis, row.voices) == ("consistent", "signs_of_synthesis", 2)
 
 
-def test_half_a_file_is_told_as_a_part(desk: Desk) -> None:
+def test_half_a_file_is_reported_as_a_part(desk: Desk) -> None:
     clip = desk.give(spoken_wav(GRANDMOTHER, 1, 8.0)[:140_000])
     short = desk.give(spoken_wav(GRANDMOTHER, 1)[:30_000])
     desk.run()
@@ -308,7 +308,7 @@ def test_a_voice_that_is_removed_is_gone_and_its_consent_is_kept_as_withdrawn(de
     assert desk.said(clip).enrolment_id is None
 
 
-def test_a_clip_for_nobody_or_too_large_is_refused(desk: Desk) -> None:
+def test_a_clip_for_an_unknown_subscription_or_too_large_is_refused(desk: Desk) -> None:
     with desk.db.begin() as connection, pytest.raises(SettingsError, match="no subscription"):
         clips.add(connection, desk.keyring, uuid4(), io.BytesIO(b"x"), ending="")
 

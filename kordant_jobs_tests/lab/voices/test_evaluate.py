@@ -56,7 +56,7 @@ def prompts(folder: Path, *, clips: int = CLIPS) -> None:
 
 
 @needs_prompts
-def test_real_voices_are_told_apart_within_a_band_and_from_wide_to_gsm(tmp_path: Path) -> None:
+def test_real_voices_are_distinguished_within_a_band_and_from_wide_to_gsm(tmp_path: Path) -> None:
     prompts(tmp_path)
     models = shared_models()
     found = measure_folder(tmp_path, models, is_screened=False)

@@ -1,7 +1,7 @@
 """AASIST (Jung et al. 2021, arXiv:2110.01200; MIT, NAVER Corp.) as ONNX: sound [batch, 64600] → logits [batch, 2].
 
 The layers are those of the authors' `AASIST.py` with the configuration of its published weights, in evaluation. The
-logits are of *spoof* and *bona fide*. The sinc filters are no tensors of the checkpoint; `_filters` makes them.
+logits are of *spoof* and *bona fide*. The sinc filters are not in the checkpoint; `_filters` computes them.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from kordant_jobs.domain.voice.models import RATE
 SAMPLES = 64_600
 FILTERS, TAPS = 70, 129
 POOLED_SPECTRAL, POOLED_TEMPORAL = 11, 20
-"""The nodes of the two graphs that pooling leaves: half of 23, and 0.7 of 29."""
+"""The nodes of the two graphs that remain after pooling: half of 23, and 0.7 of 29."""
 TEMPERATURE, PAIR_TEMPERATURE = 2.0, 100.0
 
 
 def build_aasist(tensors: Tensors) -> bytes:
-    """The model from its checkpoint's tensors."""
+    """The ONNX model, serialised, from the tensors of its checkpoint."""
     graph = Graph(tensors)
     encoded = _encoder(graph, "sound")
     size = graph.op("Abs", encoded)
@@ -65,7 +65,7 @@ def _encoder(graph: Graph, sound: str) -> str:
 
 
 def _residual(graph: Graph, value: str, layer: str) -> str:
-    """The block as it was trained: its first convolution takes the block's input, not what `bn1` made of it."""
+    """The block as it was trained: the input of its first convolution is the block's input, not the output of `bn1`."""
     inner = graph.convolution(value, f"{layer}.conv1", pads=[1, 1, 1, 1])
     inner = graph.op("Selu", graph.batchnorm(inner, f"{layer}.bn2"))
     inner = graph.convolution(inner, f"{layer}.conv2", pads=[0, 1, 0, 1])

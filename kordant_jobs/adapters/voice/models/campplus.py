@@ -13,11 +13,11 @@ from kordant_jobs.adapters.voice.models.weights import Tensors
 BLOCKS = ((12, 1), (24, 2), (16, 2))
 """Layers and dilation of each dense block."""
 SEGMENT = 100
-"""Frames over which context is averaged."""
+"""The number of frames over which the context is averaged."""
 
 
 def build_campplus(tensors: Tensors) -> bytes:
-    """The model from its checkpoint's tensors."""
+    """The ONNX model, serialised, from the tensors of its checkpoint."""
     graph = Graph(tensors)
     value = _head(graph, "features")
     value = graph.convolution(value, "xvector.tdnn.linear", strides=[2], pads=[2, 2])
@@ -65,7 +65,7 @@ def _residual(graph: Graph, value: str, layer: str, *, stride: int) -> str:
 
 
 def _segment_of_frame(graph: Graph, value: str) -> str:
-    """The place of each frame's segment: 0 … 0, 1 … 1, …"""
+    """The index of each frame's segment: 0 … 0, 1 … 1, …"""
     shape = graph.op("Shape", value, start=2, end=3)
     frames = graph.op("Squeeze", shape, graph.constant([0]))
     zero, one, segment = (graph.constant(np.array(number)) for number in (0, 1, SEGMENT))

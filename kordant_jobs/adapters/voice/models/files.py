@@ -1,4 +1,5 @@
-"""Model files on disk, opened: one ONNX session a model, with one thread, so that clips a core is what it says."""
+"""Opens model files: one ONNX session for each model, with one thread, so that a run uses a predictable share of
+CPU."""
 
 from __future__ import annotations
 
@@ -24,13 +25,13 @@ if TYPE_CHECKING:
 SPEECH_ID, SPEAKER_ID, SCREEN_ID = "silero-vad", "campplus", "aasist"
 PACKAGES = ("onnxruntime", "av")
 NOTICE = "NOTICE"
-"""The file beside the models with their notices and licences."""
+"""The file beside the models with their copyright notices and licences."""
 _MANIFEST = TypeAdapter(Manifest)
 
 
 @dataclass(frozen=True, kw_only=True)
 class VoiceModels:
-    """The models of one folder; sessions are opened when first used, and kept."""
+    """The models of one folder. Sessions are opened at first use, and stay open."""
 
     folder: Path
     speech_manifest: Manifest
@@ -40,17 +41,17 @@ class VoiceModels:
 
     @cached_property
     def speech(self) -> onnxruntime.InferenceSession:
-        """Finds speech: frames [n, 576] and its state → probabilities [n] and its state."""
+        """The session that finds speech: frames [n, 576] and a state → probabilities [n] and the new state."""
         return open_session(self.folder, self.speech_manifest)
 
     @cached_property
     def speaker(self) -> onnxruntime.InferenceSession:
-        """Features [batch, frames, 80] → embeddings [batch, 192]."""
+        """The session for speakers: features [batch, frames, 80] → embeddings [batch, 192]."""
         return open_session(self.folder, self.speaker_manifest)
 
     @cached_property
     def detector(self) -> SynthesisDetector | None:
-        """The screen; None: there is none."""
+        """The detector of synthesis; None: there is none."""
         manifest = self.detector_manifest
         if manifest is None:
             return None
@@ -58,10 +59,10 @@ class VoiceModels:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """The manifest in a file.
+    """Read the manifest of a model.
 
     Raises:
-        SetupError: it is not there, or is no manifest.
+        SetupError: the file is missing or is no valid manifest.
     """
     try:
         return _MANIFEST.validate_json(path.read_bytes())
@@ -75,7 +76,7 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write a manifest beside its model: a reader finds the old one or the new one, whole."""
+    """Write a manifest beside its model, atomically: a reader finds the whole old or the whole new one."""
     text = json.dumps(asdict(manifest), indent=2, ensure_ascii=False) + "\n"
     draft = folder / f".{manifest.id}.json.{os.getpid()}"
     draft.write_text(text, encoding="utf-8")
@@ -83,10 +84,10 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def open_models(folder: Path, detector: Path | None = None) -> VoiceModels:
-    """The models in `folder`. `detector`: the manifest of another screen than the one that is shipped.
+    """Open the models in `folder`. `detector`: the manifest of another detector than the shipped one.
 
     Raises:
-        SetupError: a model or a package is missing, or a manifest is wrong; the text says what to do.
+        SetupError: a model or a package is missing, or a manifest is invalid; the text says what to do.
     """
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
@@ -109,7 +110,8 @@ def open_models(folder: Path, detector: Path | None = None) -> VoiceModels:
 
 
 def damaged(models: VoiceModels) -> list[Path]:
-    """The model files that are not those that their manifests describe: what needs one is unknown."""
+    """The model files that are missing or have another hash than their manifest; verdicts that need them are
+    unknown."""
     places = [(models.speech_manifest, models.folder), (models.speaker_manifest, models.folder)]
     if models.detector_manifest is not None:
         places.append((models.detector_manifest, models.detector_folder))
@@ -119,14 +121,14 @@ def damaged(models: VoiceModels) -> list[Path]:
 
 @dataclass(frozen=True, kw_only=True)
 class Ears:
-    """The models of a run, None where they are missing; `problem` then says what to do."""
+    """The models for a run. `models` None: they are missing, and `problem` says what to do."""
 
     models: VoiceModels | None
     problem: str = ""
 
 
 def open_ears(folder: Path, detector: Path | None = None) -> Ears:
-    """The models in `folder`, or why there are none. Files are opened when first used."""
+    """The models in `folder`, or the problem why there are none. Model files are opened at first use."""
     try:
         return Ears(models=open_models(folder, detector))
     except SetupError as error:
@@ -134,6 +136,6 @@ def open_ears(folder: Path, detector: Path | None = None) -> Ears:
 
 
 def sha256_of(path: Path) -> str:
-    """The hash of a file."""
+    """The SHA-256 of a file, as hexadecimal text."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""A small writer of ONNX graphs in PyTorch's terms: layers are named as in the checkpoint they take tensors from."""
+"""A small writer of ONNX graphs in PyTorch's terms. Layers have the names of the checkpoint with their tensors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BATCHNORM_EPSILON = 1e-5
 
 
 class Graph:
-    """Collects nodes and constants; each method adds a layer to the value it is given and names the result."""
+    """Collects nodes and constants. Each method adds a node or layer and returns the name of its output."""
 
     def __init__(self, tensors: Tensors) -> None:
         self.tensors = tensors
@@ -25,19 +25,19 @@ class Graph:
         self._constants: dict[str, Any] = {}
 
     def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
-        """One node with one output."""
+        """Add one node with one output."""
         name = f"v{len(self._nodes)}"
         self._nodes.append(helper.make_node(kind, list(inputs), [name], **attributes))
         return name
 
     def outputs(self, kind: str, *inputs: str, count: int, **attributes: Any) -> list[str]:
-        """One node with several outputs."""
+        """Add one node with several outputs."""
         names = [f"v{len(self._nodes)}_{place}" for place in range(count)]
         self._nodes.append(helper.make_node(kind, list(inputs), names, **attributes))
         return names
 
     def constant(self, value: NDArray[Any] | float | Sequence[int]) -> str:
-        """A constant; whole numbers as int64, others as float32."""
+        """Add a constant; integers become int64, others float32."""
         array = np.asarray(value)
         array = array.astype(np.int64 if array.dtype.kind == "i" else np.float32)
         name = f"c{len(self._constants)}"
@@ -45,18 +45,18 @@ class Graph:
         return name
 
     def tensor(self, name: str) -> str:
-        """A tensor of the checkpoint."""
+        """Add a tensor of the checkpoint."""
         if name not in self._constants:
             self._constants[name] = numpy_helper.from_array(self.tensors[name], name)
         return name
 
     def convolution(self, value: str, layer: str, **attributes: Any) -> str:
-        """`nn.Conv1d` or `nn.Conv2d`."""
+        """Add `nn.Conv1d` or `nn.Conv2d`."""
         bias = [self.tensor(f"{layer}.bias")] if f"{layer}.bias" in self.tensors else []
         return self.op("Conv", value, self.tensor(f"{layer}.weight"), *bias, **attributes)
 
     def batchnorm(self, value: str, layer: str) -> str:
-        """`nn.BatchNorm` in evaluation, with or without scale and shift."""
+        """Add `nn.BatchNorm` in evaluation, with or without scale and shift."""
         mean = self.tensors[f"{layer}.running_mean"]
         scale = self.tensors.get(f"{layer}.weight", np.ones_like(mean))
         shift = self.tensors.get(f"{layer}.bias", np.zeros_like(mean))
@@ -65,12 +65,12 @@ class Graph:
         return self.op("BatchNormalization", *given, epsilon=BATCHNORM_EPSILON)
 
     def linear(self, value: str, layer: str) -> str:
-        """`nn.Linear` over the last dimension."""
+        """Add `nn.Linear` over the last dimension."""
         product = self.op("MatMul", value, self.constant(self.tensors[f"{layer}.weight"].T))
         return self.op("Add", product, self.tensor(f"{layer}.bias"))
 
     def model(self, given: tuple[str, list[Any]], made: tuple[str, list[Any]]) -> bytes:
-        """The serialised model with one float input and output, each a name and its dimensions.
+        """The serialised model with one float input and one float output, each given as a name and its dimensions.
 
         Raises:
             onnx.checker.ValidationError: the graph is inconsistent.

