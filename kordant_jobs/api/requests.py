@@ -230,9 +230,12 @@ def placed(call: Call, tenant: str | None, entity: str | None) -> tuple[str | No
     return tenant, entity
 
 
-def bounded(connection: Connection, call: Call, row: JobRow, priority: Priority, *, charge: bool) -> int | None:
-    """Check the limits of the caller's role or grant. With `charge` the request is counted. Returns the requests
-    per hour of an agent's grant; None for other callers.
+def bounded(
+    connection: Connection, call: Call, row: JobRow, priority: Priority, *, charge: bool, is_counted: bool = False
+) -> int | None:
+    """Check the limits of the caller's role or grant. With `charge` the request is counted; `is_counted`:
+    it was counted before. Returns the requests
+    that an agent's budgets still allow; None for other callers.
 
     Raises:
         Problem: a limit is exceeded, or a person must approve the agent's first request.
@@ -241,7 +244,9 @@ def bounded(connection: Connection, call: Call, row: JobRow, priority: Priority,
         raise denied("service.priority_at_most_high")
     if call.principal.role is not Role.AGENT:
         return None
-    bound = bound_of(connection, call.principal.id, row.name, priority, charge=charge, now=call.now)
+    bound = bound_of(
+        connection, call.principal.id, row.name, priority, charge=charge, is_counted=is_counted, now=call.now
+    )
     if bound.at is not None:
         wait_s = max(1, int((bound.at - call.now).total_seconds()) + 1)
         raise Problem(
@@ -256,7 +261,7 @@ def bounded(connection: Connection, call: Call, row: JobRow, priority: Priority,
         raise Problem("approval_required", detail, rule=bound.rule)
     if bound.rule is not None:
         raise denied(bound.rule)
-    return bound.per_hour
+    return bound.left
 
 
 def create(connection: Connection, call: Call, body: NewRequest) -> Answer:
@@ -309,7 +314,7 @@ def change(connection: Connection, call: Call, request_id: UUID, body: RequestCh
         raise _wrong_state(before, (RequestStatus.PENDING,))
     priority = None if body.priority is None else priority_of(body.priority, before.priority)
     if priority is not None:
-        bounded(connection, call, job_named(before.job), priority, charge=False)
+        bounded(connection, call, job_named(before.job), priority, charge=False, is_counted=True)
     if priority is not None or body.run_at is not None:
         operate.reprioritise(connection, Filter(ids=(request_id,)), priority=priority, run_at=body.run_at)
     after = operate.find(connection, Filter(ids=(request_id,)))[0]

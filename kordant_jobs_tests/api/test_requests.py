@@ -204,6 +204,20 @@ def test_cpu_time_of_a_day_stops_the_next_request_and_is_shared_by_those_of_one_
     assert ask("agent", "GET", "/me").json()["budgets"][0]["cpu_s_per_day"] == 100
 
 
+def test_a_dry_run_says_what_is_left_and_refuses_what_the_call_would_be_refused(ask: Any, db: Engine) -> None:
+    granted(db, requests_per_day=2)
+    dry = {**SCAN, "dry_run": True}
+    assert [ask("agent", "POST", "/requests", json=dry).json()["budget_left"] for _ in range(2)] == [2, 2]
+    made = ask("agent", "POST", "/requests", json=SCAN).json()["id"]
+    assert ask("agent", "POST", "/requests", json=dry).json()["budget_left"] == 1
+    assert ask("agent", "POST", "/requests", json=SCAN).status_code == 202
+    refused = ask("agent", "POST", "/requests", json=dry)
+    assert (refused.status_code, refused.json()["rule"]) == (429, "agent.requests_per_day")
+    etag = ask("agent", "GET", f"/requests/{made}").headers["etag"]
+    lower = ask("agent", "PATCH", f"/requests/{made}", json={"priority": "low"}, headers={"If-Match": etag})
+    assert lower.status_code == 200, "it was counted when it was made"
+
+
 def test_a_grant_bounds_the_day_the_open_requests_and_its_own_time(ask: Any, db: Engine) -> None:
     granted(db, requests_per_day=2)
     assert [ask("agent", "POST", "/requests", json=SCAN).status_code for _ in range(3)] == [202, 202, 429]

@@ -35,19 +35,27 @@ requests is divided among them."""
 
 @dataclass(frozen=True, kw_only=True)
 class Bound:
-    """The decision whether an agent may start a job now. `rule`: the rule that forbids it; `at`: when it may try
-    again."""
+    """The decision whether an agent may start a job now. `left`: the requests that its budgets still allow; `rule`: the
+    rule that forbids it; `at`: when it may try again."""
 
-    per_hour: int = 0
+    left: int = 0
     rule: str | None = None
     at: datetime | None = None
 
 
 def bound_of(
-    connection: Connection, agent_id: str, job: str, priority: Priority, *, charge: bool, now: datetime
+    connection: Connection,
+    agent_id: str,
+    job: str,
+    priority: Priority,
+    *,
+    charge: bool,
+    now: datetime,
+    is_counted: bool = False,
 ) -> Bound:
-    """Decide whether an agent may start a job now. With `charge` the request is counted, in the caller's
-    transaction."""
+    """Decide whether an agent may start a job now. With `charge` the request is counted, in the caller's transaction;
+    without it the decision is the same, and nothing is spent. `is_counted`: the request exists and was
+    counted, so that the budgets of requests do not bound it again."""
     grant = people.grants(connection, agent_id).get(job)
     if grant is None:
         return Bound(rule="agent.no_grant_of_job")
@@ -62,8 +70,15 @@ def bound_of(
         spent_at = connection.execute(_SPENT_SINCE, values).scalar()
         if spent_at is not None:
             return Bound(rule="agent.cpu_s_per_day", at=spent_at + DAY)
-    if not charge:
-        return Bound(per_hour=grant.requests_per_hour)
+    if is_counted:
+        return Bound()
+    return _budget_of(connection, agent_id, job, grant, charge=charge, now=now)
+
+
+def _budget_of(
+    connection: Connection, agent_id: str, job: str, grant: people.Grant, *, charge: bool, now: datetime
+) -> Bound:
+    """The bound by open requests, and by requests an hour and a day."""
     if grant.concurrent is not None:
         lock = sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
         connection.execute(lock, {"name": f"agent {agent_id} {job}"})
@@ -74,10 +89,15 @@ def bound_of(
         ("agent.requests_per_hour", grant.requests_per_hour, 3600),
         ("agent.requests_per_day", grant.requests_per_day, 86_400),
     )
+    left = grant.requests_per_hour
     for rule, most, seconds in budgets:
         if most is None:
             continue
         bucket = f"{agent_id}:{job}" + (":day" if seconds > 3600 else "")
-        if not leases.take_tokens(connection, bucket, 1, per_s=most / seconds, burst=most, now=now):
+        tokens = leases.open_bucket(connection, bucket, per_s=most / seconds, burst=most, now=now)
+        if tokens < 1:
             return Bound(rule=rule, at=leases.next_token_at(connection, bucket, per_s=most / seconds, now=now))
-    return Bound(per_hour=grant.requests_per_hour)
+        if charge:
+            leases.spend(connection, bucket, 1)
+        left = min(left, tokens - charge)
+    return Bound(left=left)
