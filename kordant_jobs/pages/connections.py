@@ -33,7 +33,7 @@ class BoundedHttp(HttpToolsProtocol):
     _arriving: asyncio.TimerHandle | None = None
     _leaving: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn calls it
         """Start the time limit for the first head."""
         super().connection_made(transport)
         self._arrives_within(self.head_within_s)

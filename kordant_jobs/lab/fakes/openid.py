@@ -36,7 +36,7 @@ class FakeOpenId(FakeServer):
         names_itself: whether answers carry `iss` (RFC 9207); `wrong_issuer` instead of the true one.
     """
 
-    def __init__(self, *, client_id: str = "kordant", client_secret: str = "fake-secret") -> None:  # noqa: S107
+    def __init__(self, *, client_id: str = "kordant", client_secret: str = "fake-secret") -> None:  # noqa: S107 - of a fake
         super().__init__()
         self.client_id, self.client_secret = client_id, client_secret
         self.person: dict[str, Any] = {"sub": "jane", "groups": ["kordant-ops"]}
