@@ -245,7 +245,10 @@ def call_of(console: Console, principal: Principal, now: datetime) -> Call:
 
 async def signed_in(console: Console, connection: HTTPConnection) -> Principal | None:
     """The person of the browser's session, None without a valid one. Their token is looked up, with a short cache."""
-    session = _session_of(console, connection)
+    return await _person_of(console, _session_of(console, connection))
+
+
+async def _person_of(console: Console, session: sessions.Session | None) -> Principal | None:
     if session is None:
         return None
     try:
@@ -267,8 +270,8 @@ async def enter(console: Console, request: Request) -> Visit:
     Raises:
         Problem: too many calls in a minute.
     """
-    call, cookie = None, request.cookies.get(COOKIE, "")
-    if (principal := await signed_in(console, request)) is not None:
+    call, cookie, session = None, request.cookies.get(COOKIE, ""), _session_of(console, request)
+    if (principal := await _person_of(console, session)) is not None:
         request.state.quota = console.quotas.take(principal, request.method)
         call = call_of(console, principal, datetime.now(UTC))
     language = request.cookies.get(LANGUAGE_COOKIE)
@@ -277,7 +280,6 @@ async def enter(console: Console, request: Request) -> Visit:
     if request.method == "POST":
         form = {name: value for name, value in (await request.form()).items() if isinstance(value, str)}
     key = cookie if call else request.cookies.get(FORM_COOKIE) or secrets.token_urlsafe(16)
-    session = _session_of(console, request) if call else None
     return Visit(
         console=console, request=request, call=call, words=wording(locale), key=key, form=form, session=session
     )
