@@ -28,7 +28,8 @@ from kordant_jobs_tests.wording.test_voice_words import NEVER
 
 ANALYSIS, ZONE = UUID(int=900), "America/Sao_Paulo"
 TODAY = datetime.now(UTC).date()
-PERIOD = Period(kind=ReportKind.ON_DEMAND, start_on=TODAY - timedelta(days=6), end_on=TODAY + timedelta(days=1))
+PERIOD = Period(kind=ReportKind.ON_DEMAND, start_on=TODAY - timedelta(days=6), end_on=TODAY + timedelta(days=2))
+"""It holds what is written now, also when the run of the tests passes midnight."""
 LINE = ClipLine(
     analysis_id=ANALYSIS,
     clip_id=UUID(int=0xABCDEF),
