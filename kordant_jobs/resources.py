@@ -16,7 +16,7 @@ from kordant_jobs.adapters.messengers import Messengers, open_mail, open_messeng
 from kordant_jobs.adapters.report_storage import open_report_storage
 from kordant_jobs.adapters.sources.hibp import Hibp
 from kordant_jobs.adapters.sources.registry import Sources, open_sources
-from kordant_jobs.adapters.voice.models.files import Ears, open_ears
+from kordant_jobs.adapters.voice.models.files import LoadedModels, load_models
 from kordant_jobs.app import SYSTEM
 from kordant_jobs.engine import database_resource
 from kordant_jobs.jobs.darkwatch_scan.drops import DropBox
@@ -117,10 +117,10 @@ def brokers(context: dg.InitResourceContext) -> Outside:
 
 
 @dg.resource(description="Models of voices, where `models pull` made them.")
-def ears(_: dg.InitResourceContext) -> Ears:
+def voice_models(_: dg.InitResourceContext) -> LoadedModels:
     """The models of the settings."""
     loaded = load_settings()
-    return open_ears(loaded.models, loaded.voice_detector)
+    return load_models(loaded.models, loaded.voice_detector)
 
 
 @dg.resource(description="Providers of bank data: Pluggy (KORDANT_PLUGGY_*), banks' own servers (KORDANT_OFB_BANKS).")
@@ -148,7 +148,7 @@ RESOURCES: Mapping[str, Any] = {
     "messengers": messengers,
     "report_storage": report_storage,
     "brokers": brokers,
-    "ears": ears,
+    "voice_models": voice_models,
     "banks": banks,
     "settings": settings,
 }

@@ -53,8 +53,6 @@ ALLOWED = {
     "kordant_jobs/jobs/notifications_send/alert_message.py": "a sentence for people, 'where somebody logged in'",
     "kordant_jobs/jobs/reports_generate/receipt.py": "a sentence for people, 'whoever has our public key'",
 }
-OTHERS = {"brokers", "removals", "removebrokers_process"}
-"""Folders of tests whose names are still to be read."""
 TABLES = re.compile(r"store/(?:[a-z]+/)?\w*tables\.py$")
 """Comments of tables and columns change by a migration only."""
 OPENING = re.compile(r'^\s*r?"""(What|Whether|How|Who|Whom|Whose|Which)\b', re.MULTILINE)
@@ -71,8 +69,8 @@ def pages() -> list[Path]:
 
 
 def names_of_tests() -> list[str]:
-    """Each test's name without `test_`, beside the folders of `OTHERS`."""
-    files = (path for path in TESTS.rglob("test_*.py") if not OTHERS & set(path.relative_to(TESTS).parts))
+    """Each test's name without `test_`."""
+    files = TESTS.rglob("test_*.py")
     return [name for path in files for name in re.findall(r"def test_(\w+)", path.read_text())]
 
 

@@ -13,7 +13,7 @@ from kordant_jobs.adapters.corpus import open_corpus
 from kordant_jobs.adapters.counties import open_counties
 from kordant_jobs.adapters.report_storage import open_report_storage
 from kordant_jobs.adapters.sources.registry import open_sources
-from kordant_jobs.adapters.voice.models.files import open_ears
+from kordant_jobs.adapters.voice.models.files import load_models
 from kordant_jobs.errors import KordantError, SettingsError
 from kordant_jobs.jobs.removebrokers_process.opening import open_inbox, open_key
 from kordant_jobs.observability.alerting import open_operators
@@ -83,7 +83,7 @@ OPENERS: Mapping[str, Callable[[Settings], object]] = {
     "counties": open_counties,
     "brokers' replies": open_inbox,
     "Data Rights Protocol": open_key,
-    "voices": lambda settings: open_ears(settings.models, settings.voice_detector),
+    "voices": lambda settings: load_models(settings.models, settings.voice_detector),
     "banks": open_banks,
 }
 """The functions that open each part without connecting to anything."""

@@ -43,11 +43,11 @@ def connect(url: str | sa.URL, *, name: str | None = None) -> Any:
 
 
 @dataclass(frozen=True)
-class Heard:
+class Notification:
     """One notification."""
 
     channel: str
-    word: str
+    payload: str
 
 
 class Listener:
@@ -79,7 +79,7 @@ class Listener:
         except psycopg2.OperationalError as error:
             self._lost(error)
 
-    def wait(self, timeout_s: float) -> set[Heard]:
+    def wait(self, timeout_s: float) -> set[Notification]:
         """The received notifications; empty when the time is up or `wake` was called.
 
         Raises:
@@ -96,9 +96,9 @@ class Listener:
             self._connection.poll()
         except psycopg2.OperationalError as error:
             self._lost(error)
-        heard = {Heard(one.channel, str(one.payload)) for one in self._connection.notifies}
+        notifications = {Notification(one.channel, str(one.payload)) for one in self._connection.notifies}
         self._connection.notifies.clear()
-        return heard
+        return notifications
 
     def wake(self) -> None:
         """End a wait, from any thread. Does nothing once it is closed."""

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import psutil
 from pydantic import SecretStr
 
-from kordant_jobs.adapters.voice.models.files import damaged, open_ears
+from kordant_jobs.adapters.voice.models.files import damaged, load_models
 from kordant_jobs.app import SYSTEM
 from kordant_jobs.catalog import CATALOG
 from kordant_jobs.engine import DAEMON_LOCK, warm_is_outdated
@@ -290,11 +290,11 @@ def models(patient: Patient) -> Iterator[Finding]:
     [[used]] = patient.rows("SELECT count(*) FROM kordant.voice_enrolments")
     if not used:
         raise Skipped("no voice is enrolled")
-    ears = open_ears(patient.settings.models, patient.settings.voice_detector)
-    if ears.models is None:
-        yield fail(f"voices are watched, and {ears.problem}", "every clip is unknown", "`kordant-jobs models pull`")
+    loaded = load_models(patient.settings.models, patient.settings.voice_detector)
+    if loaded.models is None:
+        yield fail(f"voices are watched, and {loaded.problem}", "every clip is unknown", "`kordant-jobs models pull`")
         return
-    for path in damaged(ears.models):
+    for path in damaged(loaded.models):
         yield fail(
             f"{path} is not the file that its manifest describes", "clips are unknown", "`kordant-jobs models pull`"
         )

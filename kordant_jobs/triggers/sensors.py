@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 from kordant_jobs.adapters.counties import Counties
 from kordant_jobs.adapters.messengers import channels_on
 from kordant_jobs.adapters.voice.drop_folder import dropped_clips, facts_of
-from kordant_jobs.adapters.voice.models.files import Ears
+from kordant_jobs.adapters.voice.models.files import LoadedModels
 from kordant_jobs.catalog.darkwatch_scan import DarkwatchScan
 from kordant_jobs.catalog.hometitle_scan import HometitleScan
 from kordant_jobs.catalog.notifications_send import NotificationsSend
@@ -162,7 +162,7 @@ def property_sensor(
     description="A clip that was given or dropped: analysed at once for tiers with real time.",
 )
 def voice_sensor(
-    context: dg.SensorEvaluationContext, db: dg.ResourceParam[Engine], ears: dg.ResourceParam[Ears]
+    context: dg.SensorEvaluationContext, db: dg.ResourceParam[Engine], voice_models: dg.ResourceParam[LoadedModels]
 ) -> dg.SensorResult | dg.SkipReason:
     """Request one run for the real-time subscriptions with clips. Files that a run refused do not count."""
     with db.connect() as connection:
@@ -170,7 +170,7 @@ def voice_sensor(
             return dg.SkipReason("a run is under way or waiting; its end wakes this sensor")
         files = list(dropped_clips(load_settings().voice_drop, settled_at=datetime.now(UTC)))
         tiers = [tier.value for tier in REALTIME]
-        given = clips.waiting(connection, tiers, has_models=ears.models is not None)
+        given = clips.waiting(connection, tiers, has_models=voice_models.models is not None)
         owners = {owner for owner, _ in files}
         waiting = {*given, *(clips.active_of(connection, tiers, list(owners)) if owners else ())}
     if not waiting:

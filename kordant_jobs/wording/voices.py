@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kordant_jobs.domain.voice.verdicts import Band, ClipStatus, Reason, SaidOfClip, Synthesis
+from kordant_jobs.domain.voice.verdicts import Band, ClipStatus, ClipSummary, Reason, Synthesis
 from kordant_jobs.wording import Wording
 
 PERSON_MAX = 60
@@ -13,12 +13,12 @@ def person_word(words: Wording, name: str) -> str:
     return " ".join(name.split())[:PERSON_MAX] or words.voice("labels.somebody")
 
 
-def clip_mark(said: SaidOfClip) -> str:
+def clip_mark(said: ClipSummary) -> str:
     """The short name of a clip: the last characters of its id, which `voices clips` shows."""
     return said.clip_id.hex[-6:]
 
 
-def clip_word(words: Wording, said: SaidOfClip) -> str:
+def clip_word(words: Wording, said: ClipSummary) -> str:
     """A clip's mark and length."""
     if said.seconds is None:
         return clip_mark(said)
@@ -26,7 +26,7 @@ def clip_word(words: Wording, said: SaidOfClip) -> str:
     return f"{clip_mark(said)}, {words.voice('labels.length', time=f'{minutes}:{seconds:02d}')}"
 
 
-def clip_result(words: Wording, said: SaidOfClip, person: str) -> list[tuple[str, str]]:
+def clip_result(words: Wording, said: ClipSummary, person: str) -> list[tuple[str, str]]:
     """One line for each question, with its label. `person`: the decrypted name of the member it is most like."""
     if said.status != ClipStatus.OK:
         code = said.reason if said.reason in {Reason.MODEL_MISSING, Reason.PARTLY_READ} else said.status

@@ -11,7 +11,7 @@ import dagster as dg
 from dagster._serdes import serialize_value
 from sqlalchemy import Engine
 
-from kordant_jobs.adapters.voice.models.files import Ears
+from kordant_jobs.adapters.voice.models.files import LoadedModels
 from kordant_jobs.catalog import enqueue
 from kordant_jobs.catalog.voiceprint_batch import VoiceprintBatch
 from kordant_jobs.definitions import defs
@@ -21,13 +21,15 @@ from kordant_jobs.store.voice import clips
 from kordant_jobs.triggers.sensors import voice_sensor
 from kordant_jobs_tests.jobs.people import subscribe
 
-DEAF = Ears(models=None, problem="no models")
+NO_MODELS = LoadedModels(models=None, problem="no models")
 
 
 def tick(db: Engine) -> list[dg.RunRequest]:
     with (
         dg.DagsterInstance.ephemeral() as instance,
-        dg.build_sensor_context(instance=instance, resources={"db": db, "ears": DEAF}, definitions=defs) as context,
+        dg.build_sensor_context(
+            instance=instance, resources={"db": db, "voice_models": NO_MODELS}, definitions=defs
+        ) as context,
     ):
         answer = voice_sensor.evaluate_tick(context)
         serialize_value(answer)

@@ -15,7 +15,15 @@ from kordant_jobs.adapters.voice.features import TELEPHONES, Floats, as_telephon
 from kordant_jobs.adapters.voice.models.files import VoiceModels
 from kordant_jobs.domain.voice.enrolment import EnrolmentClip, mean_voice
 from kordant_jobs.domain.voice.models import RATE
-from kordant_jobs.domain.voice.verdicts import SAME_VOICE, Band, Embedding, Heard, ScreenWindow, Voice, count_voices
+from kordant_jobs.domain.voice.verdicts import (
+    SAME_VOICE,
+    Band,
+    ChannelMeasurements,
+    Embedding,
+    ScreenWindow,
+    Voice,
+    count_voices,
+)
 from kordant_jobs.errors import SourceUnavailable
 
 PIECE_S, TURN_MIN_S, PAUSE_S = 5.0, 2.0, 0.6
@@ -66,7 +74,7 @@ def listen(samples: Samples, models: VoiceModels) -> Speech:
     )
 
 
-def measure(channels: Sequence[Samples], models: VoiceModels, *, is_whole: bool = True) -> list[Heard]:
+def measure(channels: Sequence[Samples], models: VoiceModels, *, is_whole: bool = True) -> list[ChannelMeasurements]:
     """Measure each channel of a clip (16 kHz).
 
     Raises:
@@ -75,14 +83,14 @@ def measure(channels: Sequence[Samples], models: VoiceModels, *, is_whole: bool 
     return [_measure_one(one, models, is_whole=is_whole, windows_max=SCREENED_MAX // len(channels)) for one in channels]
 
 
-def _measure_one(samples: Samples, models: VoiceModels, *, is_whole: bool, windows_max: int) -> Heard:
+def _measure_one(samples: Samples, models: VoiceModels, *, is_whole: bool, windows_max: int) -> ChannelMeasurements:
     speech = listen(samples, models)
     failed, windows = False, tuple[ScreenWindow, ...]()
     try:
         windows = screen(samples, speech.spans, models, windows_max=windows_max)
     except SourceUnavailable:
         failed = True
-    return Heard(
+    return ChannelMeasurements(
         seconds=len(samples) / RATE,
         speech_s=speech.seconds,
         band=speech.band,
@@ -126,16 +134,16 @@ def embed(speech: Floats, models: VoiceModels) -> Embedding:
 
 def enrolment_clip(name: str, channels: Sequence[Samples], models: VoiceModels) -> EnrolmentClip:
     """The data of a clip for an enrolment, from the channel with most speech. `voices` counts those of all channels."""
-    heard = [listen(one, models) for one in channels]
-    most = max(heard, key=lambda one: one.seconds)
+    measured = [listen(one, models) for one in channels]
+    most = max(measured, key=lambda one: one.seconds)
     clip = enrolment_of(name, most, models)
-    return clip if len(heard) == 1 else replace(clip, voices=_people(heard))
+    return clip if len(measured) == 1 else replace(clip, voices=_people(measured))
 
 
 def _people(channels: Sequence[Speech]) -> int:
     return count_voices(
         [
-            Heard(seconds=0, speech_s=one.seconds, band=one.band, voices=tuple(one.voices))
+            ChannelMeasurements(seconds=0, speech_s=one.seconds, band=one.band, voices=tuple(one.voices))
             for one in channels
             if one.seconds >= VOICE_MIN_S
         ]

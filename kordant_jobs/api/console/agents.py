@@ -26,7 +26,7 @@ def show_list(connection: Connection, visit: Visit) -> Response:
         "agents.html",
         visit.words.say("Agents"),
         items=found[:PAGE],
-        totals=visit.kept("agents", lambda: agents.totals(connection, ids, now=now), of=ids),
+        totals=visit.cached("agents", lambda: agents.totals(connection, ids, now=now), of=ids),
         after=found[PAGE - 1].agent_id if len(found) > PAGE else None,
         is_first=not after,
         denials=counts.denials(connection, Role.AGENT),
@@ -41,7 +41,7 @@ def show_one(connection: Connection, visit: Visit) -> Response:
     if found is None:
         raise not_found()
     grants = people.grants(connection, agent_id)
-    uses = visit.kept("uses of an agent", lambda: agents.uses(connection, agent_id, now=now), of=agent_id)
+    uses = visit.cached("uses of an agent", lambda: agents.uses(connection, agent_id, now=now), of=agent_id)
     return visit.page(
         "agent.html",
         found.agent_id,

@@ -18,7 +18,7 @@ def show(connection: Connection, visit: Visit) -> Response:
     if not visit.may(Action.SYSTEM_READ):
         return visit.go("/console/requests")
     now = visit.who.now
-    of_month = visit.kept("month", lambda: job_health.month(connection, now=now))
+    of_month = visit.cached("month", lambda: job_health.month(connection, now=now))
     jobs = job_health.jobs(connection, now=now, of_month=of_month)
     firing = [one for one in alerts.listed(connection, all_of_them=False, limit=50) if one.state == AlertState.FIRING]
     ages_s = heartbeats.ages_s(connection)

@@ -20,7 +20,7 @@ def show(connection: Connection, visit: Visit) -> Response:
     visit.who.permit(Action.SYSTEM_READ, visit.who.of_all())
     say = visit.words.say
     by_job: dict[str, list[history.JobWeek]] = defaultdict(list)
-    weeks_of_all = visit.kept("weeks", lambda: history.weekly(connection, weeks=WEEKS, now=visit.who.now))
+    weeks_of_all = visit.cached("weeks", lambda: history.weekly(connection, weeks=WEEKS, now=visit.who.now))
     for week in weeks_of_all:
         by_job[week.job].append(week)
     days = [monday.date() for monday in reversed(history.mondays(visit.who.now, WEEKS))]

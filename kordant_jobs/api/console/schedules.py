@@ -43,7 +43,7 @@ def show_list(connection: Connection, visit: Visit) -> Response:
         visit.words.say("Schedules"),
         rows=rows,
         problems=loaded.problems,
-        forecast=visit.kept(
+        forecast=visit.cached(
             "forecast", lambda: _forecast(connection, loaded.rows, now), of=loaded.rows, for_s=FORECAST_KEPT_S
         ),
         days=FORECAST_DAYS,

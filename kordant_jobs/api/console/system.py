@@ -28,7 +28,7 @@ def show_sources(connection: Connection, visit: Visit) -> Response:
     visit.who.permit(Action.SYSTEM_READ, visit.who.of_all())
     verdicts: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     reasons = []
-    for source, verdict, reason, count in visit.kept(
+    for source, verdict, reason, count in visit.cached(
         "verdicts", lambda: connection.execute(sa.text(standing.VERDICTS)).all()
     ):
         verdicts[source][verdict] += count

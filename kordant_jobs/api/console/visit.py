@@ -41,7 +41,7 @@ SIGN_IN = f"{HOME}sign-in"
 PEOPLE = frozenset({Role.ADMIN, Role.OPERATOR})
 """The roles that may sign in. Services and agents use the API; only people approve."""
 STATEMENT_S = 2
-KEPT_S = 60.0
+CACHED_S = 60.0
 PLACES = (HOME.rstrip("/"), PREFIX)
 """The paths to which a session's cookie is sent: the console and Dagster's UI. Not `/`, since other ports of the host
 would get the cookie."""
@@ -59,13 +59,13 @@ HEADERS: Mapping[str, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Console:
-    """The resources that the pages use. `hub` makes the streams of requests; `kept` is the cache of `Visit.kept`."""
+    """The resources that the pages use. `hub` makes the streams of requests; `cache` is the cache of `Visit.cached`."""
 
     backend: Backend
     tokens: Tokens
     quotas: Quotas
     hub: Hub
-    kept: dict[str, tuple[float, object, Any]] = field(default_factory=dict)
+    cache: dict[str, tuple[float, object, Any]] = field(default_factory=dict)
     examined: list[tuple[datetime, Sequence[Result]]] = field(default_factory=list)
     """The doctor's last results in this process, with their time; empty before the first examination."""
 
@@ -103,12 +103,12 @@ class Visit:
         value = self.request.query_params.get(name, "").strip().replace("\x00", "")[:200]
         return value or None
 
-    def kept(self, name: str, make: Callable[[], Any], *, of: object = None, for_s: float = KEPT_S) -> Any:
+    def cached(self, name: str, make: Callable[[], Any], *, of: object = None, for_s: float = CACHED_S) -> Any:
         """The result of `make`, cached under `name` for `for_s` seconds as long as `of` is equal. For sums over many
         rows, which need not be newer."""
-        known = self.console.kept.get(name)
+        known = self.console.cache.get(name)
         if known is None or known[1] != of or time.monotonic() > known[0]:
-            known = self.console.kept[name] = (time.monotonic() + for_s, of, make())
+            known = self.console.cache[name] = (time.monotonic() + for_s, of, make())
         return known[2]
 
     def may(self, action: Action) -> bool:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from kordant_jobs.domain.notifications.alerts import OutboxStatus
 from kordant_jobs.domain.notifications.choices import Held, Mode
-from kordant_jobs.domain.voice.verdicts import SaidOfClip
+from kordant_jobs.domain.voice.verdicts import ClipSummary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +114,7 @@ class PropertyRow(NoticeRow):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VoiceRow(NoticeRow, SaidOfClip):
+class VoiceRow(NoticeRow, ClipSummary):
     """A notification of a clip; the name of the member with a similar voice is still encrypted."""
 
     alert_id: UUID

@@ -112,7 +112,7 @@ class ScreenWindow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Heard:
+class ChannelMeasurements:
     """The measurements of one channel of a clip. `voices`: the one with most speech first; empty without speech."""
 
     seconds: float
@@ -147,7 +147,7 @@ class Compared:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SaidOfClip:
+class ClipSummary:
     """The analysis of a clip for mails and reports, as it is stored. `match` None: no member is enrolled, or there is
     no verdict; `synthesis` None: no detector scored it; `seconds` None: it was not decoded."""
 
@@ -253,62 +253,62 @@ def _word_of(score: float, thresholds: ScreenThresholds | None) -> Synthesis:
 
 
 def judge(
-    heard: Heard,
+    measured: ChannelMeasurements,
     members: Sequence[Enrolled],
     matching: Mapping[Band, MatchThresholds],
     screening: Mapping[Band, ScreenThresholds],
 ) -> Verdict:
     """The verdict on one channel. `insufficient_speech` is only for files that were read as a whole, since the rest of
     others may have more speech."""
-    if heard.speech_s < SPEECH_MIN_S:
-        if heard.is_whole:
+    if measured.speech_s < SPEECH_MIN_S:
+        if measured.is_whole:
             return Verdict(status=ClipStatus.INSUFFICIENT_SPEECH)
         return Verdict(status=ClipStatus.UNKNOWN, reason=Reason.PARTLY_READ)
-    compared = compare(heard.voices, heard.band, members, matching)
-    limits = screening.get(heard.band)
-    found = screened(heard.windows, limits)
+    compared = compare(measured.voices, measured.band, members, matching)
+    limits = screening.get(measured.band)
+    found = screened(measured.windows, limits)
     return Verdict(
         status=ClipStatus.OK,
-        reason=Reason.DETECTOR_FAILED if heard.detector_failed else None,
+        reason=Reason.DETECTOR_FAILED if measured.detector_failed else None,
         compared=compared,
         synthesis=found[0] if found else None,
         screen_score=found[1] if found else None,
-        windows=tuple((one.start_s, one.score, _word_of(one.score, limits)) for one in heard.windows),
-        voices=len(heard.voices),
+        windows=tuple((one.start_s, one.score, _word_of(one.score, limits)) for one in measured.windows),
+        voices=len(measured.voices),
     )
 
 
 def judge_clip(
-    channels: Sequence[Heard],
+    channels: Sequence[ChannelMeasurements],
     members: Sequence[Enrolled],
     matching: Mapping[Band, MatchThresholds],
     screening: Mapping[Band, ScreenThresholds],
-) -> tuple[Verdict, Heard]:
+) -> tuple[Verdict, ChannelMeasurements]:
     """The verdict on a clip, with the channel that it comes from: the one that is most like a member, and among equals
     one with signs of synthesis. Recorders of calls store each party in its own channel."""
     judged = [(judge(one, members, matching, screening), one) for one in channels]
     order = [Match.CONSISTENT, Match.INCONCLUSIVE, Match.NOT_CONSISTENT, None]
 
-    def rank(pair: tuple[Verdict, Heard]) -> tuple[bool, int, bool, float]:
-        verdict, heard = pair
+    def rank(pair: tuple[Verdict, ChannelMeasurements]) -> tuple[bool, int, bool, float]:
+        verdict, measured = pair
         compared = verdict.compared
         return (
             verdict.status is not ClipStatus.OK,
             order.index(compared.match if compared else None),
             verdict.synthesis is not Synthesis.SIGNS,
-            -(compared.score if compared else heard.speech_s),
+            -(compared.score if compared else measured.speech_s),
         )
 
-    verdict, heard = min(judged, key=rank)
-    return replace(verdict, voices=count_voices(channels)), heard
+    verdict, measured = min(judged, key=rank)
+    return replace(verdict, voices=count_voices(channels)), measured
 
 
-def count_voices(channels: Sequence[Heard]) -> int:
+def count_voices(channels: Sequence[ChannelMeasurements]) -> int:
     """The number of voices in all channels; a voice in several channels counts once."""
     found: list[Embedding] = []
-    for heard in channels:
-        for voice in heard.voices:
-            if not any(float(voice.embedding @ one) >= SAME_VOICE[heard.band] for one in found):
+    for measured in channels:
+        for voice in measured.voices:
+            if not any(float(voice.embedding @ one) >= SAME_VOICE[measured.band] for one in found):
                 found.append(voice.embedding)
     return len(found)
 

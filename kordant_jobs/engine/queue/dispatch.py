@@ -112,10 +112,10 @@ class Dispatcher:
                 step = self.step()
                 pause_s = 0.1
                 if not step.moved and not stop.is_set():
-                    notices = self._listener.wait(self._sleep_s(step))
-                    if notices:  # perhaps of a lease that another process took: the next tick but one knows it
+                    notifications = self._listener.wait(self._sleep_s(step))
+                    if notifications:  # perhaps of a lease that another process took: the next tick but one knows it
                         self._calm_at = time.monotonic() + 2 * self._settings.tick_s
-                    if any(one.word == requests.CANCELLED for one in notices):
+                    if any(one.payload == requests.CANCELLED for one in notifications):
                         self._next_tick = self._next_intake = 0.0
             except (DBAPIError, DatabaseUnavailable) as error:
                 if isinstance(error, DBAPIError) and not _lost_database(error):

@@ -186,7 +186,7 @@ class Host:
         while not self._over.is_set():
             try:
                 for one in self._listener.wait(60.0):
-                    words: dict[str, Any] = json.loads(one.word)
+                    words: dict[str, Any] = json.loads(one.payload)
                     if words.get("drain") == self.name:
                         self._drain()
                     elif "stop" in words:

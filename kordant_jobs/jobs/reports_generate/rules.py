@@ -15,7 +15,7 @@ from uuid import UUID
 from kordant_jobs.domain.darkwatch.exposures import Verdict
 from kordant_jobs.domain.insights.insight import Kind
 from kordant_jobs.domain.notifications.alerts import Severity
-from kordant_jobs.domain.voice.verdicts import SaidOfClip
+from kordant_jobs.domain.voice.verdicts import ClipSummary
 
 EDITION = 4
 """The edition of the report. Increase it when its layout or text changes so much that old reports should be made
@@ -205,7 +205,7 @@ class MoneyLine:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClipLine(SaidOfClip):
+class ClipLine(ClipSummary):
     """The result of one clip in a report; the member's name stays encrypted."""
 
     analysis_id: UUID

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import Engine
 
-from kordant_jobs.adapters.voice.models.files import Ears
+from kordant_jobs.adapters.voice.models.files import LoadedModels
 from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.catalog.voiceprint_batch import VoiceprintBatch
 from kordant_jobs.engine import Report, Summary, sharded_job
@@ -24,14 +24,14 @@ def plan(
     now: datetime,
     db: Engine,
     keyring: Keyring,
-    ears: Ears,
+    voice_models: LoadedModels,
     settings: Settings,
 ) -> VoicePlan:
     """Import dropped clips, and divide the pending clips into chunks."""
     drop = settings.voice_drop if payload.read_drops else None
-    made = service.plan(payload.subscription_ids, drop=drop, db=db, keyring=keyring, ears=ears, now=now)
-    if ears.models is None and made.total:
-        report.warn(f"{ears.problem} Until then verdicts are unknown; the clips wait.")
+    made = service.plan(payload.subscription_ids, drop=drop, db=db, keyring=keyring, loaded=voice_models, now=now)
+    if voice_models.models is None and made.total:
+        report.warn(f"{voice_models.problem} Until then verdicts are unknown; the clips wait.")
     if made.refused:
         report.warn(f"{made.refused} dropped clips were refused (no such subscription, or too large) and stay there.")
     report.show({"taken in": made.taken_in, "refused": made.refused, "clips": made.total})
@@ -39,11 +39,21 @@ def plan(
 
 
 def analyse(
-    chunk: tuple[UUID, ...], report: Report, db: Engine, keyring: Keyring, ears: Ears, settings: Settings
+    chunk: tuple[UUID, ...],
+    report: Report,
+    db: Engine,
+    keyring: Keyring,
+    voice_models: LoadedModels,
+    settings: Settings,
 ) -> Analysed:
     """Analyse a chunk of clips, and save their verdicts."""
     done = service.analyse(
-        chunk, db=db, keyring=keyring, ears=ears, keep_sound=settings.voice_keep_sound, progress=report.progress
+        chunk,
+        db=db,
+        keyring=keyring,
+        loaded=voice_models,
+        keep_sound=settings.voice_keep_sound,
+        progress=report.progress,
     )
     for kind in sorted(set(done.problems)):
         report.warn(f"{done.problems.count(kind)} clips could not be analysed ({kind}); they are tried again.")

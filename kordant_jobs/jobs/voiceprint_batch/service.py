@@ -16,8 +16,16 @@ from sqlalchemy import Engine
 from kordant_jobs.adapters.voice.analysis import measure
 from kordant_jobs.adapters.voice.decoding import Decoder, Undecodable
 from kordant_jobs.adapters.voice.drop_folder import dropped_clips, ending_of, has_changed
-from kordant_jobs.adapters.voice.models.files import Ears, VoiceModels
-from kordant_jobs.domain.voice.verdicts import ClipStatus, Heard, Match, Reason, Synthesis, Verdict, judge_clip
+from kordant_jobs.adapters.voice.models.files import LoadedModels, VoiceModels
+from kordant_jobs.domain.voice.verdicts import (
+    ChannelMeasurements,
+    ClipStatus,
+    Match,
+    Reason,
+    Synthesis,
+    Verdict,
+    judge_clip,
+)
 from kordant_jobs.engine import Progress
 from kordant_jobs.errors import DatabaseUnavailable, KeyringError, PermanentError, SetupError
 from kordant_jobs.jobs.voiceprint_batch.rules import AGAIN, ATTEMPTS_MAX, CLIPS_MAX, HELD_BACK, chunked
@@ -64,14 +72,14 @@ def plan(
     drop: Path | None,
     db: Engine,
     keyring: Keyring,
-    ears: Ears,
+    loaded: LoadedModels,
     now: datetime,
 ) -> VoicePlan:
     """Import dropped clips (`drop` None: none), then divide the pending clips into chunks."""
     taken, refused = take_in(drop, db=db, keyring=keyring, now=now) if drop is not None else (0, 0)
     with db.connect() as connection:
         waiting = clips.pending(
-            connection, has_models=ears.models is not None, subscription_ids=subscription_ids, limit=CLIPS_MAX
+            connection, has_models=loaded.models is not None, subscription_ids=subscription_ids, limit=CLIPS_MAX
         )
     return VoicePlan(chunks=chunked(waiting), total=len(waiting), taken_in=taken, refused=refused)
 
@@ -104,7 +112,7 @@ def analyse(
     *,
     db: Engine,
     keyring: Keyring,
-    ears: Ears,
+    loaded: LoadedModels,
     keep_sound: bool = False,
     progress: Progress | None = None,
 ) -> Analysed:
@@ -112,7 +120,7 @@ def analyse(
     total = Analysed()
     with Decoder() as decoder:
         for clip_id in clip_ids:
-            total += _analyse_one(clip_id, decoder, db=db, keyring=keyring, models=ears.models, keep_sound=keep_sound)
+            total += _analyse_one(clip_id, decoder, db=db, keyring=keyring, models=loaded.models, keep_sound=keep_sound)
             if progress is not None:
                 progress.advance(1, "listening")
     return total
@@ -125,14 +133,14 @@ def _analyse_one(
         clip = clips.begin(connection, clip_id, is_attempt=models is not None)
     if clip is None:
         return Analysed()
-    final, heard, problems, is_ours = True, None, tuple[str, ...](), False
+    final, measured, problems, is_ours = True, None, tuple[str, ...](), False
     if models is None:
         verdict, final = _unknown(Reason.MODEL_MISSING), False
     elif clip.attempts > ATTEMPTS_MAX:
         verdict = _unknown(Reason.ANALYSIS_FAILED)
     else:
         try:
-            verdict, heard = _listen(clip, decoder, models, db=db, keyring=keyring)
+            verdict, measured = _listen(clip, decoder, models, db=db, keyring=keyring)
             final = verdict.reason not in AGAIN or clip.attempts >= ATTEMPTS_MAX
         except (KeyringError, DatabaseUnavailable, sa.exc.OperationalError) as error:
             with db.begin() as connection:  # another master key, or forgotten meanwhile: nothing is said
@@ -149,7 +157,7 @@ def _analyse_one(
             connection,
             clip,
             verdict,
-            heard,
+            measured,
             speaker_model=models.speaker_manifest.tag if models else None,
             detector=models.detector_manifest.tag if models and models.detector_manifest else None,
             is_final=final,
@@ -179,7 +187,7 @@ def _unknown(reason: Reason) -> Verdict:
 
 def _listen(
     clip: Clip, decoder: Decoder, models: VoiceModels, *, db: Engine, keyring: Keyring
-) -> tuple[Verdict, Heard | None]:
+) -> tuple[Verdict, ChannelMeasurements | None]:
     with db.connect() as connection:
         members = enrolments.of_subscriber(connection, keyring, clip.subscriber_id, model=models.speaker_manifest.tag)
     pieces = clips.sound(db, keyring, clip)

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.adapters.voice.analysis import enrolment_clip
-from kordant_jobs.adapters.voice.models.files import open_ears
+from kordant_jobs.adapters.voice.models.files import load_models
 from kordant_jobs.domain.voice.enrolment import CLIPS_MIN, centroids
 from kordant_jobs.lab.voices.speaking import InventedVoice, as_wav, speak
 from kordant_jobs.settings import Settings
@@ -26,7 +26,7 @@ GRANDMOTHER, STRANGER = 4, 8
 def add_clips(db: Engine, keyring: Keyring, settings: Settings, subscription_ids: Sequence[UUID]) -> None:
     """Add three clips to each subscription: of the grandmother's voice, of a stranger's, and one that is too short. If
     the models are installed, the grandmother is enrolled first."""
-    models = open_ears(settings.models, settings.voice_detector).models
+    models = load_models(settings.models, settings.voice_detector).models
     voice, stranger = InventedVoice.of(GRANDMOTHER), InventedVoice.of(STRANGER)
     files = [as_wav(speak(voice, 8, 1)), as_wav(speak(stranger, 8, 2)), as_wav(speak(voice, 1, 3))]
     if models is not None:

@@ -15,7 +15,7 @@ from uuid_utils.compat import uuid7
 
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.notifications.choices import Category
-from kordant_jobs.domain.voice.verdicts import Heard, Verdict, is_alert
+from kordant_jobs.domain.voice.verdicts import ChannelMeasurements, Verdict, is_alert
 from kordant_jobs.store.notifications import outbox
 from kordant_jobs.store.people.keyring import Keyring, Sealed
 from kordant_jobs.store.voice.clips import Clip
@@ -32,7 +32,7 @@ def save(
     connection: Connection,
     clip: Clip,
     verdict: Verdict,
-    heard: Heard | None,
+    measured: ChannelMeasurements | None,
     *,
     speaker_model: str | None,
     detector: str | None,
@@ -60,11 +60,11 @@ def save(
         "synthesis": verdict.synthesis,
         "screen_score": verdict.screen_score,
         "windows": [[round(start, 2), round(score, 3), word.value] for start, score, word in verdict.windows],
-        "band": heard.band if heard and heard.voices else None,
-        "seconds": heard.seconds if heard else None,
-        "speech_s": heard.speech_s if heard else None,
+        "band": measured.band if measured and measured.voices else None,
+        "seconds": measured.seconds if measured else None,
+        "speech_s": measured.speech_s if measured else None,
         "voices": verdict.voices,
-        "is_whole": heard.is_whole if heard else True,
+        "is_whole": measured.is_whole if measured else True,
         "speaker_model": speaker_model,
         "detector": detector,
         "analysed_at": sa.func.now(),

@@ -129,7 +129,7 @@ def test_what_is_sent_is_strict(agent: DrpAgent, answers: list[httpx.Response], 
         (httpx.Response(400, json={"code": "400", "message": "no", "fatal": True}), False),
     ],
 )
-def test_refusals_of_both_kinds_are_told_apart(
+def test_refusals_of_both_kinds_are_distinguished(
     agent: DrpAgent, answers: list[httpx.Response], first: httpx.Response, forbidden: bool
 ) -> None:
     answers.append(first)

@@ -17,7 +17,7 @@ from kordant_jobs.domain.removals.clocks import EU, STATE_LAWS, Law
         (Law.UK_GDPR, "GB", None),
     ],
 )
-def test_who_lives_under_a_law_is_told_the_authority_of_their_own_place(
+def test_a_subscriber_under_a_law_is_given_the_authority_of_their_own_place(
     law: Law, country: str, state: str | None
 ) -> None:
     known = authorities()

@@ -8,7 +8,7 @@ from kordant_jobs.domain.removals.states import ANSWERS, DONE, REMOVAL_MOVES, TU
 S = RemovalState
 
 
-def test_every_state_is_in_the_table_and_has_somebody_whose_turn_it_is() -> None:
+def test_every_state_is_in_the_table_and_says_who_acts_next() -> None:
     assert set(REMOVAL_MOVES) == set(RemovalState) == set(TURNS)
 
 
@@ -45,5 +45,5 @@ def test_what_a_reply_leads_to_can_follow_a_sent_request() -> None:
         assert state is None or state in REMOVAL_MOVES[S.SENT]
 
 
-def test_nobody_has_a_turn_where_all_is_done() -> None:
+def test_no_party_acts_next_after_the_end() -> None:
     assert {state for state, turn in TURNS.items() if turn == "nobody"} == DONE

@@ -23,11 +23,11 @@ from kordant_jobs.domain.voice.enrolment import (
 )
 from kordant_jobs.domain.voice.verdicts import (
     Band,
+    ChannelMeasurements,
     ClipStatus,
     Compared,
     Embedding,
     Enrolled,
-    Heard,
     Match,
     MatchThresholds,
     Reason,
@@ -57,8 +57,10 @@ def ann(by_band: Mapping[Band, Embedding] | None = None) -> Enrolled:
     return Enrolled(id=ANN, person="Ann", by_band=by_band or {Band.WIDE: at(1.0)})
 
 
-def heard(score: float = 0.9, *, speech_s: float = 10.0, screen: float = 0.0, failed: bool = False) -> Heard:
-    return Heard(
+def measured(
+    score: float = 0.9, *, speech_s: float = 10.0, screen: float = 0.0, failed: bool = False
+) -> ChannelMeasurements:
+    return ChannelMeasurements(
         seconds=12.0,
         speech_s=speech_s,
         band=Band.WIDE,
@@ -81,14 +83,14 @@ def heard(score: float = 0.9, *, speech_s: float = 10.0, screen: float = 0.0, fa
     ],
 )
 def test_a_match_goes_by_the_thresholds_of_the_band(score: float, speech_s: float, match: Match) -> None:
-    found = compare(heard(score, speech_s=speech_s).voices, Band.WIDE, [ann()], LIMITS)
+    found = compare(measured(score, speech_s=speech_s).voices, Band.WIDE, [ann()], LIMITS)
     assert found is not None
     assert (found.match, found.member) == (match, ANN)
 
 
 def test_a_member_must_lead_the_next_one() -> None:
     twin = Enrolled(id=BOB, person="Bob", by_band={Band.WIDE: at(0.97)})
-    found = compare(heard(0.99).voices, Band.WIDE, [ann(), twin], LIMITS)
+    found = compare(measured(0.99).voices, Band.WIDE, [ann(), twin], LIMITS)
     assert found is not None
     assert found.margin is not None
     assert found.margin < 0.10
@@ -98,12 +100,12 @@ def test_a_member_must_lead_the_next_one() -> None:
 def test_two_enrolments_of_one_person_are_no_rivals() -> None:
     again = Enrolled(id=BOB, person=" ann", by_band={Band.WIDE: at(0.97)})
     stranger = Enrolled(id=UUID(int=3), person="Carl", by_band={Band.WIDE: at(0.2)})
-    found = compare(heard(0.99).voices, Band.WIDE, [ann(), again, stranger], LIMITS)
+    found = compare(measured(0.99).voices, Band.WIDE, [ann(), again, stranger], LIMITS)
     assert found is not None
     assert found.match is Match.CONSISTENT
     assert found.margin is not None
     assert found.margin > 0.5  # over Carl
-    alone = compare(heard(0.99).voices, Band.WIDE, [ann(), again], LIMITS)
+    alone = compare(measured(0.99).voices, Band.WIDE, [ann(), again], LIMITS)
     assert alone is not None
     assert (alone.match, alone.margin) == (Match.CONSISTENT, None)
 
@@ -131,29 +133,29 @@ def test_no_consent_is_from_before_its_text_or_in_the_future(day: date, words: s
 
 
 def test_a_channel_that_calls_for_an_alert_gives_the_verdict() -> None:
-    member, copied = heard(0.9, screen=0.0), heard(0.7, screen=-9.0)
-    verdict, of = judge_clip([member, copied, heard(-0.5)], [ann()], LIMITS, SCREEN)
+    member, copied = measured(0.9, screen=0.0), measured(0.7, screen=-9.0)
+    verdict, of = judge_clip([member, copied, measured(-0.5)], [ann()], LIMITS, SCREEN)
     assert is_alert(verdict, always=False)
     assert of is copied
     assert verdict.voices == 2  # the member's and the stranger's; the copy sounds like the member
-    quiet, of = judge_clip([heard(0.1, screen=-9.0), member, heard(speech_s=0.0)], [ann()], LIMITS, SCREEN)
+    quiet, of = judge_clip([measured(0.1, screen=-9.0), member, measured(speech_s=0.0)], [ann()], LIMITS, SCREEN)
     assert not is_alert(quiet, always=False)
     assert of is member
 
 
 def test_of_a_file_that_was_read_in_part_too_little_speech_is_unknown() -> None:
-    verdict = judge(replace(heard(speech_s=1.0), is_whole=False), [ann()], LIMITS, SCREEN)
+    verdict = judge(replace(measured(speech_s=1.0), is_whole=False), [ann()], LIMITS, SCREEN)
     assert (verdict.status, verdict.reason) == (ClipStatus.UNKNOWN, Reason.PARTLY_READ)
-    assert judge(replace(heard(), is_whole=False), [ann()], LIMITS, SCREEN).status is ClipStatus.OK
+    assert judge(replace(measured(), is_whole=False), [ann()], LIMITS, SCREEN).status is ClipStatus.OK
 
 
 def test_across_bands_and_without_thresholds_a_match_is_inconclusive() -> None:
     other = ann({Band.PHONE: at(1.0)})
     for score in (0.1, 0.99):
-        found = compare(heard(score).voices, Band.WIDE, [other], LIMITS)
+        found = compare(measured(score).voices, Band.WIDE, [other], LIMITS)
         assert found is not None
         assert found.match is Match.INCONCLUSIVE
-    uncalibrated = compare(heard(0.99).voices, Band.WIDE, [ann()], {})
+    uncalibrated = compare(measured(0.99).voices, Band.WIDE, [ann()], {})
     assert uncalibrated is not None
     assert uncalibrated.match is Match.INCONCLUSIVE
 
@@ -166,7 +168,7 @@ def test_of_several_voices_the_one_most_like_a_member_counts() -> None:
 
 
 def test_no_enrolment_is_no_match_at_all() -> None:
-    verdict = judge(heard(), [], LIMITS, SCREEN)
+    verdict = judge(measured(), [], LIMITS, SCREEN)
     assert (verdict.status, verdict.compared, verdict.synthesis) == (ClipStatus.OK, None, Synthesis.NO_SIGNS)
 
 
@@ -175,18 +177,18 @@ def test_no_enrolment_is_no_match_at_all() -> None:
     [(-9.0, Synthesis.SIGNS), (-8.0, Synthesis.SIGNS), (-5.0, Synthesis.INCONCLUSIVE), (-2.0, Synthesis.NO_SIGNS)],
 )
 def test_the_screen_has_three_answers(score: float, word: Synthesis) -> None:
-    assert judge(heard(screen=score), [], LIMITS, SCREEN).synthesis is word
+    assert judge(measured(screen=score), [], LIMITS, SCREEN).synthesis is word
 
 
 def test_a_detector_that_failed_or_is_uncalibrated_says_nothing() -> None:
-    failed = judge(heard(failed=True), [ann()], LIMITS, SCREEN)
+    failed = judge(measured(failed=True), [ann()], LIMITS, SCREEN)
     assert (failed.synthesis, failed.reason) == (None, Reason.DETECTOR_FAILED)
     assert failed.compared is not None
-    assert judge(heard(screen=-99.0), [], LIMITS, {}).synthesis is Synthesis.INCONCLUSIVE
+    assert judge(measured(screen=-99.0), [], LIMITS, {}).synthesis is Synthesis.INCONCLUSIVE
 
 
 def test_under_two_seconds_of_speech_nothing_is_said() -> None:
-    verdict = judge(heard(speech_s=1.9, screen=-20), [ann()], LIMITS, SCREEN)
+    verdict = judge(measured(speech_s=1.9, screen=-20), [ann()], LIMITS, SCREEN)
     assert verdict == Verdict(status=ClipStatus.INSUFFICIENT_SPEECH)
     assert not is_alert(verdict, always=False)
 

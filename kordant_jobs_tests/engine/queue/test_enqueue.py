@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from kordant_jobs.engine.listen import Heard, Listener
+from kordant_jobs.engine.listen import Listener, Notification
 from kordant_jobs.engine.queue.enqueue import Item, enqueue, enqueue_many, enqueue_named
 from kordant_jobs.engine.requests import Priority, RequestStatus
 from kordant_jobs.engine.store.arrivals import Merge
@@ -44,7 +44,7 @@ def test_a_rollback_queues_nothing_and_wakes_no_one(queue: Engine) -> None:
     assert count(queue) == 0
     assert listener.wait(0.05) == set()
     put(queue, idempotency_key="k")
-    assert listener.wait(5) == {Heard(CHANNEL, "toy")}
+    assert listener.wait(5) == {Notification(CHANNEL, "toy")}
     listener.close()
 
 

@@ -66,7 +66,7 @@ def test_what_a_broker_says_last_counts(desk: Desk, first: str, later: str, stat
         (DENIED, "Your request is currently being processed by our data team."),
     ],
 )
-def test_a_correction_that_moves_nothing_is_a_persons_and_the_old_claim_is_not_told_again(
+def test_a_correction_without_a_move_goes_to_a_person_and_the_old_claim_is_not_repeated(
     desk: Desk, first: str, later: str
 ) -> None:
     [request] = asked(desk)
@@ -175,7 +175,7 @@ def test_two_bounces_of_one_address_leave_the_other_alone(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("sender", ["john.doe@gmail.com", "john@spoken.com"])
-def test_that_somebody_has_left_says_nothing_of_the_address_that_we_wrote_to(desk: Desk, sender: str) -> None:
+def test_a_contact_that_has_left_says_nothing_about_the_address_that_we_wrote_to(desk: Desk, sender: str) -> None:
     [request] = asked(desk)
     taken = desk.reply(request, "I have now left Spoken.", sender=sender, auto_submitted="auto-replied")
     assert taken is not None

@@ -100,7 +100,7 @@ def page_of(desk: Desk, request: UUID) -> str:
         return links.page_of(connection, desk.keyring, story.request, story.broker.facts)
 
 
-def test_where_a_business_wants_the_subscriber_to_prove_who_they_are_is_kept_sealed_and_told(
+def test_where_a_business_asks_for_proof_of_identity_is_stored_sealed_and_sent_to_the_subscriber(
     desk: Desk, business: Business
 ) -> None:
     request = asked(desk, drp_business_id="SPOKEN")
@@ -292,7 +292,7 @@ def test_a_list_without_a_usable_row_takes_nothing_away(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("emails", [("privacy@spoken.com",), ()])
-def test_a_broker_asked_by_its_form_is_reminded_by_mail_where_it_has_an_address_and_else_nobody_says_so(
+def test_a_broker_asked_by_form_is_reminded_by_mail_if_it_has_an_address_and_otherwise_no_reminder_is_recorded(
     desk: Desk, emails: tuple[str, ...]
 ) -> None:
     class Site:

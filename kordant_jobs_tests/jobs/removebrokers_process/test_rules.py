@@ -57,7 +57,7 @@ def test_every_decision_is_an_allowed_move_and_waits_for_something_later(row: di
 
 
 @given(ROWS)
-def test_verified_removed_rests_on_our_own_fresh_check_alone(row: dict[str, Any]) -> None:
+def test_verified_removed_needs_a_fresh_check_of_our_own(row: dict[str, Any]) -> None:
     found = decided(row)
     if found["to_state"] == RemovalState.VERIFIED_REMOVED:
         assert row["check_says"] == "not_listed"

@@ -144,7 +144,7 @@ def test_an_answer_moves_its_request(desk: Desk, text: str, state: str, reason: 
     assert len(desk.sent) == sent, "more was sent by itself"
 
 
-def test_somebody_who_has_left_is_a_fault_of_the_catalogue_and_the_next_way_is_taken(desk: Desk) -> None:
+def test_a_contact_that_has_left_is_a_catalogue_fault_and_the_next_way_is_taken(desk: Desk) -> None:
     brokers = add_brokers(desk.db, [broker_row("spoken", opt_out_url="https://spoken.com/optout")])
     people = [add_profiled(desk.db, desk.keyring, contact=f"p{n}@mail.example") for n in range(2)]
     [first] = ask(desk.db, people[0], list(brokers.values()))

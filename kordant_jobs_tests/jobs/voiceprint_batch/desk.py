@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.adapters.voice.analysis import enrolment_clip
-from kordant_jobs.adapters.voice.models.files import Ears
+from kordant_jobs.adapters.voice.models.files import LoadedModels
 from kordant_jobs.domain.voice.enrolment import EnrolmentClip, centroids
 from kordant_jobs.engine.store.progress import Progress
 from kordant_jobs.jobs.voiceprint_batch import service
@@ -38,13 +38,13 @@ class Desk:
     keyring: Keyring
     person: Person
     deaf: bool = False
-    given: Ears | None = None
+    given: LoadedModels | None = None
 
     @property
-    def ears(self) -> Ears:
+    def voice_models(self) -> LoadedModels:
         if self.given is not None:
             return self.given
-        return Ears(models=None, problem="no models") if self.deaf else Ears(models=shared_models())
+        return LoadedModels(models=None, problem="no models") if self.deaf else LoadedModels(models=shared_models())
 
     def enrol(self) -> UUID:
         models = shared_models()
@@ -69,7 +69,9 @@ class Desk:
         with self.db.connect() as connection:
             waiting = clips.pending(connection, has_models=not self.deaf, limit=100)
         with Progress(self.db, "test") as progress:
-            return service.analyse(waiting, db=self.db, keyring=self.keyring, ears=self.ears, progress=progress, **more)
+            return service.analyse(
+                waiting, db=self.db, keyring=self.keyring, loaded=self.voice_models, progress=progress, **more
+            )
 
     def rows(self, query: str, **values: object) -> list[Any]:
         with self.db.connect() as connection:

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine
 from typer.testing import CliRunner
 
-from kordant_jobs.adapters.voice.models.files import Ears
+from kordant_jobs.adapters.voice.models.files import LoadedModels
 from kordant_jobs.cli.main import app
 from kordant_jobs.errors import KordantError
 from kordant_jobs.jobs.voiceprint_batch.job import JOBS
@@ -23,7 +23,7 @@ from kordant_jobs_tests.voices import GRANDMOTHER, models_folder, spoken_wav
 
 
 def figures(desk: Desk, settings: Settings) -> dict[str, Any]:
-    resources = {"db": desk.db, "keyring": desk.keyring, "ears": desk.ears, "settings": settings}
+    resources = {"db": desk.db, "keyring": desk.keyring, "voice_models": desk.voice_models, "settings": settings}
     done = JOBS.plain.execute_in_process(resources=resources)
     (last,) = [event for event in done.all_events if event.is_successful_output and event.step_key == "summarise"]
     return {name: one.value for name, one in last.step_output_data.metadata.items()}
@@ -145,7 +145,7 @@ def test_without_models_a_run_says_what_to_do_and_goes_on(
 ) -> None:
     desk = desk_of(db, keyring)
     desk.give(b"RIFF")
-    desk.given = Ears(models=None, problem="run `kordant-jobs models pull`.")
+    desk.given = LoadedModels(models=None, problem="run `kordant-jobs models pull`.")
     assert figures(desk, settings)["unknown"] == 1
     assert "run `kordant-jobs models pull`. Until then verdicts are unknown; the clips wait." in capfd.readouterr().err
     desk.given = None

@@ -15,9 +15,9 @@ from sqlalchemy import Engine
 from kordant_jobs.domain.notifications.pending import NoticeRow, VoiceRow
 from kordant_jobs.domain.voice.verdicts import (
     Band,
+    ChannelMeasurements,
     ClipStatus,
     Compared,
-    Heard,
     Match,
     Reason,
     Synthesis,
@@ -49,11 +49,11 @@ def noticed(desk: Desk, number: int, verdict: Verdict) -> UUID:
     """The notification about a clip of which this is said."""
     clip_id = desk.give(bytes([number]))
     nobody = Voice(speech_s=5.0, embedding=np.zeros(192, np.float32))
-    heard = Heard(seconds=9.0, speech_s=5.0, band=Band.PHONE, voices=(nobody, nobody), is_whole=False)
+    measured = ChannelMeasurements(seconds=9.0, speech_s=5.0, band=Band.PHONE, voices=(nobody, nobody), is_whole=False)
     with desk.db.begin() as connection:
         clip = clips.begin(connection, clip_id)
         assert clip is not None
-        analyses.save(connection, clip, verdict, heard, speaker_model="m", detector="d")
+        analyses.save(connection, clip, verdict, measured, speaker_model="m", detector="d")
         notice: UUID = connection.execute(
             sa.text(
                 "SELECT o.id FROM kordant.notification_outbox o JOIN kordant.alerts a ON a.id = o.alert_id "

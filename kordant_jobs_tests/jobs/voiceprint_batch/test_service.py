@@ -19,7 +19,7 @@ from sqlalchemy import Engine
 from kordant_jobs.adapters.drop_folder import is_being_written
 from kordant_jobs.adapters.voice.decoding import Decoder, Samples
 from kordant_jobs.adapters.voice.drop_folder import dropped_clips, has_changed, left_behind
-from kordant_jobs.adapters.voice.models.files import Ears
+from kordant_jobs.adapters.voice.models.files import LoadedModels
 from kordant_jobs.domain.voice.models import RATE
 from kordant_jobs.errors import PermanentError, SettingsError
 from kordant_jobs.jobs.voiceprint_batch import service
@@ -157,7 +157,7 @@ def release(desk: Desk) -> None:
 def test_faults_of_ours_hold_a_clip_back_and_never_use_up_its_attempts(desk: Desk, tmp_path: Path) -> None:
     clip = desk.give(spoken_wav(GRANDMOTHER, 1))
     another_key = replace(desk, keyring=Keyring(bytes(32), index_root=bytes(32)))
-    no_file = Ears(models=replace(shared_models(), folder=tmp_path))
+    no_file = LoadedModels(models=replace(shared_models(), folder=tmp_path))
     for broken, kind in ((another_key, "KeyringError"), (replace(desk, given=no_file), "SetupError")):
         for _ in range(ATTEMPTS_MAX + 1):
             done = broken.run()
@@ -172,7 +172,7 @@ def test_a_clip_that_fails_by_itself_is_held_back_between_its_attempts_and_given
     clip = desk.give(spoken_wav(GRANDMOTHER, 1))
     broken = replace(shared_models())
     broken.__dict__["speech"] = None
-    failing = replace(desk, given=Ears(models=broken))
+    failing = replace(desk, given=LoadedModels(models=broken))
     for attempt in range(ATTEMPTS_MAX):
         assert failing.run().failed == 1
         assert desk.rows("SELECT attempts FROM kordant.analysis_jobs")[0].attempts == attempt + 1

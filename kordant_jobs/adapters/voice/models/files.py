@@ -120,19 +120,19 @@ def damaged(models: VoiceModels) -> list[Path]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ears:
+class LoadedModels:
     """The models for a run. `models` None: they are missing, and `problem` says what to do."""
 
     models: VoiceModels | None
     problem: str = ""
 
 
-def open_ears(folder: Path, detector: Path | None = None) -> Ears:
+def load_models(folder: Path, detector: Path | None = None) -> LoadedModels:
     """The models in `folder`, or the problem why there are none. Model files are opened at first use."""
     try:
-        return Ears(models=open_models(folder, detector))
+        return LoadedModels(models=open_models(folder, detector))
     except SetupError as error:
-        return Ears(models=None, problem=str(error))
+        return LoadedModels(models=None, problem=str(error))
 
 
 def sha256_of(path: Path) -> str:
