@@ -14,7 +14,8 @@ import sqlalchemy as sa
 from pydantic import Field
 from sqlalchemy import Engine
 
-from kordant_jobs.engine import JobRow, Payload, Summary, one_op_job
+from kordant_jobs.engine import JobRow, Payload
+from kordant_jobs.engine.job_shapes import Summary, one_op_job
 
 
 class CountRequests(Payload):

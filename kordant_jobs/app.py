@@ -15,7 +15,7 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from kordant_jobs.catalog import BY_NAME, PARTIES
-from kordant_jobs.engine import EngineSettings, Prunable, System
+from kordant_jobs.engine.system import EngineSettings, Prunable, System
 from kordant_jobs.settings import load_settings
 from kordant_jobs.store.notifications import choices
 from kordant_jobs.store.schedules import progress
@@ -104,6 +104,6 @@ SYSTEM = System(
 
 if __name__ == "__main__":
     from kordant_jobs.app import SYSTEM as OURS  # the module by its name: one value for everybody in this process
-    from kordant_jobs.engine import main
+    from kordant_jobs.engine.processes import main
 
     sys.exit(main(OURS))

@@ -9,7 +9,7 @@ from importlib import import_module
 import dagster as dg
 
 from kordant_jobs.catalog import CATALOG, SCHEDULES
-from kordant_jobs.engine import Jobs
+from kordant_jobs.engine.job_shapes import Jobs
 from kordant_jobs.observability import sensor as operator_alerts
 from kordant_jobs.resources import RESOURCES
 from kordant_jobs.triggers import breaches, sensors

@@ -16,7 +16,7 @@ from functools import lru_cache
 from kordant_jobs.app import SYSTEM
 from kordant_jobs.bootstrap.lock import living_owner
 from kordant_jobs.bootstrap.state import UP_CLAIM
-from kordant_jobs.engine import HostRunLauncher, QuietComputeLogManager, RequestCoordinator, ServerStorage
+from kordant_jobs.engine.plugins import HostRunLauncher, QuietComputeLogManager, RequestCoordinator, ServerStorage
 from kordant_jobs.postgres.database import dagster_url
 from kordant_jobs.settings import load_settings
 from kordant_jobs.store.server import open_server, prepare

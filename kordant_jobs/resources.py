@@ -18,7 +18,7 @@ from kordant_jobs.adapters.sources.hibp import Hibp
 from kordant_jobs.adapters.sources.registry import Sources, open_sources
 from kordant_jobs.adapters.voice.models.files import LoadedModels, load_models
 from kordant_jobs.app import SYSTEM
-from kordant_jobs.engine import database_resource
+from kordant_jobs.engine.plugins import database_resource
 from kordant_jobs.jobs.darkwatch_scan.drops import DropBox
 from kordant_jobs.jobs.removebrokers_process.opening import open_outside
 from kordant_jobs.jobs.removebrokers_process.outside import Outside

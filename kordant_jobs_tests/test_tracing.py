@@ -21,7 +21,8 @@ from kordant_jobs.catalog.cleanup import Cleanup
 from kordant_jobs.catalog.darkwatch_scan import DarkwatchScan
 from kordant_jobs.catalog.notifications_send import NotificationsSend
 from kordant_jobs.definitions import defs
-from kordant_jobs.engine import Cause, Item
+from kordant_jobs.engine import Item
+from kordant_jobs.engine.control import Cause
 from kordant_jobs.engine.queue import outcomes
 from kordant_jobs.engine.store import attempts, leases, traces
 from kordant_jobs.engine.store.leases import Lease

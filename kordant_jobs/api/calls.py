@@ -13,7 +13,7 @@ from kordant_jobs.catalog import SYSTEM_CRITICAL
 from kordant_jobs.domain.access.audit import Entry, Outcome
 from kordant_jobs.domain.access.policy import Action, Owner, decide, owner_of
 from kordant_jobs.domain.access.principals import Principal
-from kordant_jobs.engine import Request
+from kordant_jobs.engine.control import Request
 from kordant_jobs.store.audit import log
 from kordant_jobs.store.operators import counts
 from kordant_jobs.store.people.keyring import Keyring

@@ -33,7 +33,7 @@ from kordant_jobs.catalog import SYSTEM_CRITICAL
 from kordant_jobs.domain.access.dagster_ui import MUTATIONS, TERMINATE, UNRECORDED, Mutation, NotAllowed, read
 from kordant_jobs.domain.access.policy import Action
 from kordant_jobs.domain.access.principals import Principal
-from kordant_jobs.engine import operate
+from kordant_jobs.engine.control import operate
 from kordant_jobs.pages.ui_guard import PREFIX, PROXY_HEADER, is_local
 
 GRAPHQL = "/graphql"

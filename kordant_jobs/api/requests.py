@@ -20,7 +20,8 @@ from kordant_jobs.api.schemas import BulkAction, NewRequest, RequestChange
 from kordant_jobs.catalog import BY_NAME, SYSTEM_CRITICAL, enqueue, reach_of
 from kordant_jobs.domain.access.policy import Action
 from kordant_jobs.domain.access.principals import Role
-from kordant_jobs.engine import Filter, JobRow, Payload, Priority, Request, RequestStatus, operate
+from kordant_jobs.engine import JobRow, Payload, Priority
+from kordant_jobs.engine.control import Filter, Request, RequestStatus, operate
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.redaction import redact
 from kordant_jobs.store.access.bounds import FIRST_TRIGGER, bound_of

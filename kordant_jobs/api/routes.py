@@ -14,7 +14,7 @@ from kordant_jobs.api import schemas as api
 from kordant_jobs.api.asked import DOCUMENTED, PREFIX, Asked, Cursor, IfMatch, IfNoneMatch, In, Key, Name, Text, Tier
 from kordant_jobs.api.watch import events
 from kordant_jobs.domain.access.policy import Action
-from kordant_jobs.engine import Cause, Filter, RequestStatus
+from kordant_jobs.engine.control import Cause, Filter, RequestStatus
 
 router = APIRouter(prefix=PREFIX, responses=DOCUMENTED)
 

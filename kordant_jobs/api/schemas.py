@@ -11,7 +11,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from kordant_jobs.domain.access.change_sets import ChangeKind
 from kordant_jobs.domain.access.subscriber_tokens import LONGEST_S
 from kordant_jobs.domain.access.workflows import ExecutionStatus, StepStatus, WorkflowDefinition, WorkflowState
-from kordant_jobs.engine import Cause, RequestStatus
+from kordant_jobs.engine.control import Cause, RequestStatus
 from kordant_jobs.redaction import storable
 
 PriorityWord = Literal["critical", "high", "normal", "low"]

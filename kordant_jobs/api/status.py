@@ -25,7 +25,7 @@ from kordant_jobs.api.calls import Answer, Call
 from kordant_jobs.api.gate import Quotas, Tokens
 from kordant_jobs.api.problems import Problem
 from kordant_jobs.domain.access.principals import Principal
-from kordant_jobs.engine import Request, operate
+from kordant_jobs.engine.control import Request, operate
 from kordant_jobs.errors import DatabaseUnavailable
 
 _PATH = re.compile(re.escape(PREFIX) + "/requests/([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})")

@@ -18,7 +18,7 @@ from kordant_jobs.api.calls import Call
 from kordant_jobs.api.problems import Problem, not_found
 from kordant_jobs.api.requests import OPEN, shown
 from kordant_jobs.domain.access.policy import Action
-from kordant_jobs.engine import Filter, Request, operate
+from kordant_jobs.engine.control import Filter, Request, operate
 
 EVERY_S = 0.5
 STREAMS, STREAMS_OF_ONE = 500, 50

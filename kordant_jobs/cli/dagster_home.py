@@ -18,7 +18,7 @@ from sqlalchemy.pool import NullPool
 from kordant_jobs.app import SYSTEM
 from kordant_jobs.bootstrap.kept import last_words, rotate
 from kordant_jobs.bootstrap.state import project_file
-from kordant_jobs.engine import System
+from kordant_jobs.engine.system import System
 from kordant_jobs.errors import PermanentError
 
 _TABLES = {"alembic_version", "runs", "event_logs", "job_ticks", "kvs", "daemon_heartbeats"}

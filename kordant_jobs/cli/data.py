@@ -101,7 +101,7 @@ def db_prune(
     """
     from kordant_jobs.app import SYSTEM
     from kordant_jobs.cli.session import open_session
-    from kordant_jobs.engine import operate
+    from kordant_jobs.engine.control import operate
 
     with open_session() as session:
         files = session.settings.state_dir / "dagster" / "storage"

@@ -13,7 +13,7 @@ import typer
 
 from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.cli.output import EXIT_FAILED, err, out, print_json, print_table
-from kordant_jobs.engine import host_rows
+from kordant_jobs.engine.control import host_rows
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.settings import load_settings
 

@@ -11,7 +11,7 @@ import typer
 
 from kordant_jobs.catalog import CATALOG, job_row
 from kordant_jobs.cli.output import out, print_json, print_table
-from kordant_jobs.engine import operate
+from kordant_jobs.engine.control import operate
 
 jobs_app = typer.Typer(help="Jobs: what there is, and which are paused.", no_args_is_help=True)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from kordant_jobs.app import SYSTEM
 from kordant_jobs.cli.dagster_home import WORKSPACE
 from kordant_jobs.cli.readiness import HOST
-from kordant_jobs.engine import System
+from kordant_jobs.engine.system import System
 from kordant_jobs.pages.ui_guard import PREFIX
 from kordant_jobs.settings import load_settings
 

@@ -16,7 +16,8 @@ from kordant_jobs import outside_json
 from kordant_jobs.catalog import enqueue_named, job_row
 from kordant_jobs.cli.ids import id_of
 from kordant_jobs.cli.output import EXIT_FAILED, err, out, print_facts, print_json, print_table
-from kordant_jobs.engine import Cause, Filter, Priority, Request, RequestStatus, operate
+from kordant_jobs.engine import Priority
+from kordant_jobs.engine.control import Cause, Filter, Request, RequestStatus, operate
 from kordant_jobs.errors import SettingsError
 
 requests_app = typer.Typer(help="Requests: what waits, runs and has ended.", no_args_is_help=True)

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from sqlalchemy import Engine
 
 from kordant_jobs.cli.output import LINE_EVERY_S, err
-from kordant_jobs.engine import read_progress
+from kordant_jobs.engine.control import read_progress
 from kordant_jobs.errors import KordantError
 from kordant_jobs.triggers.reloader import Dagster
 

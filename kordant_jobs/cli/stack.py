@@ -30,7 +30,7 @@ from kordant_jobs.cli import readiness
 from kordant_jobs.cli.dagster_home import prepare_dagster_home, prepare_storage
 from kordant_jobs.cli.parts import StackConfig
 from kordant_jobs.cli.readiness import HOST
-from kordant_jobs.engine import socket_path as warm_socket
+from kordant_jobs.engine.control import socket_path as warm_socket
 from kordant_jobs.errors import PermanentError, TransientError
 from kordant_jobs.observability.pulse import Pulse
 from kordant_jobs.pages.ui_guard import PREFIX, PROXY_HEADER

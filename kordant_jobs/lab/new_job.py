@@ -107,7 +107,7 @@ from sqlalchemy import Engine
 
 from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.catalog.$name import $Payload
-from kordant_jobs.engine import Summary, one_op_job
+from kordant_jobs.engine.job_shapes import Summary, one_op_job
 from kordant_jobs.jobs.$name import service
 
 

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from kordant_jobs.adapters.voice.drop_folder import left_behind
 from kordant_jobs.catalog import CATALOG
 from kordant_jobs.domain.operators.alert_rules import AlertRule, NoticeKind, Severity, move
-from kordant_jobs.engine import attempt_counts
+from kordant_jobs.engine.control import attempt_counts
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.observability import heartbeats, standing
 from kordant_jobs.postgres.locks import session_lock

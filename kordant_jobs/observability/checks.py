@@ -17,7 +17,8 @@ import sqlalchemy as sa
 from kordant_jobs.adapters.voice.drop_folder import left_behind
 from kordant_jobs.domain.operators.alert_rules import BY_NAME
 from kordant_jobs.domain.schedules.simulation import check_moments
-from kordant_jobs.engine import DAGSTER_VERSION, host_rows
+from kordant_jobs.engine.control import host_rows
+from kordant_jobs.engine.plugins import DAGSTER_VERSION
 from kordant_jobs.observability import database_checks, heartbeats, outside_checks, standing, system_checks
 from kordant_jobs.observability.doctor import Check, Finding, Patient, Skipped, fail, warn
 from kordant_jobs.store import migrate

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from kordant_jobs.catalog import CATALOG
 from kordant_jobs.domain.operators.alert_rules import AlertState
 from kordant_jobs.domain.schedules.cadence import next_tick
-from kordant_jobs.engine import attempt_counts
+from kordant_jobs.engine.control import attempt_counts
 from kordant_jobs.observability import standing
 from kordant_jobs.observability.alerting import MAY_FAIL
 from kordant_jobs.store.operators import alerts

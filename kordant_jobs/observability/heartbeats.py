@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from kordant_jobs.domain.operators.alert_rules import BY_NAME
-from kordant_jobs.engine import DAEMON_LOCK
+from kordant_jobs.engine.control import DAEMON_LOCK
 
 SLOW = {"KORDANT_RETENTION": 900.0}
 """Daemons that may be silent for so many seconds, since they write no heartbeat during long work."""

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
 from kordant_jobs.catalog import CATALOG
-from kordant_jobs.engine import attempt_counts
+from kordant_jobs.engine.control import attempt_counts
 from kordant_jobs.store.operators import costs as store
 from kordant_jobs.store.operators.costs import WeekCost
 

@@ -18,7 +18,8 @@ from sqlalchemy import Connection, Engine
 
 from kordant_jobs.bootstrap.version import version_of
 from kordant_jobs.catalog import CATALOG
-from kordant_jobs.engine import Priority, attempt_counts
+from kordant_jobs.engine import Priority
+from kordant_jobs.engine.control import attempt_counts
 from kordant_jobs.observability import heartbeats, standing
 from kordant_jobs.observability.alerting import SLAS
 from kordant_jobs.store.audit import log

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from kordant_jobs.adapters.voice.models.files import damaged, load_models
 from kordant_jobs.app import SYSTEM
 from kordant_jobs.catalog import CATALOG
-from kordant_jobs.engine import DAEMON_LOCK, warm_is_outdated
+from kordant_jobs.engine.control import DAEMON_LOCK, warm_is_outdated
 from kordant_jobs.errors import TransientError
 from kordant_jobs.observability.doctor import Finding, Patient, Skipped, fail, warn
 from kordant_jobs.postgres.embedded.folders import find_folders

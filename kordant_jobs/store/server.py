@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from kordant_jobs.catalog import CATALOG
-from kordant_jobs.engine import operate
+from kordant_jobs.engine.control import operate
 from kordant_jobs.postgres import database
 from kordant_jobs.postgres.embedded import EmbeddedPostgres
 from kordant_jobs.settings import Settings

@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.domain.schedules.cadence import fresh_progress
 from kordant_jobs.domain.schedules.rows import ScheduleRow
-from kordant_jobs.engine import switched_off
+from kordant_jobs.engine.plugins import switched_off
 from kordant_jobs.store.schedules import config as scheduler_config
 from kordant_jobs.store.schedules import due_slots
 from kordant_jobs.store.schedules import progress as schedule_progress

@@ -11,7 +11,8 @@ from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.catalog.reports_generate import ReportsGenerate
 from kordant_jobs.domain.schedules.cadence import period_of
 from kordant_jobs.domain.schedules.rows import Cadence, ScheduleRow
-from kordant_jobs.engine import HIDDEN, PRIORITY_TAG, SCHEDULE_TAG, Payload
+from kordant_jobs.engine import Payload
+from kordant_jobs.engine.plugins import HIDDEN, PRIORITY_TAG, SCHEDULE_TAG
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.triggers.tick import Served, ToStart
 

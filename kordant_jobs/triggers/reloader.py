@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
 
 from kordant_jobs.domain.schedules.rows import StoredRow
-from kordant_jobs.engine import Listener
+from kordant_jobs.engine.control import Listener
 from kordant_jobs.errors import KordantError, TransientError
 from kordant_jobs.postgres import database
 from kordant_jobs.store.schedules import config as scheduler_config

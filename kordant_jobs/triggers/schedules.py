@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.domain.schedules.rows import StoredRow
-from kordant_jobs.engine import Filter, operate
+from kordant_jobs.engine.control import Filter, operate
 from kordant_jobs.settings import load_settings
 from kordant_jobs.triggers import copy
 from kordant_jobs.triggers.orders import run_requests

@@ -22,7 +22,7 @@ from kordant_jobs.catalog.darkwatch_scan import DarkwatchScan
 from kordant_jobs.catalog.hometitle_scan import HometitleScan
 from kordant_jobs.catalog.notifications_send import NotificationsSend
 from kordant_jobs.catalog.voiceprint_batch import REALTIME, VoiceprintBatch
-from kordant_jobs.engine import WAKES, operate
+from kordant_jobs.engine.control import WAKES, operate
 from kordant_jobs.jobs.darkwatch_scan.drops import DropBox, new_files, now_of
 from kordant_jobs.jobs.hometitle_scan.rules.freshness import next_to_ask
 from kordant_jobs.settings import load_settings

@@ -16,7 +16,8 @@ from sqlalchemy import Engine
 from kordant_jobs.api.app import Backend, application
 from kordant_jobs.catalog import CATALOG
 from kordant_jobs.domain.access.principals import Role, TokenScope
-from kordant_jobs.engine import Priority, operate
+from kordant_jobs.engine import Priority
+from kordant_jobs.engine.control import operate
 from kordant_jobs.store.access import people
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.triggers import price_list

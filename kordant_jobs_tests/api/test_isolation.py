@@ -17,7 +17,7 @@ from kordant_jobs.catalog import CATALOG, enqueue_named
 from kordant_jobs.domain.access import subscriber_tokens
 from kordant_jobs.domain.access.principals import Principal, Role
 from kordant_jobs.domain.access.subscriber_tokens import SubscriberToken
-from kordant_jobs.engine import operate
+from kordant_jobs.engine.control import operate
 from kordant_jobs.postgres import database
 from kordant_jobs.store.access import isolation
 from kordant_jobs.store.people.keyring import Keyring

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.api.status import BatchedReads, StatusReads
-from kordant_jobs.engine import operate
+from kordant_jobs.engine.control import operate
 from kordant_jobs.errors import DatabaseUnavailable
 from kordant_jobs_tests.api.conftest import ENTITY, Api
 

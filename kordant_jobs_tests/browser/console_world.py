@@ -17,7 +17,7 @@ from kordant_jobs.api.asked import OpenId
 from kordant_jobs.catalog import CATALOG
 from kordant_jobs.domain.access.change_sets import ChangeKind
 from kordant_jobs.domain.access.principals import Role, TokenScope
-from kordant_jobs.engine import operate
+from kordant_jobs.engine.control import operate
 from kordant_jobs.store.access import changes, people
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.schedules import due_slots

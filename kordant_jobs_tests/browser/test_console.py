@@ -20,7 +20,7 @@ from sqlalchemy import Engine
 from kordant_jobs.adapters.openid import OpenIdProvider
 from kordant_jobs.api.asked import OpenId
 from kordant_jobs.domain.access.principals import Role
-from kordant_jobs.engine import operate
+from kordant_jobs.engine.control import operate
 from kordant_jobs.lab.fakes.openid import FakeOpenId
 from kordant_jobs.observability.checks import CHECKS
 from kordant_jobs.postgres import database

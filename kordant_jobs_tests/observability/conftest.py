@@ -21,7 +21,7 @@ from sqlalchemy import Engine
 from kordant_jobs.app import SYSTEM
 from kordant_jobs.catalog import CATALOG
 from kordant_jobs.domain.access.audit import Entry
-from kordant_jobs.engine import operate, socket_path
+from kordant_jobs.engine.control import operate, socket_path
 from kordant_jobs.engine.daemon.leader import Leader
 from kordant_jobs.engine.launcher.code import fingerprint
 from kordant_jobs.engine.launcher.front import Ends, Front

@@ -19,7 +19,7 @@ from sqlalchemy import Engine
 from typer.testing import CliRunner
 
 from kordant_jobs.cli.main import app
-from kordant_jobs.engine import host_rows
+from kordant_jobs.engine.control import host_rows
 from kordant_jobs.observability import checks
 from kordant_jobs.observability.checks import CHECKS
 from kordant_jobs.observability.doctor import Patient, State, examine, exit_code

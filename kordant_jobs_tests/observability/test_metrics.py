@@ -23,7 +23,8 @@ from kordant_jobs.catalog.darkwatch_scan import DarkwatchScan
 from kordant_jobs.catalog.notifications_send import NotificationsSend
 from kordant_jobs.catalog.subscription_changed import SubscriptionChanged
 from kordant_jobs.cli.jobs import jobs_app
-from kordant_jobs.engine import Cause, Priority, attempt_counts, operate
+from kordant_jobs.engine import Priority
+from kordant_jobs.engine.control import Cause, attempt_counts, operate
 from kordant_jobs.engine.requests import Outcome
 from kordant_jobs.lab.engine import FakeClock, Fault, drain
 from kordant_jobs.observability import metrics

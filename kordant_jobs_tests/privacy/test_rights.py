@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from kordant_jobs.app import SYSTEM
 from kordant_jobs.cli.main import app
 from kordant_jobs.domain.notifications.alerts import Channel
-from kordant_jobs.engine import operate
+from kordant_jobs.engine.control import operate
 from kordant_jobs.postgres.schema import metadata
 from kordant_jobs.privacy.held import NOT_SHOWN, held
 from kordant_jobs.settings import Settings

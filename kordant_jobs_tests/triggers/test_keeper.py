@@ -16,7 +16,7 @@ from dagster._core.scheduler.instigation import (
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from sqlalchemy import Engine
 
-from kordant_jobs.engine import switched_off
+from kordant_jobs.engine.plugins import switched_off
 from kordant_jobs.store.schedules import due_slots
 from kordant_jobs.store.schedules import progress as schedule_progress
 from kordant_jobs.triggers.keeper import GRACE, keep

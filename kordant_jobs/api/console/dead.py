@@ -11,7 +11,7 @@ from kordant_jobs.api.problems import Problem, not_found
 from kordant_jobs.api.schemas import BulkAction, BulkFilter
 from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.domain.access.policy import Action
-from kordant_jobs.engine import Cause, Filter, operate
+from kordant_jobs.engine.control import Cause, Filter, operate
 
 HERE = "/console/dead"
 ACTIONS = ("replay", "acknowledge")

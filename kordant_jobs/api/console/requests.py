@@ -12,7 +12,7 @@ from kordant_jobs.api.console.visit import Visit, an_id
 from kordant_jobs.api.problems import Problem, not_found
 from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.domain.access.policy import Action
-from kordant_jobs.engine import Cause, Filter, Request, RequestStatus, operate
+from kordant_jobs.engine.control import Cause, Filter, Request, RequestStatus, operate
 
 PAGE = 50
 HERE = "/console/requests"

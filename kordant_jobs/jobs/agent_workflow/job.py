@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.catalog.agent_workflow import AgentWorkflow
 from kordant_jobs.domain.access.workflows import ExecutionStatus
-from kordant_jobs.engine import Report, Summary, one_op_job
+from kordant_jobs.engine.job_shapes import Report, Summary, one_op_job
 from kordant_jobs.jobs.agent_workflow import service
 from kordant_jobs.store.people.keyring import Keyring
 

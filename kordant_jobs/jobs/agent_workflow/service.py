@@ -39,7 +39,8 @@ from kordant_jobs.domain.access.workflows import (
     resolved,
 )
 from kordant_jobs.domain.schedules.rows import row_from
-from kordant_jobs.engine import Filter, Priority, Request, RequestStatus, operate
+from kordant_jobs.engine import Priority
+from kordant_jobs.engine.control import Filter, Request, RequestStatus, operate
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.store.access import bounds, changes, people, workflows
 from kordant_jobs.store.access.workflows import Execution, Workflow

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from kordant_jobs.adapters.banks.registry import Banks
 from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.catalog.bank_sync import BankSync
-from kordant_jobs.engine import Report, Summary, sharded_job
+from kordant_jobs.engine.job_shapes import Report, Summary, sharded_job
 from kordant_jobs.jobs.bank_sync import files, service
 from kordant_jobs.jobs.bank_sync.service import JOB, ChunkSync, Limits, SyncPlan
 from kordant_jobs.settings import Settings

@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from kordant_jobs.adapters.banks.registry import Banks
 from kordant_jobs.adapters.corpus import Corpus
 from kordant_jobs.app import SYSTEM
-from kordant_jobs.engine import operate
+from kordant_jobs.engine.control import operate
 from kordant_jobs.ports import ReportStorage
 from kordant_jobs.privacy.forget import forget_all
 from kordant_jobs.store.darkwatch.tables import breach_dumps

@@ -8,7 +8,7 @@ from kordant_jobs.adapters.banks.registry import Banks
 from kordant_jobs.adapters.corpus import Corpus
 from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.catalog.cleanup import Cleanup
-from kordant_jobs.engine import Report, Summary, sharded_job
+from kordant_jobs.engine.job_shapes import Report, Summary, sharded_job
 from kordant_jobs.jobs.cleanup import service
 from kordant_jobs.jobs.cleanup.elsewhere import Means
 from kordant_jobs.jobs.cleanup.service import JOB, Cleaned, CleanupPlan

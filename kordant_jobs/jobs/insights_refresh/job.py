@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.catalog.insights_refresh import InsightsRefresh
-from kordant_jobs.engine import Report, Summary, sharded_job
+from kordant_jobs.engine.job_shapes import Report, Summary, sharded_job
 from kordant_jobs.jobs.insights_refresh import service
 from kordant_jobs.jobs.insights_refresh.service import JOB, Refreshed, RefreshPlan
 

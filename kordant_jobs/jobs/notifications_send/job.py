@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from kordant_jobs.adapters.messengers import NEEDED, Broken, Messengers, open_signer
 from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.catalog.notifications_send import NotificationsSend
-from kordant_jobs.engine import Report, Summary, one_op_job
+from kordant_jobs.engine.job_shapes import Report, Summary, one_op_job
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.jobs.notifications_send import service
 from kordant_jobs.jobs.notifications_send.channel_senders import channel_senders, mail_from_of

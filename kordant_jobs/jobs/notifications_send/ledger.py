@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from kordant_jobs.domain.notifications.alerts import Channel, OutboxStatus
 from kordant_jobs.domain.notifications.pending import Claim, Mark
-from kordant_jobs.engine import leases
+from kordant_jobs.engine.control import leases
 from kordant_jobs.store.notifications import choices as notification_choices
 from kordant_jobs.store.notifications import outbox
 from kordant_jobs.store.notifications.choices import AddressKey

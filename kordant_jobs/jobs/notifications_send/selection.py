@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from kordant_jobs.domain.notifications.alerts import Channel
 from kordant_jobs.domain.notifications.pending import Claim, Mark
-from kordant_jobs.engine import leases
+from kordant_jobs.engine.control import leases
 from kordant_jobs.jobs.notifications_send import rules
 from kordant_jobs.jobs.notifications_send.bundle import Opened
 from kordant_jobs.jobs.notifications_send.grouping import Grouping, Target, bundle

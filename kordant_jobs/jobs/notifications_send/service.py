@@ -20,7 +20,8 @@ from sqlalchemy import Engine
 from kordant_jobs.domain.notifications.alerts import OutboxStatus
 from kordant_jobs.domain.notifications.pending import AlertRow, Claim, Mark, PropertyRow, VoiceRow
 from kordant_jobs.domain.property.parcels import masked_parcel
-from kordant_jobs.engine import Progress, leases
+from kordant_jobs.engine import Progress
+from kordant_jobs.engine.control import leases
 from kordant_jobs.errors import KeyringError, SettingsError, SourceUnavailable
 from kordant_jobs.jobs.notifications_send import rules, selection, spans
 from kordant_jobs.jobs.notifications_send.bundle import Bundle, Opened

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.catalog.removebrokers_process import RemovebrokersProcess
-from kordant_jobs.engine import Report, Summary, sharded_job
+from kordant_jobs.engine.job_shapes import Report, Summary, sharded_job
 from kordant_jobs.jobs.removebrokers_process import service
 from kordant_jobs.jobs.removebrokers_process.intake import TakenIn
 from kordant_jobs.jobs.removebrokers_process.outside import Outside

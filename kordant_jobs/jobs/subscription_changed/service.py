@@ -14,7 +14,8 @@ from sqlalchemy import Connection, Engine
 from kordant_jobs.catalog import enqueue
 from kordant_jobs.catalog.darkwatch_scan import DarkwatchScan
 from kordant_jobs.domain.people.subscriptions import SubscriptionStatus
-from kordant_jobs.engine import Filter, Priority, operate
+from kordant_jobs.engine import Priority
+from kordant_jobs.engine.control import Filter, operate
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.store.people import subscriptions
 from kordant_jobs.store.schedules import due_slots

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from kordant_jobs.adapters.voice.models.files import LoadedModels
 from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.catalog.voiceprint_batch import VoiceprintBatch
-from kordant_jobs.engine import Report, Summary, sharded_job
+from kordant_jobs.engine.job_shapes import Report, Summary, sharded_job
 from kordant_jobs.jobs.voiceprint_batch import service
 from kordant_jobs.jobs.voiceprint_batch.service import JOB, Analysed, VoicePlan
 from kordant_jobs.settings import Settings

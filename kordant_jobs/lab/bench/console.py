@@ -29,7 +29,7 @@ from kordant_jobs.api.console import app as console_app
 from kordant_jobs.catalog import BY_NAME, CATALOG
 from kordant_jobs.domain.access.principals import Role, TokenScope
 from kordant_jobs.domain.darkwatch.exposures import Source
-from kordant_jobs.engine import operate
+from kordant_jobs.engine.control import operate
 from kordant_jobs.lab.figures import Figure
 from kordant_jobs.postgres import database
 from kordant_jobs.postgres.embedded import EmbeddedPostgres

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from kordant_jobs.cli.output import err
 from kordant_jobs.domain.notifications.alerts import Channel, OutboxStatus
 from kordant_jobs.domain.notifications.pending import AlertRow, Claim, Mark
-from kordant_jobs.engine import leases
+from kordant_jobs.engine.control import leases
 from kordant_jobs.engine.store.progress import Progress
 from kordant_jobs.errors import KordantError
 from kordant_jobs.jobs.notifications_send import service

@@ -20,7 +20,8 @@ from kordant_jobs.catalog import CATALOG
 from kordant_jobs.domain.access import subscriber_tokens
 from kordant_jobs.domain.access.principals import Role, TokenScope
 from kordant_jobs.domain.access.subscriber_tokens import SubscriberToken
-from kordant_jobs.engine import Priority, operate
+from kordant_jobs.engine import Priority
+from kordant_jobs.engine.control import operate
 from kordant_jobs.postgres.database import create_engine
 from kordant_jobs.postgres.embedded import EmbeddedPostgres
 from kordant_jobs.store import migrate

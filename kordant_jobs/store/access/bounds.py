@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from kordant_jobs.engine import Filter, Priority, RequestStatus, leases, operate
+from kordant_jobs.engine import Priority
+from kordant_jobs.engine.control import Filter, RequestStatus, leases, operate
 from kordant_jobs.store.access import people
 
 FIRST_TRIGGER = "agent.first_trigger"

@@ -17,7 +17,7 @@ from kordant_jobs.catalog import enqueue
 from kordant_jobs.catalog.agent_workflow import AgentWorkflow
 from kordant_jobs.domain.access.change_sets import ChangeKind
 from kordant_jobs.domain.access.workflows import ExecutionStatus, StepStatus, WorkflowDefinition, WorkflowState
-from kordant_jobs.engine import Filter, RequestStatus, operate
+from kordant_jobs.engine.control import Filter, RequestStatus, operate
 from kordant_jobs.store.access import changes
 from kordant_jobs.store.access.changes import ChangeSet
 from kordant_jobs.store.access.tables import workflow_executions, workflow_steps, workflows

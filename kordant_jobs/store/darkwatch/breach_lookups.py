@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from kordant_jobs.domain.darkwatch.breaches import Breach, BreachSource
 from kordant_jobs.domain.darkwatch.exposures import Source
-from kordant_jobs.engine import leases
+from kordant_jobs.engine.control import leases
 from kordant_jobs.store.darkwatch.source_tables import breach_lookups
 from kordant_jobs.store.darkwatch.tables import breaches, catalogue_imports
 

@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from kordant_jobs.domain.darkwatch.exposures import Source, UnknownReason, Verdict
 from kordant_jobs.domain.identifiers import IdentifierKind
-from kordant_jobs.engine import leases
+from kordant_jobs.engine.control import leases
 from kordant_jobs.ports import Answer, Question
 from kordant_jobs.postgres.bulk import read_frame, write_frame
 from kordant_jobs.store.darkwatch.source_tables import source_checks, source_hints

@@ -16,7 +16,8 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
 from kordant_jobs.domain.darkwatch.exposures import Source, UnknownReason, Verdict
-from kordant_jobs.engine import PartyRate, leases
+from kordant_jobs.engine import PartyRate
+from kordant_jobs.engine.control import leases
 from kordant_jobs.ports import Answer, SourceTerms
 from kordant_jobs.store.darkwatch.source_tables import source_states
 

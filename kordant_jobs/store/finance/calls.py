@@ -19,7 +19,7 @@ from sqlalchemy import Engine
 from kordant_jobs.domain.finance.limits import RATES, Rate, limit_of
 from kordant_jobs.domain.finance.states import ErrorClass, Provider
 from kordant_jobs.domain.finance.values import month_of
-from kordant_jobs.engine import leases
+from kordant_jobs.engine.control import leases
 from kordant_jobs.ports import BankFailed
 from kordant_jobs.store.people.keyring import Keyring
 

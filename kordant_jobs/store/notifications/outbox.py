@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from kordant_jobs.domain.notifications.alerts import Channel, Severity
 from kordant_jobs.domain.notifications.choices import LEAST_SEVERITY, Category
 from kordant_jobs.domain.notifications.pending import AlertRow, Claim, Mark
-from kordant_jobs.engine import leases
+from kordant_jobs.engine.control import leases
 
 WARY_AFTER = 2
 """The number of interruptions after which a notification is claimed alone: if it kills its senders, it no longer uses

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from kordant_jobs.domain.notifications.alerts import OutboxStatus, may_come_from
 from kordant_jobs.domain.notifications.receipts import Receipt, ReceiptState
-from kordant_jobs.engine import leases
+from kordant_jobs.engine.control import leases
 
 
 @dataclass(frozen=True, kw_only=True)

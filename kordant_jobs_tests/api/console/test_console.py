@@ -28,7 +28,8 @@ from kordant_jobs.domain.access.audit import Entry, Outcome
 from kordant_jobs.domain.access.change_sets import ChangeKind, ChangeState
 from kordant_jobs.domain.access.principals import Role, TokenScope
 from kordant_jobs.domain.identifiers import IdentifierKind, mask
-from kordant_jobs.engine import Priority, operate
+from kordant_jobs.engine import Priority
+from kordant_jobs.engine.control import operate
 from kordant_jobs.observability import health
 from kordant_jobs.store.access import changes, people
 from kordant_jobs.store.audit import log

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from kordant_jobs.engine import Cause, Filter, Request, RequestStatus, operate
+from kordant_jobs.engine.control import Cause, Filter, Request, RequestStatus, operate
 
 JOBS, CALLERS, TENANTS = ("alpha", "beta", "gone_job"), ("user:a", "user:b"), ("t1", "t2", None)
 

@@ -19,7 +19,7 @@ from kordant_jobs.adapters.sms.twilio import signature_of
 from kordant_jobs.domain.notifications.alerts import Channel
 from kordant_jobs.domain.notifications.choices import Category, Mode
 from kordant_jobs.domain.notifications.receipts import ReceiptState, Remedy
-from kordant_jobs.engine import leases
+from kordant_jobs.engine.control import leases
 from kordant_jobs.jobs.notifications_send import receipts
 from kordant_jobs.jobs.notifications_send.unsubscribe import BadLink, Choice, read_token, token_of
 from kordant_jobs.pages.app import BODY_MAX, PagesContext, application

@@ -20,7 +20,7 @@ from sqlalchemy import Engine
 from kordant_jobs.adapters.mail import MaildirTransport, SmtpTransport, parse_smtp_url
 from kordant_jobs.domain.darkwatch.exposures import SecretKind
 from kordant_jobs.domain.notifications.alerts import Channel
-from kordant_jobs.engine import leases
+from kordant_jobs.engine.control import leases
 from kordant_jobs.engine.store.progress import Progress, read_progress
 from kordant_jobs.errors import SourceUnavailable
 from kordant_jobs.jobs.notifications_send import rules, service

@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from kordant_jobs.adapters.mail import MaildirTransport
 from kordant_jobs.domain.notifications.alerts import Channel, Severity
 from kordant_jobs.domain.notifications.choices import Category, Mode
-from kordant_jobs.engine import leases
+from kordant_jobs.engine.control import leases
 from kordant_jobs.jobs.notifications_send import rules, service
 from kordant_jobs.jobs.notifications_send.channel_senders import mail_sender
 from kordant_jobs.jobs.notifications_send.mail import MailFrom

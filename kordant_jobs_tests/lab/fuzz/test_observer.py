@@ -12,7 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.catalog import CATALOG, enqueue_named
-from kordant_jobs.engine import Priority, operate
+from kordant_jobs.engine import Priority
+from kordant_jobs.engine.control import operate
 from kordant_jobs.lab.fuzz.agents import fuzz_agents
 from kordant_jobs.lab.fuzz.callers import Who
 from kordant_jobs.lab.fuzz.observer import Observer
