@@ -246,7 +246,9 @@ def open_world(seed: int, *, households: int, faults: float) -> Iterator[World]:
 
 
 def play(world: World, *, days: int, kills: int) -> None:
-    """The days, killed at `kills` of their ticks; then quiet ones until everything has ended."""
+    """The days, killed at `kills` of their ticks; then quiet ones until everything has ended. Prints a line of progress
+    every three days."""
+    started = time.monotonic()
     struck = set(world.chance.sample(range(TICKS_A_DAY, days * TICKS_A_DAY), kills))
     revoked: list[UUID] = []
     longest = 0.5
@@ -254,6 +256,8 @@ def play(world: World, *, days: int, kills: int) -> None:
         day, part = divmod(tick, TICKS_A_DAY)
         now = BEGIN + timedelta(days=day, hours=part * 24 / TICKS_A_DAY)
         is_played = day < days
+        if part == 0 and day and day % 3 == 0:
+            typer.echo(f"day {day} of {days + QUIET_DAYS}, {time.monotonic() - started:.0f} s", err=True)
         world.move(now)
         if part == 0 and is_played:
             for bank in world.banks.values():
