@@ -186,9 +186,10 @@ class _Setup:
 
     def _compile(self, job: packages.Installation, *more: list[str]) -> None:
         """Compile the packages, and run the commands `more` concurrently. A failure only costs time later."""
-        commands = [[str(self.python), "-m", "compileall", "-q", "-j", "0", str(self.folder / "lib")], *more]
+        byte_compile = [str(self.python), "-m", "compileall", "-q", "-j", "0", str(self.folder / "lib")]
+        commands = [("compiling packages", byte_compile), *(("compiling the search loops", one) for one in more)]
         with ThreadPoolExecutor(len(commands)) as threads:
-            list(threads.map(lambda command: job.run("compiling", command), commands))
+            list(threads.map(lambda command: job.run(*command), commands))
 
     def _stamped(
         self, libraries: pango.Libraries, started: float, holds: PackageSet = PackageSet.RUNNING
