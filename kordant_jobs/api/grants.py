@@ -30,8 +30,8 @@ def target_of(connection: Connection, call: Call, body: Proposal) -> tuple[str, 
     """The target of a proposal: job, agent, the version of the grant, and the fields that would change.
 
     Raises:
-        Problem: the caller is no agent or has no such grant, its first request is approved already, or a limit is
-            invalid.
+        Problem: the caller is not an agent, has no grant for this job, already has its first request approved, or
+            proposes an invalid limit.
     """
     if call.principal.role is not Role.AGENT:
         raise denied("grants.of_agents")

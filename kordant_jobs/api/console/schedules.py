@@ -87,7 +87,7 @@ def show_one(connection: Connection, visit: Visit) -> Response:
     )
 
 
-def act(connection: Connection, visit: Visit) -> Response:
+def handle_form(connection: Connection, visit: Visit) -> Response:
     """Pause or resume a row."""
     key = _key(visit)
     if visit.form.get("action") == "resume":

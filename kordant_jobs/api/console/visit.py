@@ -20,7 +20,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from kordant_jobs.api.asked import Backend, Transaction
+from kordant_jobs.api.asked import AuditedTransaction, Backend
 from kordant_jobs.api.calls import Call
 from kordant_jobs.api.console import HOME
 from kordant_jobs.api.console import session as sessions
@@ -28,7 +28,7 @@ from kordant_jobs.api.console.filters import ENVIRONMENT, percent
 from kordant_jobs.api.console.words import done_word, word
 from kordant_jobs.api.gate import Quotas, Tokens
 from kordant_jobs.api.problems import Problem, not_found
-from kordant_jobs.api.watch import Hub
+from kordant_jobs.api.watch import RequestWatcher
 from kordant_jobs.domain.access.policy import Action, Owner, decide
 from kordant_jobs.domain.access.principals import Principal, Role
 from kordant_jobs.domain.people.subscriptions import Locale
@@ -59,12 +59,13 @@ HEADERS: Mapping[str, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Console:
-    """The resources that the pages use. `hub` makes the streams of requests; `cache` is the cache of `Visit.cached`."""
+    """The resources that the pages use. `watcher` feeds the streams of requests; `cache` is the cache of
+    `Visit.cached`."""
 
     backend: Backend
     tokens: Tokens
     quotas: Quotas
-    hub: Hub
+    watcher: RequestWatcher
     cache: dict[str, tuple[float, object, Any]] = field(default_factory=dict)
     examined: list[tuple[datetime, Sequence[Result]]] = field(default_factory=list)
     """The doctor's last results in this process, with their time; empty before the first examination."""
@@ -317,7 +318,7 @@ async def serve(console: Console, request: Request, view: View, *, open_to_all: 
 def _run(visit: Visit, view: View) -> Response:
     db = visit.console.backend.db
     operation = f"{visit.request.method} {visit.request.url.path}"[:300]
-    begun = Transaction(db, visit.call, operation) if visit.call else db.begin()
+    begun = AuditedTransaction(db, visit.call, operation) if visit.call else db.begin()
     with begun as connection:
         if visit.request.method == "GET":  # a form does as much as was asked for, however long that takes
             connection.execute(sa.text(f"SET LOCAL statement_timeout = '{STATEMENT_S}s'"))
