@@ -19,8 +19,8 @@ if TYPE_CHECKING:  # Alembic takes a quarter of a second to import, and only mig
     pass
 
 CONNECT_TIMEOUT_S = 10
-"""The time-out of a connection attempt: longer than the recovery of a small database after a restart, shorter than a
-person's patience."""
+"""The time-out of a connection attempt in seconds: longer than the recovery of a small database after a restart, and
+short enough for a person who waits."""
 
 
 ALIVE: dict[str, int] = {

@@ -128,7 +128,7 @@ def fetch(new: int) -> Figure:
         ]  # fmt: skip
     reader = CountyReader(shipped()["nyc"], _Source(rows))
     reader.freshness()
-    since = dict.fromkeys(reader.newest(today=date(2026, 5, 1)), "0")
+    since = dict.fromkeys(reader.newest_watermarks(today=date(2026, 5, 1)), "0")
     documents = sum(len(part.documents) for part in reader.read(since, today=date(2026, 5, 1)))
     if documents != new:
         raise AssertionError(f"{documents} documents came of {new}")

@@ -145,10 +145,10 @@ def run_campaign(
     return Campaign(strikes=strikes, books=books, gave_up=gave_up)
 
 
-def settled_books(at: Site, patience_s: float = 90.0) -> Books:
+def settled_books(at: Site, timeout_s: float = 90.0) -> Books:
     """The books once Dagster shows no run as under way; a run whose daemon was killed before it
     was handed on is given up by Dagster after a minute."""
-    deadline = time.monotonic() + patience_s
+    deadline = time.monotonic() + timeout_s
     while (books := at.books()).unfinished and time.monotonic() < deadline:
         time.sleep(0.2)
     return books

@@ -181,7 +181,7 @@ def _remove_orphans(place: Path) -> None:
         base = note.parent
         with (
             suppress(OSError, DatabaseUnavailable),
-            exclusive(base / "lock", patience_s=0),
+            exclusive(base / "lock", timeout_s=0),
             all_alone(base / "clients") as alone,
         ):
             if alone and not Path(note.read_text()).exists():

@@ -24,7 +24,7 @@ from kordant_jobs.postgres.embedded.cluster import (
     clear_remains,
     durable_settings,
     ensure_cluster,
-    last_words,
+    last_log_line,
     server_command,
     write_version,
 )
@@ -43,7 +43,7 @@ DEFAULT_SETTINGS: Mapping[str, str] = MappingProxyType({"max_connections": "200"
 """Log segments are deleted, not recycled and overwritten later, so that their content is gone (`people.scrub`)."""
 LOG_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 # Recovery after a crash replays at most max_wal_size (1 GB): seconds; five minutes on a very slow disk.
-READY_PATIENCE_S = 300.0
+READY_TIMEOUT_S = 300.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,17 +235,17 @@ def _settled(folders: Folders) -> Postmaster | None:
 
 
 def _wait_ready(folders: Folders) -> Postmaster:
-    deadline = time.monotonic() + READY_PATIENCE_S
+    deadline = time.monotonic() + READY_TIMEOUT_S
     while time.monotonic() < deadline:
         guarded = held_by_process(folders.guard)
         server = find_postmaster(folders.data)
         if server is not None and server.state == "ready":
             return server
         if server is None and not guarded:  # checked in this order, so that it did not just appear
-            reason = last_words(folders.log)
+            reason = last_log_line(folders.log)
             raise SetupError(f"Postgres did not start in {folders.base}: {reason}. See {folders.log}.")
         time.sleep(0.004)
-    raise DatabaseUnavailable(f"Postgres is not ready after {READY_PATIENCE_S:.0f} s: see {folders.log}.")
+    raise DatabaseUnavailable(f"Postgres is not ready after {READY_TIMEOUT_S:.0f} s: see {folders.log}.")
 
 
 def _spawn_guard(folders: Folders, account: Account, *, command: list[str] | None = None, pid: int = 0) -> None:
