@@ -14,7 +14,8 @@ from kordant_jobs.engine import JobRow, Payload
 
 
 class VoiceprintBatch(Payload):
-    """The clips to analyse; empty: all that wait."""
+    """Analyse clips of voices: those of these subscriptions, or without `subscription_ids` all clips that are
+    pending."""
 
     job: ClassVar[str] = "voiceprint_batch"
 

@@ -1,4 +1,4 @@
-"""Commands on entities: kordant-jobs entities create | list | show | export | forget."""
+"""Commands for entities: kordant-jobs entities create | list | show | export | forget."""
 
 from __future__ import annotations
 

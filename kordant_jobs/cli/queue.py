@@ -1,4 +1,4 @@
-"""Commands on the queue: kordant-jobs enqueue | requests … | dead …"""
+"""Commands for the queue: kordant-jobs enqueue | requests … | dead …"""
 
 from __future__ import annotations
 

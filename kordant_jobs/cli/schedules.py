@@ -1,4 +1,4 @@
-"""Commands on the price list: kordant-jobs schedules list | set | pause | resume | history. More in `cli.forecast`."""
+"""Commands for the price list: kordant-jobs schedules list | set | pause | resume | history. More in `cli.forecast`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands on one subscription: kordant-jobs subscribers create | show | change-tier | pause | resume | cancel."""
+"""Commands for one subscription: kordant-jobs subscribers create | show | change-tier | pause | resume | cancel."""
 
 from __future__ import annotations
 

@@ -146,7 +146,7 @@ class TableReader(ABC):
         """A value as a literal of the source's SQL."""
         return _quoted(value)
 
-    def newest(self, kind: TableKind, *, today: date) -> str | None:
+    def newest_watermark(self, kind: TableKind, *, today: date) -> str | None:
         """The newest watermark at the source that is no later than today; None where there is none. A row dated 2102 by
         mistake would otherwise hide everything recorded after it.
 
@@ -352,9 +352,9 @@ class Arcgis(TableReader):
             return f"TIMESTAMP '{datetime.fromtimestamp(int(value) / 1000, UTC):%Y-%m-%d %H:%M:%S}'"
         return value if kind not in {None, "esriFieldTypeString", "esriFieldTypeDate"} else _quoted(value)
 
-    def newest(self, kind: TableKind, *, today: date) -> str | None:
+    def newest_watermark(self, kind: TableKind, *, today: date) -> str | None:
         """See `TableReader`. A layer without pagination has no order, so it is read completely each time."""
-        return super().newest(kind, today=today) if self._is_paged(self.county.tables[kind]) else None
+        return super().newest_watermark(kind, today=today) if self._is_paged(self.county.tables[kind]) else None
 
     def query(self, table: TableDescription, where: str, order: str, limit: int) -> tuple[list[Row], bool]:
         """See `TableReader`."""

@@ -62,7 +62,7 @@ class Counties:
         if not self.is_remote(county):
             return None
         reader = self.reader(self.by_id[county])
-        reader.tables.server = replace(reader.tables.server, limits=_BRIEF, patience=())
+        reader.tables.server = replace(reader.tables.server, limits=_BRIEF, retry_waits_s=())
         try:
             return reader.freshness()
         except (SourceUnavailable, LookupError, TypeError, ValueError):  # an answer of another shape is none
