@@ -20,7 +20,7 @@ class VoiceprintBatch(Payload):
     job: ClassVar[str] = "voiceprint_batch"
 
     subscription_ids: tuple[UUID, ...] | None = Field(None, max_length=10_000, description="Only these subscriptions.")
-    read_drops: bool = Field(True, description="Take in what lies in the drop folder for clips first.")
+    read_drops: bool = Field(True, description="First import clips from the drop folder.")
 
 
 ROW = JobRow(

@@ -91,13 +91,14 @@ def names_a_form(keyring: Keyring, request: str, token: str) -> bool:
 
 
 def done_by_link(db: Engine, keyring: Keyring, request: str, token: str, *, now: datetime) -> RemovalState | None:
-    """As `form_done`, by the signed address that the product's app posts to; None when it is none of ours."""
+    """Like `form_done`, but for the signed address that the product's app posts to. None when the signature is not
+    ours."""
     request_id = _named(keyring, DONE, request, token)
     return form_done(db, request_id, actor="subscriber", now=now) if request_id else None
 
 
 def person_read(db: Engine, reply_id: UUID, meaning: ReplyClass, *, actor: str, now: datetime) -> RemovalState:
-    """A person says what a reply means; its request moves where that leads. The state that it is in then.
+    """Record an operator's classification of a reply, and move its request accordingly. Returns the new state.
 
     Raises:
         PermanentError: there is no such reply, or its request is just about to go out, so that no answer moves it.

@@ -1,4 +1,4 @@
-"""Opens the ways to brokers, by the settings: what is not configured is left out, and its steps with it."""
+"""Opens the channels to brokers that the settings configure. Steps that need another channel are left out."""
 
 from __future__ import annotations
 
