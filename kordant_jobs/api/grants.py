@@ -60,7 +60,7 @@ def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def difference(connection: Connection, one: ChangeSet) -> dict[str, tuple[Any, Any]]:
-    """By field that would change, its current and its proposed value."""
+    """The current and the proposed value of each field that would change, by its name."""
     before, after = _before_and_after(connection, one)
     old, new = written(before), written(after)
     return {name: (old[name] if before.version else None, new[name]) for name in one.changes}

@@ -162,7 +162,7 @@ def words_of(name: str) -> dict[str, str]:
 
 
 def write_job(name: str, checkout: Path) -> list[Path]:
-    """Write a job's files below a checkout; which. Nothing is overwritten.
+    """Write a job's files below a checkout. Returns their paths. Nothing is overwritten.
 
     Raises:
         KordantError: it is no name for a job, taken, or a file is there already.

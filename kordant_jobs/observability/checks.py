@@ -362,7 +362,7 @@ def voices(system: ExaminedSystem) -> Iterator[Finding]:
     if left:
         kinds = ", ".join(f"{number:,} {why}" for why, number in sorted(left.items()))
         yield warn(
-            f"{sum(left.values()):,} files in the drop folder of clips are not taken in: {kinds}",
+            f"{sum(left.values()):,} files in the drop folder of clips are not imported: {kinds}",
             "no alert comes of them, and their content lies there in clear",
             f"name each `<id of the subscription>-…`, or delete it, in {system.settings.voice_drop}",
         )

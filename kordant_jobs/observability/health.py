@@ -51,7 +51,7 @@ class JobHealth:
 
 
 def month(connection: Connection, *, now: datetime) -> Mapping[str, tuple[float, int]]:
-    """By job, the share of attempts that ended well in `BUDGET_DAYS` days, and the number of attempts."""
+    """The share of attempts that succeeded in `BUDGET_DAYS` days, and the number of attempts, by job."""
     counts = attempt_counts.between(connection, now - timedelta(days=BUDGET_DAYS), now)
     return {job: attempt_counts.good_share(some) for job, some in attempt_counts.by_job(counts).items()}
 
@@ -104,7 +104,7 @@ def jobs(
 
 
 def _next_ticks(connection: Connection, now: datetime) -> dict[str, datetime]:
-    """By job, the next tick of its active rows."""
+    """The next tick of each job's active rows, by job."""
     first: dict[str, datetime] = {}
     for one in scheduler_config.load(connection).rows:
         at = None if one.inactive_reason(now) else next_tick(one.row, now)

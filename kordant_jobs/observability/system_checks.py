@@ -47,7 +47,7 @@ KEY_FILES = ("dkim_key_path", "apns_key_path", "vapid_key_path", "fcm_service_ac
 
 
 def secrets(system: ExaminedSystem) -> Iterator[Finding]:
-    """Only their owner can read key files and the state folder."""
+    """Key files and the state folder are readable by their owner only."""
     named = {f"KORDANT_{name.upper()}": getattr(system.settings, name) for name in KEY_FILES}
     ours = {"the state folder": system.settings.state_dir, "an operator's token": system.settings.operator_token}
     for variable, path in {**named, **ours}.items():

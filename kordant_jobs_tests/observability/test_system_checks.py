@@ -306,7 +306,7 @@ def test_clips_that_no_run_accepts_are_reported_by_reason_and_never_by_name(heal
         (folder / name).write_bytes(b"sound")
         os.utime(folder / name, (old, old))
     os.utime(folder / "new.wav")
-    assert only(healthy, "voices") == "2 files in the drop folder of clips are not taken in: 2 no id in the name"
+    assert only(healthy, "voices") == "2 files in the drop folder of clips are not imported: 2 no id in the name"
     [result] = examine(healthy, {"voices": CHECKS["voices"]})
     assert "Ana" not in str(result)
     assert str(folder) in result.findings[0].fix

@@ -430,7 +430,7 @@ def shipped() -> dict[str, County]:
 
 
 def read_file(path: Path) -> County:
-    """As `read_county`, from a file.
+    """Like `read_county`, but from a file.
 
     Raises:
         SettingsError: it cannot be read, or describes no county.

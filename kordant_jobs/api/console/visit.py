@@ -33,7 +33,7 @@ from kordant_jobs.domain.access.policy import Action, Owner, decide
 from kordant_jobs.domain.access.principals import Principal, Role
 from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.observability.doctor import Result
-from kordant_jobs.pages.html import reader
+from kordant_jobs.pages.html import preferred_locale
 from kordant_jobs.pages.ui_guard import PREFIX
 from kordant_jobs.wording import Wording, wording
 
@@ -276,7 +276,9 @@ async def enter(console: Console, request: Request) -> Visit:
         request.state.quota = console.quotas.take(principal, request.method)
         call = call_of(console, principal, datetime.now(UTC))
     language = request.cookies.get(LANGUAGE_COOKIE)
-    locale = Locale(language) if language in set(Locale) else reader(request.headers.get("accept-language", ""))
+    locale = (
+        Locale(language) if language in set(Locale) else preferred_locale(request.headers.get("accept-language", ""))
+    )
     form: dict[str, str] = {}
     if request.method == "POST":
         form = {name: value for name, value in (await request.form()).items() if isinstance(value, str)}

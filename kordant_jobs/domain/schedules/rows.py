@@ -225,8 +225,8 @@ class Pause:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StoredRow:
-    """A row as stored in the database."""
+class StoredScheduleRow:
+    """A row of the price list as stored in the database, with its version and its pause."""
 
     row: ScheduleRow
     version: int

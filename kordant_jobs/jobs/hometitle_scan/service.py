@@ -85,7 +85,7 @@ class TitlePlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
-    """The result of one chunk."""
+    """The counts of one chunk."""
 
     watches: int = 0
     instruments: int = 0
@@ -94,7 +94,8 @@ class Compared:
 
 @dataclass(frozen=True, kw_only=True)
 class Recorded:
-    """The result of the scan."""
+    """The number of watched parcels and owners by verdict, the number of new alerts, and the counties (`stale`) whose
+    newest record is older than their latency."""
 
     clean: int
     found: int

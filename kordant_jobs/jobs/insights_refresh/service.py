@@ -75,7 +75,7 @@ def _due(db: Engine, plan: RefreshPlan, *, between: tuple[UUID, UUID] | None = N
     with db.connect() as connection:
         if plan.force:
             return saving.all_entities(connection, ids=named, between=between)
-        return saving.stale(connection, day_began=_day_began(plan.now), ids=named, between=between)
+        return saving.stale_entities(connection, day_began=_day_began(plan.now), ids=named, between=between)
 
 
 def plan(*, named: Sequence[UUID], force: bool, db: Engine, now: datetime) -> RefreshPlan:

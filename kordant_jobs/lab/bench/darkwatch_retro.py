@@ -1,4 +1,5 @@
-"""From a dump that lies in the drop folder to alert rows, by the job's own steps, for many premium subscribers."""
+"""Measures the time from a dump in the drop folder to alert rows, by the job's own steps, for many premium
+subscribers."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ class _Source(TableReader):
         return [{"good_through_date": "1"}], False
 
     def page(self, table: TableDescription, span: Span, last: Place | None) -> tuple[list[Row], bool]:
-        """As a server would cut it."""
+        """One page of rows, as a server would return it."""
         self.server.requests += 1
         places = self.places[table.dataset]
         start = bisect_right(places, last or (span.after or "", "~"))

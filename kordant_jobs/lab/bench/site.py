@@ -60,11 +60,12 @@ class Site(ABC):
 
     @abstractmethod
     def nudge(self, number: int) -> tuple[float, Callable[[], bool]]:
-        """Events, in one transaction, that share runs: when it began, and what says whether all of them are done."""
+        """Create events that share runs, in one transaction. Returns the time at which it began, and a function that is
+        true when all of them are done."""
 
     @abstractmethod
     def forget(self) -> None:
-        """Take back the events that did not start."""
+        """Withdraw the events that did not start."""
 
     def wait_for(self, events: Sequence[int], timeout_s: float = TIMEOUT_S) -> dict[int, float]:
         """When each op's body ran.

@@ -128,7 +128,7 @@ class FakeServer(ABC):
 
 
 class FakeHttp2Server(FakeServer):
-    """As `FakeServer`, by HTTP/2 with prior knowledge."""
+    """Like `FakeServer`, but over HTTP/2 with prior knowledge."""
 
     def _make(self) -> socketserver.TCPServer:
         fake = self

@@ -91,7 +91,7 @@ def _joined(*columns: str, by: str) -> Callable[[], pl.Expr]:
 
 
 def _quoted(column: str) -> pl.Expr:
-    """As RFC 4180 has it."""
+    """The value in quotes, with its quotes doubled (RFC 4180)."""
     return pl.lit('"') + pl.col(column).str.replace_all('"', '""', literal=True) + pl.lit('"')
 
 

@@ -60,8 +60,9 @@ def exclusive(path: Path, *, timeout_s: float = TIMEOUT_S) -> Iterator[None]:
 
 
 @contextmanager
-def all_alone(path: Path) -> Iterator[bool]:
-    """True when no process holds a shared lock on the file; while the block runs, none can get one."""
+def try_exclusive(path: Path) -> Iterator[bool]:
+    """Try to hold the lock exclusively, without waiting. Yields True when that succeeded: then no process has a shared
+    lock on the file, and none can get one while the block runs."""
     fd = open_lock(path)
     try:
         alone = _taken(fd, fcntl.LOCK_EX)

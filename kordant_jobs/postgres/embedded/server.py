@@ -28,14 +28,14 @@ from kordant_jobs.postgres.embedded.cluster import (
     server_command,
     write_version,
 )
-from kordant_jobs.postgres.embedded.folders import Folders, find_folders, give, make_folders, pointer
+from kordant_jobs.postgres.embedded.folders import Folders, find_folders, give, make_folders, outside_base_file
 from kordant_jobs.postgres.embedded.locks import (
-    all_alone,
     count_shared,
     exclusive,
     held_by_process,
     hold_shared,
     open_lock,
+    try_exclusive,
 )
 from kordant_jobs.postgres.embedded.process import Postmaster, answers, find_postmaster, kill_strays, stop_postmaster
 
@@ -119,7 +119,7 @@ class EmbeddedPostgres:
         folders = find_folders(self._state)
         if folders is None:
             return False
-        with exclusive(folders.lock), all_alone(folders.clients) as alone:
+        with exclusive(folders.lock), try_exclusive(folders.clients) as alone:
             return alone and _stop(folders)
 
     def stop(self) -> None:
@@ -135,7 +135,7 @@ class EmbeddedPostgres:
                 _stop(folders)
                 shutil.rmtree(folders.socket, ignore_errors=True)
                 shutil.rmtree(folders.base)
-                pointer(self._state).unlink(missing_ok=True)
+                outside_base_file(self._state).unlink(missing_ok=True)
 
     def url(self, database: str = "postgres") -> str:
         """The address of the server, for SQLAlchemy and Dagster. It holds no secret: the socket's folder is protected.
