@@ -73,7 +73,7 @@ def show(results: Sequence[Result], console: Console) -> None:
         console.print(bold(f"{one.state.value:<8}", f"{one.id:<13} {said}", style=styles[one.state]))
         for finding in one.findings:
             console.print(f"         {finding.fact}: {finding.why}.")
-            console.print(f"         To mend it: {finding.fix}")
+            console.print(f"         To fix it: {finding.fix}")
 
 
 def show_findings(settings: Settings, console: Console) -> None:

@@ -395,7 +395,7 @@ def outbox(system: ExaminedSystem) -> Iterator[Finding]:
     )
     for channel, reason in system.rows("SELECT channel, reason FROM kordant.channel_pauses ORDER BY 1"):
         yield warn(
-            f"{channel} is paused: {reason}", "nothing is sent by it", "mend its settings: `kordant-jobs settings`"
+            f"{channel} is paused: {reason}", "nothing is sent by it", "correct its settings: `kordant-jobs settings`"
         )
     for channel, count in rows:
         yield warn(

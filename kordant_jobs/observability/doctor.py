@@ -127,7 +127,9 @@ def _made(name: str, check: Check, system: ExaminedSystem) -> Result:
         return Result(id=name, what=what, state=State.SKIPPED, reason=str(skipped))
     except (KordantError, sa.exc.SQLAlchemyError, OSError) as error:
         text = str(error).splitlines()[0].rstrip(".")
-        broken = fail(f"the check itself broke: {text}", "nothing is known of this", "mend that, and look again")
+        broken = fail(
+            f"the check itself broke: {text}", "nothing is known of this", "fix that, and run the check again"
+        )
         return Result(id=name, what=what, state=State.FAIL, findings=(broken,))
     states = {one.state for one in found}
     worst = next((state for state in (State.FAIL, State.WARN) if state in states), State.OK)

@@ -261,7 +261,7 @@ def code(system: ExaminedSystem) -> Iterator[Finding]:
         yield warn(
             "the warm process runs other code than is on disk",
             "runs start with the code of before, since what is new cannot be imported",
-            "`kordant-jobs logs warm` has the error; once it is mended the new code is used within seconds",
+            "`kordant-jobs logs warm` has the error; once it is fixed, the new code is used within seconds",
         )
 
 

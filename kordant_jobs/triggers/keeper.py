@@ -82,8 +82,8 @@ def schedule_keeper(jobs: list[dg.JobDefinition]) -> dg.SensorDefinition:
         jobs=jobs,
         minimum_interval_seconds=EVERY_S,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Starts that schedules missed: nothing ran at the tick, an earlier run was still active, or only the "
-        "row's own clock policy has the time. Repairs due slots of subscriptions whose event was lost.",
+        description="Starts that schedules missed: nothing ran at the tick, an earlier run was still active, or only "
+        "the row's own clock policy has the time. Repairs due slots of subscriptions whose event was lost.",
     )
     def sensor(context: dg.SensorEvaluationContext, db: dg.ResourceParam[Engine]) -> dg.SensorResult | dg.SkipReason:
         before = int(context.cursor or 0)

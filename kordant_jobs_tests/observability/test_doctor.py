@@ -306,7 +306,7 @@ def test_the_command_says_what_to_do_and_ends_with_its_code(healthy: ExaminedSys
     (one,) = json.loads(result.stdout)
     assert (one["id"], one["state"], one["findings"][0]["state"]) == ("queue", "warn", "warn")
     words = CliRunner().invoke(app, ["doctor", "--only", "queue"])
-    assert "To mend it:" in words.stdout
+    assert "To fix it:" in words.stdout
     assert CliRunner().invoke(app, ["doctor", "--only", "zones"]).exit_code == 0
     unknown: Any = CliRunner().invoke(app, ["doctor", "--only", "nothing"])
     assert "there is no such check" in str(unknown.exception)

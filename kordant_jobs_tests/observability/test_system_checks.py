@@ -377,11 +377,11 @@ def test_an_old_anchor_is_reported(healthy: ExaminedSystem, tmp_path: Path) -> N
 
 @pytest.mark.long
 def test_up_that_fails_prints_what_the_doctor_finds(settings: Settings, db: Engine) -> None:
-    """It fails for the master key, and the findings name that check and what mends it."""
+    """It fails for the master key, and the findings name that check and the fix."""
     environ = {**os.environ, "KORDANT_MASTER_KEY": "A" * 43 + "="}
     command = [sys.executable, "-m", "kordant_jobs.cli", "up"]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode != 0
     assert "what the doctor finds:" in done.stderr
     assert "master_key" in done.stderr
-    assert "To mend it: set KORDANT_MASTER_KEY" in " ".join(done.stderr.split())
+    assert "To fix it: set KORDANT_MASTER_KEY" in " ".join(done.stderr.split())

@@ -132,7 +132,7 @@ def write_letter(
         .get_template(f"{kind}.{language}.txt")
         .render(
             broker=broker,
-            fronts=words.all_of(list(fronts)) if fronts else "",
+            fronts=words.join_list(list(fronts)) if fronts else "",
             permission=has_permission,
             ask=ask.value,
             law=law.value,
