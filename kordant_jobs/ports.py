@@ -31,7 +31,7 @@ class BreachCatalogue(Protocol):
         """The raw bytes of the whole catalogue.
 
         Raises:
-            SourceUnavailable: it could not be had.
+            SourceUnavailable: it could not be read.
         """
         ...
 
@@ -226,7 +226,7 @@ class Transport(Protocol[M_contra]):
 
         Raises:
             SourceUnavailable: the transport itself failed (not reached).
-            SettingsError: our key, account or address of it is wrong: nothing goes out until an operator acts.
+            SettingsError: our key, account or address of it is wrong: nothing is sent until an operator acts.
                 In both cases messages whose outcome was not given were not accepted, or, at most for the ones in hand,
                 it is not known.
         """

@@ -152,7 +152,7 @@ def _tools(asker: Asker, *, url: str) -> list[Tool]:
     async def check_status(
         request_id: UUID, wait_s: Annotated[int, Field(ge=0, le=LONGEST_WAIT_S)] = 0
     ) -> OneRequest:  # fmt: skip
-        """The state of a request. wait_s: wait so many seconds at most for its end."""
+        """The state of a request. wait_s: the most seconds to wait for its end."""
         until = time.monotonic() + wait_s
         while True:
             found = await asker("GET", f"/requests/{request_id}")

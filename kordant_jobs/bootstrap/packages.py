@@ -87,7 +87,7 @@ def unpack_wheels(job: Installation, target: Path, *, platform: tuple[str, str],
     its name in pip and in uv.
 
     Raises:
-        BootstrapError: they cannot be had; the log has the details.
+        BootstrapError: they cannot be downloaded; the log has the details.
     """
     pip = _pip(job)
     options = pip_config.parse(_configuration(pip, job))

@@ -67,7 +67,7 @@ class RunContext:
         """The requests that this run serves.
 
         Raises:
-            LeaseLost: they are another run's by now.
+            LeaseLost: another run has them now.
         """
         with self.db.begin() as connection:
             return work.my_requests(connection, self.lease)
@@ -76,7 +76,7 @@ class RunContext:
         """End requests well, in a transaction of their own.
 
         Raises:
-            LeaseLost: they are another run's by now.
+            LeaseLost: another run has them now.
         """
         with self.db.begin() as connection:
             work.complete(connection, self.lease, done, clock=self.clock)

@@ -131,7 +131,7 @@ class TableReader(ABC):
         """The first rows that match, in this order, and whether there are more.
 
         Raises:
-            SourceFailed: they could not be had.
+            SourceFailed: the source did not return them.
         """
 
     def row_id(self, table: TableDescription) -> str:
@@ -151,7 +151,7 @@ class TableReader(ABC):
         mistake would otherwise hide everything recorded after it.
 
         Raises:
-            SourceFailed: it could not be had.
+            SourceFailed: the source did not return it.
         """
         table = self.county.tables[kind]
         if table.watermark is None:
@@ -170,7 +170,7 @@ class TableReader(ABC):
         from the key `after` on. There is at least one window.
 
         Raises:
-            SourceFailed: a page could not be had. What came before is not the whole.
+            SourceFailed: a page could not be read. The windows before it are not all.
         """
         main = self.county.tables[TableKind.INSTRUMENTS]
         others = [kind for kind in self.county.tables if kind is not TableKind.INSTRUMENTS]
@@ -232,7 +232,7 @@ class TableReader(ABC):
         """All rows of these documents.
 
         Raises:
-            SourceFailed: they could not be had.
+            SourceFailed: the source did not return them.
         """
         table = self.county.tables[kind]
         parts = [tuple(keys[start : start + KEYS_AT_ONCE]) for start in range(0, len(keys), KEYS_AT_ONCE)]
@@ -242,7 +242,7 @@ class TableReader(ABC):
         """Rows of the county's addresses that the query may mean. Some others are among them.
 
         Raises:
-            SourceFailed: they could not be had.
+            SourceFailed: the source did not return them.
         """
         house, *street = table.columns["address"].of
         column, before = (street[0], "") if street else (house, f"{query.house} ")

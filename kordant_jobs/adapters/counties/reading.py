@@ -53,7 +53,7 @@ class CountyReader:
         """The newest watermark of each table, where the next read begins. Ask for it before the first window.
 
         Raises:
-            SourceUnavailable: they could not be had.
+            SourceUnavailable: the source did not return them.
         """
         found = {kind.value: self.tables.newest_watermark(kind, today=today) for kind in self.county.tables}
         return {kind: mark for kind, mark in found.items() if mark is not None}

@@ -92,7 +92,7 @@ class Run:
         return f"The run worker ended before the run did: {self.died or 'it was lost'}."
 
     def end(self, *, final_status: str | None = None) -> RunEnd:
-        """The end of the run: what the child reported, or else what Dagster's storage shows by now."""
+        """The end of the run: what the child reported, or else what Dagster's storage shows."""
         report = self.report or {}
         by_status = {"SUCCESS": "success", "CANCELED": "canceled"}
         outcome = report.get("outcome") or by_status.get(final_status or "", "failure")

@@ -101,7 +101,7 @@ def person_read(db: Engine, reply_id: UUID, meaning: ReplyClass, *, actor: str, 
     """Record an operator's classification of a reply, and move its request accordingly. Returns the new state.
 
     Raises:
-        PermanentError: there is no such reply, or its request is just about to go out, so that no answer moves it.
+        PermanentError: there is no such reply, or its request is about to be sent, so that no reply moves it.
     """
     with db.begin() as connection:
         reply = connection.execute(sa.select(removal_replies).where(removal_replies.c.id == reply_id)).one_or_none()

@@ -1,4 +1,4 @@
-"""Takes replies in: matched to their request, read by the rules, kept sealed, and the request moves.
+"""Processes replies: each is matched to its request, read by the rules, kept sealed, and the request moves.
 
 A hundred mails are a transaction: a statement a mail took half of a run. A mail goes from the mailbox only once
 what it says is in the database.

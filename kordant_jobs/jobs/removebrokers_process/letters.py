@@ -96,7 +96,7 @@ def _labels(words: Wording) -> dict[str, str]:
 
 
 def least(wanted: Sequence[str], given: Mapping[str, str]) -> tuple[str, ...]:
-    """The fields that go out: what the broker needs and the subscriber gave.
+    """The fields to disclose: those that the broker needs and the subscriber gave.
 
     >>> least(("name", "phone", "city"), {"name": "Ann", "city": "Fresno", "birth_date": "1980-01-01"})
     ('name', 'city')

@@ -1,7 +1,7 @@
 """Load, decide, save: takes removal requests a step further, a chunk of brokers at a time.
 
 Replies first (`intake`), then for each chunk: what came over the Data Rights Protocol, confirmation links, our own
-checks, the decisions (`rules`), and what goes out (`sending`).
+checks, the decisions (`rules`), and the messages to send (`sending`).
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ STEPS_MOST = 4
 
 
 def _poll(broker_ids: Sequence[UUID], *, db: Engine, keyring: Keyring, outside: Outside, now: datetime) -> int:
-    """Ask for the status of due requests of the Data Rights Protocol. A status that can't be had changes nothing; the
+    """Ask for the status of due requests of the Data Rights Protocol. A status that can't be read changes nothing; the
     clock goes on. `POLLS_TOGETHER` statuses are written in a transaction; a killed run asks for its last ones again."""
     if outside.rights is None:
         return 0

@@ -101,7 +101,7 @@ def _loop(db: Engine, brokers: list[UUID], number: int) -> float:
 
 
 def measure(requests: int = 100_000) -> list[Figure]:
-    """Decide so many due requests: each becomes overdue, with its event and a reminder to its broker.
+    """Decide this number of due requests: each becomes overdue, with its event and a reminder to its broker.
 
     Raises:
         KordantError: not every request was decided.

@@ -151,7 +151,7 @@ def _lateness(db: Engine, *, since: datetime, until: datetime) -> list[float]:
 
 
 def _minutes(db: Engine, minutes: int) -> list[float]:
-    """Let so many ticks come, and give their lateness."""
+    """Wait for a tick in each of these minutes. Returns their lateness."""
     since = datetime.now(UTC)
     until = since + timedelta(minutes=minutes)
     time.sleep(minutes * 60 + 8)

@@ -115,7 +115,8 @@ class Campaign:
 def run_campaign(
     faults: int, seed: int, folder: Path, *, only: Sequence[str] = (), requests: int = REQUESTS, quiet: bool = False
 ) -> Campaign:
-    """Strike a system in this folder with so many faults, each amid so many requests, and compare the books at the end.
+    """Inject this number of faults into a system in this folder, each while `requests` requests run, and compare the
+    ledgers at the end.
 
     Raises:
         KordantError: the system did not start, or there is no such fault.

@@ -1,6 +1,6 @@
 """`chaos --compare`: the same faults on ours and on others, judged by the ledger of the sink that none of them touches.
 
-For each system and fault: so many jobs are asked for, the fault strikes once the first effect was had, a supervisor
+For each system and fault: a number of jobs is requested, the fault is injected after the first effect, a supervisor
 starts again at once what has died, and the ledger is read until all is done or the time-out has passed.
 """
 

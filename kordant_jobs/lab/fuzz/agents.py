@@ -1,7 +1,7 @@
 """Calls that agents and subscribers may try over HTTP and MCP, with an observer of the tables who counts what they got
 away with, and a canary in everything that is not theirs.
 
-Each call is one at a time, so that a change has one author. Some are as they should be, some name what is another's,
+Each call is one at a time, so that a change has one author. Some are valid, some name what is another's,
 some are damaged. A violation is a row that changed and should not have, a canary that was answered, or a 5xx.
 """
 
@@ -99,7 +99,7 @@ def _plant(db: Engine, callers: Mapping[str, Who]) -> Planted:
 
 @dataclass(frozen=True, kw_only=True)
 class Sent:
-    """One call as it goes out."""
+    """One call as it is sent."""
 
     method: str
     path: str

@@ -1,7 +1,7 @@
 """Whole dumps through the whole scan: each input is registered, ingested, scanned for ten watched people and judged.
 
-An input may be refused or read in part. It may not raise, fail the scan, or leave a person *clean* whose address stands
-in it as people and programs write addresses: in plain, with '%40', '&#64;' or '\\u0040', or as LDIF's base64.
+An input may be refused or read in part. It may not raise, fail the scan, or leave a person *clean* whose address is in
+it as people and programs write addresses: in plain, with '%40', '&#64;' or '\\u0040', or as LDIF's base64.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The demo's ten files: what each looks like and how it writes a row. Who stands in the rows is `dump_rows.py`'s."""
+"""The demo's ten files: what each looks like and how it writes a row. `dump_rows.py` decides which people are in the
+rows."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def people(count: int = 30) -> list[Someone]:
 
 @dataclass(frozen=True, kw_only=True)
 class Form:
-    """A form, and what of each person stands in it so that a reader can know it."""
+    """A form, with the facts of each person that it contains in a readable way."""
 
     name: str
     content: bytes
