@@ -48,7 +48,7 @@ def moment_of(text: str, option: str) -> datetime:
     """A typed time; UTC when it has no zone.
 
     Raises:
-        SettingsError: it is none.
+        SettingsError: the text is not a time.
     """
     try:
         moment = datetime.fromisoformat(text)

@@ -134,7 +134,7 @@ def _agreement(given_on: str | None, language: Locale) -> Consent:
     """Show the consent text, then ask whose voice it is and who agreed.
 
     Raises:
-        SettingsError: the day is no date, or no consent to this text can be of that day.
+        SettingsError: the day is not a date, or no consent to this text can be of that day.
     """
     from kordant_jobs.domain.voice.enrolment import consent_problem
     from kordant_jobs.store.voice.enrolments import Consent

@@ -39,7 +39,7 @@ def normal_url(url: str, *, search_path: str | None = None) -> URL:
     gives Dagster's storage its schema.
 
     Raises:
-        SettingsError: it is no Postgres URL. The text does not repeat it, since it may hold a password.
+        SettingsError: it is not a Postgres URL. The text does not repeat it, since it may hold a password.
     """
     try:
         parsed = make_url(url)

@@ -58,7 +58,7 @@ IN_FUTURE = "date_in_the_future"
 
 
 class NoStatement(ValueError):
-    """The file is no readable statement; the text names what it is instead."""
+    """The file is not a readable statement; the text names what it is instead."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ def read_statements(content: bytes) -> list[Statement]:
     """The statements of a file in either format.
 
     Raises:
-        NoStatement: it is no statement.
+        NoStatement: it is not a statement.
     """
     head = content[:4000].upper()
     if b"<OFX>" in head or b"OFXHEADER" in head:

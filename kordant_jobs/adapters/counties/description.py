@@ -354,7 +354,7 @@ def _is_address(url: str) -> bool:
 
 
 def read_county(text: str, where: str) -> County:
-    """The county that a YAML text describes. Every value is read as text (a code `NO` is no boolean).
+    """The county that a YAML text describes. Every value is read as text (a code `NO` is not a boolean).
 
     Raises:
         SettingsError: the text names the line and what to write there.

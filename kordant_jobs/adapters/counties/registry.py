@@ -78,7 +78,8 @@ class Counties:
 
 
 def open_counties(settings: Settings) -> Counties:
-    """The counties of the settings. A file that describes no county is listed as a problem, and stops no other."""
+    """The counties of the settings. A file that describes no county is listed as a problem, and does not stop the
+    others."""
     found, problems = dict(shipped()), []
     folder = settings.counties
     for path in sorted(folder.glob("*.yaml")) if folder.is_dir() else []:

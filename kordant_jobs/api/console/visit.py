@@ -210,7 +210,7 @@ def an_id(text: str) -> UUID:
     """The id in a path or a form.
 
     Raises:
-        Problem: 404, the text is no id.
+        Problem: 404, the text is not an id.
     """
     try:
         return UUID(text)

@@ -130,7 +130,8 @@ def row_from(values: Mapping[str, Any]) -> ScheduleRow:
     """A checked row from plain values: from the database, a file or the command line. Unknown names are ignored.
 
     Raises:
-        PermanentError: a value is none of its set, or they do not go together; says what to write instead.
+        PermanentError: a value is not one of its set, or two values contradict each other; the text says what to write
+        instead.
     """
     given = {name: values[name] for name in COLUMNS if name in values}
     for name, kind in {

@@ -31,8 +31,8 @@ CAUSE_TAG = "kordant/cause"
 
 
 def limits_of(tags: Mapping[str, str]) -> dict[str, float]:
-    """The limits among a run's tags, by cause; a person's override the job's own. A tag that is no positive number is
-    ignored."""
+    """The limits among a run's tags, by cause; a person's override the job's own. A tag that is not a positive number
+    is ignored."""
     found = {}
     for name, cause in LIMITS.items():
         try:

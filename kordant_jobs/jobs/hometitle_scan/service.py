@@ -121,8 +121,8 @@ def plan_scan(
     progress: Progress | None = None,
 ) -> TitlePlan:
     """Read new records of the watched counties, and distribute the watches that may have something new. A county that
-    cannot be read stops no other: its saved records are joined, and its verdict is unknown. For a past window nothing
-    is read; saved records are joined."""
+    cannot be read does not stop the others: its saved records are joined, and its verdict is unknown. For a past window
+    nothing is read; saved records are joined."""
     until = now_of(db)
     with db.begin() as connection:
         scans.choose(connection, scope)

@@ -112,7 +112,7 @@ def refresh(
     made: RefreshPlan, chunk: tuple[UUID, UUID], *, db: Engine, progress: Progress, batch: int = BATCH
 ) -> Refreshed:
     """Refresh the entities of a chunk that are still stale. Safe to repeat: after a kill it continues at the first
-    batch that was not committed. An entity whose books cannot be assessed stops no other: it stays stale."""
+    batch that was not committed. An entity whose books cannot be assessed does not stop the others: it stays stale."""
     due = _due(db, made, between=chunk)
     done = Refreshed()
     for start in range(0, len(due), batch):

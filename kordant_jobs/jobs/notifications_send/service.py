@@ -342,7 +342,7 @@ def _deliver(load: _Load, ledger: Ledger, *, sender: ChannelSender[Any]) -> str 
 
 def _written(load: _Load, ledger: Ledger, sender: ChannelSender[Any]) -> Iterator[Any]:
     """The messages of a batch, written one by one on demand. A message that cannot be written is settled here, and
-    stops nothing else; after the deadline none follows."""
+    does not stop the rest; after the deadline none follows."""
     for bundle in load.bundles:
         if time.monotonic() > load.until:
             return

@@ -71,7 +71,7 @@ def _named(keyring: Keyring, purpose: str, request: str, token: str) -> UUID | N
 
 def status_called(db: Engine, keyring: Keyring, request: str, token: str) -> bool:
     """A business says that a status changed. That is not signed, so the next run asks for the status itself; what the
-    call says is not read. False when the address is none of ours."""
+    call says is not read. False when the address is not one of ours."""
     request_id = _named(keyring, CALLBACK, request, token)
     if request_id is None:
         return False

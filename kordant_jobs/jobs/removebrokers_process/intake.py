@@ -296,7 +296,7 @@ def _dead_contact(mail: ReplyMail, reading: Reading, sent: Sequence[Any]) -> str
 
 
 def where_to(reading: Reading, *, link: bool) -> tuple[RemovalState | None, str]:
-    """The state that a reply leads to, and the reason. A confirmation link that we follow ourselves is no work for the
+    """The state that a reply leads to, and the reason. A confirmation link that we follow ourselves is not work for the
     subscriber; a refused agent is: they ask by themselves.
 
     >>> where_to(Reading(reply_class=ReplyClass.REJECTED, rule="x", detail="agent_not_accepted"), link=False)

@@ -356,7 +356,8 @@ class _SealedFacts:
 def _pages(
     due: Sequence[ReportFigures], sealed: _SealedFacts, lines: Mapping[UUID, str]
 ) -> Iterator[ReportPage | None]:
-    """Each report's page, None when it cannot be written: an error with one subscriber stops no other's report."""
+    """Each report's page, None when it cannot be written: an error with one subscriber does not stop the reports of the
+    others."""
     for figures in due:
         try:
             page = page_of(write_report(figures, sealed.open(figures), lines[figures.subscription_id]))

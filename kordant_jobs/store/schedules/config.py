@@ -67,7 +67,7 @@ def _stored(values: Any) -> StoredScheduleRow:
 
 
 def load(connection: Connection) -> Loaded:
-    """Load every row. A row that was made invalid directly by SQL is reported, and stops no other."""
+    """Load every row. A row that was made invalid directly by SQL is reported, and does not stop the others."""
     rows: list[StoredScheduleRow] = []
     problems: list[str] = []
     for values in connection.execute(sa.select(scheduler_config)).mappings():
