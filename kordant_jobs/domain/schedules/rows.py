@@ -35,7 +35,7 @@ class Cadence(StrEnum):
 
 
 class Anchor(StrEnum):
-    """The day of a week or month: each subscription's own, or Monday and the first for everybody."""
+    """The day of a week or month: each subscription's own, or Monday and the first for all subscriptions."""
 
     ANNIVERSARY = "anniversary"
     CALENDAR = "calendar"
