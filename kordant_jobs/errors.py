@@ -27,7 +27,8 @@ class KordantError(Exception):
 
 
 class CancelRequested(KordantError):
-    """All that the run works for was cancelled. Not a failure: let it through, and leave things in order."""
+    """All requests of the run were cancelled. This is not a failure: do not catch it, or raise it again after cleaning
+    up."""
 
 
 class TransientError(KordantError):

@@ -10,7 +10,7 @@ def loads(text: str | bytes, **options: Any) -> Any:
     """The value of a JSON text; `options` are those of `json.loads`.
 
     Raises:
-        ValueError: it is no JSON, is in no encoding of JSON, or is nested deeper than Python reads.
+        ValueError: it is not JSON, is in no encoding of JSON, or is nested deeper than Python reads.
 
     >>> loads(b'{"a": 1}')
     {'a': 1}

@@ -31,7 +31,7 @@ class BreachCatalogue(Protocol):
         """The raw bytes of the whole catalogue.
 
         Raises:
-            SourceUnavailable: it could not be had.
+            SourceUnavailable: it could not be read.
         """
         ...
 
@@ -220,13 +220,13 @@ class Transport(Protocol[M_contra]):
         """Deliver messages, and yield each one's outcome as it becomes known. Mails are sent one after another, in
         order.
 
-        A message that cannot be handed over gets an outcome of its own and stops no other. To stop, end `messages`:
-        those taken by then are still delivered and reported. When the generator is closed early, the yielded messages
-        were sent; the outcome of others that it had taken is unknown.
+        A message that cannot be handed over gets an outcome of its own and does not stop the others. To stop, end
+        `messages`: those taken by then are still delivered and reported. When the generator is closed early, the
+        yielded messages were sent; the outcome of others that it had taken is unknown.
 
         Raises:
             SourceUnavailable: the transport itself failed (not reached).
-            SettingsError: our key, account or address of it is wrong: nothing goes out until an operator acts.
+            SettingsError: our key, account or address of it is wrong: nothing is sent until an operator acts.
                 In both cases messages whose outcome was not given were not accepted, or, at most for the ones in hand,
                 it is not known.
         """
@@ -270,7 +270,7 @@ class ReportStorage(Protocol):
         """Delete the content under `key`, if it exists.
 
         Raises:
-            PermanentError: it is no key of a report.
+            PermanentError: it is not the key of a report.
             TransientError: it could not be deleted.
         """
         ...
@@ -393,15 +393,15 @@ class RightsAgent(Protocol):
     def exercise(
         self, business: Mapping[str, Any], token: str, claims: Mapping[str, Any], *, request_id: UUID
     ) -> RightsStatus:
-        """Exercise a right. Raises as `register`."""
+        """Exercise a right. Raises the same errors as `register`."""
         ...
 
     def status(self, business: Mapping[str, Any], token: str, outside_id: str) -> RightsStatus:
-        """The state of a request. Raises as `register`."""
+        """The state of a request. Raises the same errors as `register`."""
         ...
 
     def revoke(self, business: Mapping[str, Any], token: str, outside_id: str, reason: str) -> RightsStatus:
-        """Withdraw a request. Raises as `register`."""
+        """Withdraw a request. Raises the same errors as `register`."""
         ...
 
 

@@ -208,7 +208,7 @@ def test_nothing_is_recorded_imported_or_started_while_it_is_off() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, env={"PATH": "", "PYTHONPATH": str(CHECKOUT)})
 
 
-def test_a_collector_that_is_away_costs_no_more_than_its_patience(
+def test_a_collector_that_is_away_costs_no_more_than_its_timeout(
     monkeypatch: pytest.MonkeyPatch, collector: Collector
 ) -> None:
     tracing._provider.cache_clear()

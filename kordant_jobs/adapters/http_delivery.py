@@ -41,7 +41,7 @@ class Act(StrEnum):
     OPERATOR = "operator"
     """This message was refused for a reason that a person has to check."""
     DOWN = "down"
-    """Nothing can be sent this way until a person corrects a key or setting: the batch is put back."""
+    """Nothing can be sent this way until a person corrects a key or setting: the batch is released."""
 
 
 OUTCOMES = {

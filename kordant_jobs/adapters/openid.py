@@ -60,7 +60,7 @@ class OpenIdProvider:
         """The address to which the browser goes to sign in.
 
         Raises:
-            SourceUnavailable: the provider's metadata could not be had.
+            SourceUnavailable: the provider's metadata could not be read.
         """
         prompt = {"prompt": "login"} if sign_in.is_again else {}
         with self._client(sign_in) as client:

@@ -28,7 +28,7 @@ from kordant_jobs.api.measured import Calls, Measured
 from kordant_jobs.api.problems import STATUS, Problem, denied
 from kordant_jobs.api.routes import router
 from kordant_jobs.api.status import StatusReads
-from kordant_jobs.api.watch import Hub
+from kordant_jobs.api.watch import RequestWatcher
 from kordant_jobs.domain.access.principals import Role
 from kordant_jobs.domain.reports.receipts import key_set
 from kordant_jobs.observability import metrics
@@ -120,14 +120,14 @@ def application(
     app.state.backend = backend
     app.state.tokens = Tokens(backend.db, backend.keyring)
     app.state.quotas = backend.quotas or Quotas()
-    app.state.hub = Hub(backend.db)
+    app.state.watcher = RequestWatcher(backend.db)
     app.include_router(router)
     app.add_api_route("/livez", lambda: {"alive": True}, methods=["GET"], include_in_schema=False)
     app.add_api_route("/metrics", _metrics, methods=["GET"], include_in_schema=False)
     app.add_api_route("/.well-known/jwks.json", _keys, methods=["GET"], include_in_schema=False)
 
     app.state.changes = Changes(backend.db)
-    console = Console(backend=backend, tokens=app.state.tokens, quotas=app.state.quotas, hub=app.state.hub)
+    console = Console(backend=backend, tokens=app.state.tokens, quotas=app.state.quotas, watcher=app.state.watcher)
     on_error: dict[Any, Any] = {
         Problem: _on_problem, OperationalError: _on_database, sqlalchemy.exc.TimeoutError: _on_database
     }  # fmt: skip

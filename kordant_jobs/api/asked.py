@@ -109,11 +109,11 @@ class Asked:
         with self._transaction() as connection:
             return _response(work(connection, self.call))
 
-    def _transaction(self) -> Transaction:
-        return Transaction(self._backend.db, self.call, self._operation)
+    def _transaction(self) -> AuditedTransaction:
+        return AuditedTransaction(self._backend.db, self.call, self._operation)
 
 
-class Transaction:
+class AuditedTransaction:
     """A transaction. A denial rolls it back, and is written to the audit log in a second transaction."""
 
     def __init__(self, db: Engine, call: Call, operation: str) -> None:

@@ -47,7 +47,7 @@ class Call:
         return Owner.SCOPE if self.principal.covers(None, None) else Owner.OTHER
 
     def permit_on(self, action: Action, request: Request) -> str:
-        """As `permit`, for an action on a request."""
+        """Like `permit`, but for an action on a request."""
         owner = owner_of(self.principal, by=request.requested_by, tenant=request.tenant, entity=request.entity_key)
         return self.permit(action, owner, critical=request.job in SYSTEM_CRITICAL)
 

@@ -26,7 +26,7 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from websockets.typing import Subprotocol
 
-from kordant_jobs.api.asked import Backend, Transaction
+from kordant_jobs.api.asked import AuditedTransaction, Backend
 from kordant_jobs.api.calls import Call
 from kordant_jobs.api.problems import Problem, denied
 from kordant_jobs.catalog import SYSTEM_CRITICAL
@@ -118,7 +118,7 @@ class DagsterProxy:
 
     def _permit(self, call: Call, operation: str, work: Callable[[Any], object]) -> None:
         """Run `work`, which asks the policy, in a transaction that writes a denial to the audit log."""
-        with Transaction(self._backend.db, call, operation) as connection:
+        with AuditedTransaction(self._backend.db, call, operation) as connection:
             work(connection)
 
     def _judge(self, call: Call, body: bytes, kind: str) -> None:

@@ -30,8 +30,8 @@ def target_of(connection: Connection, call: Call, body: Proposal) -> tuple[str, 
     """The target of a proposal: job, agent, the version of the grant, and the fields that would change.
 
     Raises:
-        Problem: the caller is no agent or has no such grant, its first request is approved already, or a limit is
-            invalid.
+        Problem: the caller is not an agent, has no grant for this job, already has its first request approved, or
+            proposes an invalid limit.
     """
     if call.principal.role is not Role.AGENT:
         raise denied("grants.of_agents")
@@ -60,7 +60,7 @@ def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def difference(connection: Connection, one: ChangeSet) -> dict[str, tuple[Any, Any]]:
-    """By field that would change, its current and its proposed value."""
+    """The current and the proposed value of each field that would change, by its name."""
     before, after = _before_and_after(connection, one)
     old, new = written(before), written(after)
     return {name: (old[name] if before.version else None, new[name]) for name in one.changes}

@@ -105,7 +105,7 @@ async def watch_request(
     request: Request, asked: In, request_id: UUID, timeout_s: Annotated[float, Query(ge=1, le=300)] = 60
 ) -> Response:
     """Stream the request at each change, until it ends or after `timeout_s`."""
-    return await events(request.app.state.hub, asked.call, request_id, timeout_s=timeout_s)
+    return await events(request.app.state.watcher, asked.call, request_id, timeout_s=timeout_s)
 
 
 @router.patch("/requests/{request_id}", response_model=api.RequestOut)

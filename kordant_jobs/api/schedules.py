@@ -17,7 +17,7 @@ from kordant_jobs.api.schemas import Approval, Pause, Proposal, ScheduleChange, 
 from kordant_jobs.domain.access.change_sets import OF_GRANTS, WAITS, ChangeKind, ChangeState, digest_of
 from kordant_jobs.domain.access.policy import SELF_DECISION, Action, Owner, decision_on
 from kordant_jobs.domain.access.principals import Role
-from kordant_jobs.domain.schedules.rows import StoredRow
+from kordant_jobs.domain.schedules.rows import StoredScheduleRow
 from kordant_jobs.domain.schedules.simulation import simulate
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.redaction import redact
@@ -28,7 +28,7 @@ from kordant_jobs.store.schedules import config as scheduler_config
 from kordant_jobs.triggers import price_list
 
 
-def _shown(stored: StoredRow, call: Call) -> dict[str, Any]:
+def _shown(stored: StoredScheduleRow, call: Call) -> dict[str, Any]:
     values = {name: value for name, value in stored.row.to_json().items() if name not in {"job", "tier"}}
     return {
         "job": stored.row.key[0],
@@ -42,7 +42,7 @@ def _shown(stored: StoredRow, call: Call) -> dict[str, Any]:
     }
 
 
-def _row(connection: Connection, job: str, tier: str, *, lock: bool = False) -> StoredRow:
+def _row(connection: Connection, job: str, tier: str, *, lock: bool = False) -> StoredScheduleRow:
     found = scheduler_config.get(connection, (job_or_name(job), tier), lock=lock)
     if found is None:
         raise not_found()
@@ -57,7 +57,7 @@ def job_or_name(name: str) -> str:
         return name
 
 
-def _answer(stored: StoredRow, call: Call) -> Answer:
+def _answer(stored: StoredScheduleRow, call: Call) -> Answer:
     return Answer(body=_shown(stored, call), headers={"ETag": f'"v{stored.version}"'})
 
 
@@ -91,7 +91,7 @@ def history(connection: Connection, call: Call, job: str, tier: str, *, limit: i
     return Answer(body={"items": items})
 
 
-def _matches(stored: StoredRow, if_match: str | None) -> None:
+def _matches(stored: StoredScheduleRow, if_match: str | None) -> None:
     if if_match is None:
         raise Problem("precondition_required", "send the ETag that you read as If-Match.")
     if if_match != f'"v{stored.version}"':
@@ -112,8 +112,8 @@ def change(
 
 
 def _changed(
-    connection: Connection, before: StoredRow, values: dict[str, Any], *, by: str, note: str | None
-) -> StoredRow:
+    connection: Connection, before: StoredScheduleRow, values: dict[str, Any], *, by: str, note: str | None
+) -> StoredScheduleRow:
     try:
         return price_list.change(connection, before.row.key, values, by=by, note=note)
     except (PermanentError, TypeError, ValueError, AttributeError) as error:
@@ -159,7 +159,7 @@ def diff(connection: Connection, call: Call, key: tuple[str, str], body: Schedul
         raise _invalid(error) from None
     until = call.now + timedelta(days=body.days)
     was = simulate(before, {}, start=call.now, until=until)
-    will = simulate(StoredRow(**{**vars(before), "row": after}), {}, start=call.now, until=until)
+    will = simulate(StoredScheduleRow(**{**vars(before), "row": after}), {}, start=call.now, until=until)
     old, new = before.row.to_json(), after.to_json()
     return Answer(
         body={

@@ -355,7 +355,7 @@ class Schedules(BaseModel):
 
 
 class ScheduleVersion(BaseModel):
-    """One version of a row, valid from `changed_at`. Without `values`: the row was deleted."""
+    """One version of a row, valid from `changed_at`. When `values` is empty, the row was deleted."""
 
     version: int
     changed_at: datetime

@@ -101,7 +101,7 @@ def serve(
         finally:
             for task in tasks:
                 task.cancel()
-            app.state.hub.close()
+            app.state.watcher.close()
             app.state.changes.close()
             await app.state.proxy.close()
             await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,4 +1,5 @@
-"""Operations for subscribers: a token that a service issues for one, and their own protection."""
+"""Operations for subscribers: issue a token for one (by a service), and read the caller's own subscriptions and their
+last verdicts."""
 
 from __future__ import annotations
 

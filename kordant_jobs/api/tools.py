@@ -75,7 +75,7 @@ class JobOfMine(BaseModel):
 
 
 class Jobs(BaseModel):
-    """All jobs."""
+    """All jobs of the catalogue. `may_trigger` is false for those that the agent may not start."""
 
     jobs: list[JobOfMine]
 
@@ -86,7 +86,7 @@ class OneRequest(BaseModel):
     request: api.RequestOut
 
 
-class Triggered(BaseModel):
+class TriggerResult(BaseModel):
     """A request that was queued, or the result of a dry run."""
 
     request: api.RequestOut | api.WouldBe
@@ -141,16 +141,18 @@ def _tools(asker: Asker, *, url: str) -> list[Tool]:
         run_at: str | None = None,
         entity_key: str | None = None,
         dry_run: bool = False,
-    ) -> Triggered:
+    ) -> TriggerResult:
         """Start a job, once for each idempotency_key. dry_run only checks whether you may."""
         body = {"job": job, "payload": payload, "priority": priority, "run_at": run_at, "entity_key": entity_key,
                 "dry_run": dry_run}  # fmt: skip
-        return Triggered.model_validate({"request": await asker("POST", "/requests", body=body, key=idempotency_key)})
+        return TriggerResult.model_validate(
+            {"request": await asker("POST", "/requests", body=body, key=idempotency_key)}
+        )
 
     async def check_status(
         request_id: UUID, wait_s: Annotated[int, Field(ge=0, le=LONGEST_WAIT_S)] = 0
     ) -> OneRequest:  # fmt: skip
-        """The state of a request. wait_s: wait so many seconds at most for its end."""
+        """The state of a request. wait_s: the most seconds to wait for its end."""
         until = time.monotonic() + wait_s
         while True:
             found = await asker("GET", f"/requests/{request_id}")

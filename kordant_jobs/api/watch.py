@@ -27,7 +27,7 @@ PING_S = 15.0
 
 
 @dataclass
-class Hub:
+class RequestWatcher:
     """Reads all watched requests twice a second, and passes them to their watchers."""
 
     db: Engine
@@ -82,18 +82,18 @@ def _event(name: str, data: dict[str, object]) -> str:
     return f"event: {name}\ndata: {json.dumps(data, default=str)}\n\n"
 
 
-async def events(hub: Hub, call: Call, request_id: UUID, *, timeout_s: float) -> Response:
+async def events(watcher: RequestWatcher, call: Call, request_id: UUID, *, timeout_s: float) -> Response:
     """The stream of one request. Its events: `snapshot`, `state` at each change, `end` when it ends, `bye` on time-out.
 
     Raises:
         Problem: there is no such request, the caller may not see it, or too many streams are open.
     """
-    found = await run_in_threadpool(hub.read, (request_id,))
+    found = await run_in_threadpool(watcher.read, (request_id,))
     if not found:
         call.permit(Action.READ)
         raise not_found()
     call.permit_on(Action.READ, found[0])
-    queue = hub.join(request_id, call.principal.id)
+    queue = watcher.join(request_id, call.principal.id)
 
     async def stream() -> AsyncIterator[str]:
         try:
@@ -115,6 +115,6 @@ async def events(hub: Hub, call: Call, request_id: UUID, *, timeout_s: float) ->
                     yield _event("state", last)
             yield _event("end", last)
         finally:
-            hub.leave(request_id, call.principal.id, queue)
+            watcher.leave(request_id, call.principal.id, queue)
 
     return StreamingResponse(stream(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})

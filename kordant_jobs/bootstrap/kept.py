@@ -16,20 +16,21 @@ from pathlib import Path
 GRACE_S = 20.0
 """Seconds for a child to end on SIGTERM: a code server waits for the runs that it started."""
 EXTRA_S = 8.0
-"""Seconds that the keeper needs beyond the grace time: final reports of run workers, SIGKILL, and a slow machine."""
+"""Seconds that the supervisor needs beyond the grace time: final reports of run workers, SIGKILL, and a slow
+machine."""
 LOGS_KEPT = 3
 LOG_BYTES = 20 << 20
 """The size above which a log is rotated while its process runs: with three older ones at most 80 MB for each
 process."""
 
-_KEEPER = Path(__file__).with_name("die_with_parent.py")
+_SUPERVISOR = Path(__file__).with_name("die_with_parent.py")
 
 
 @dataclass(kw_only=True)
-class Kept:
-    """One command under a keeper: it and all its children end when we do, however that happens. `keep_open` are
-    descriptors that stay open while the keeper lives (a lock, for example); the command does not get them. Output is
-    appended to `log`."""
+class SupervisedProcess:
+    """One command under a small supervisor process, `die_with_parent`: the command and all its children end when our
+    process ends, even if it is killed. `keep_open` are descriptors that the supervisor keeps open (a lock, for
+    example); the command does not get them. Output is appended to `log`."""
 
     name: str
     command: list[str]
@@ -38,18 +39,18 @@ class Kept:
     cwd: Path
     keep_open: tuple[int, ...] = ()
     orphaned_grace_s: float = GRACE_S
-    """Seconds that the command has to end after we were killed."""
+    """Seconds that the command has to end after our process was killed."""
     started_at: float = 0.0
     """Monotonic time of the start."""
     _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     def spawn(self) -> None:
-        """Start the command; a former one must have ended."""
-        keeper = [sys.executable, "-I", "-S", str(_KEEPER), str(self.orphaned_grace_s)]
+        """Start the command. A command started before must have ended."""
+        supervisor = [sys.executable, "-I", "-S", str(_SUPERVISOR), str(self.orphaned_grace_s)]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*keeper, *self.command],
-                stdin=subprocess.PIPE,  # its end tells the keeper that we are no more
+                [*supervisor, *self.command],
+                stdin=subprocess.PIPE,  # its end tells the supervisor that we are no more
                 stdout=log,
                 stderr=log,
                 env=dict(self.environ),
@@ -61,7 +62,7 @@ class Kept:
 
     @property
     def pid(self) -> int | None:
-        """The pid of the keeper, which is the leader of the session."""
+        """The pid of the supervisor, which is the leader of the session."""
         return self._process.pid if self._process else None
 
     def ended(self) -> int | None:
@@ -73,12 +74,12 @@ class Kept:
         process, self._process = self._process, None
         if process is None:
             return
-        for patience_s in (grace_s, EXTRA_S):  # the second SIGTERM cuts the grace time short
+        for timeout_s in (grace_s, EXTRA_S):  # the second SIGTERM cuts the grace time short
             if process.poll() is None:
                 process.terminate()
                 with suppress(subprocess.TimeoutExpired):
-                    process.wait(patience_s)
-        _kill_session(process.pid)  # only when the keeper itself was killed is anything left
+                    process.wait(timeout_s)
+        _kill_session(process.pid)  # only when the supervisor itself was killed is anything left
         process.wait()
         if process.stdin:
             process.stdin.close()
@@ -111,7 +112,7 @@ def rotate_in_place(log: Path, *, above: int = LOG_BYTES) -> bool:
     return True
 
 
-def last_words(log: Path) -> str:
+def last_log_line(log: Path) -> str:
     """The last line of a log, shortened: most likely the error."""
     with suppress(OSError):
         lines = log.read_text(encoding="utf-8", errors="replace").split("\n")

@@ -49,14 +49,14 @@ class Claim:
         self.path = path
         self.descriptor: int | None = None
 
-    def take(self, *, patience_s: float, on_wait: Callable[[], None]) -> None:
-        """Take the claim. Wait up to `patience_s` when its owner is dead and only its child processes still hold it.
+    def acquire(self, *, timeout_s: float, on_wait: Callable[[], None]) -> None:
+        """Acquire the lock. Wait up to `timeout_s` when its owner is dead and only its child processes still hold it.
 
         Raises:
-            AlreadyTaken: a living process has it, or the patience ran out.
+            AlreadyTaken: a living process has it, or it was not released within `timeout_s`.
         """
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
-        deadline = time.monotonic() + patience_s
+        deadline = time.monotonic() + timeout_s
         waited = False
         while True:
             try:

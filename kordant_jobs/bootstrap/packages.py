@@ -77,17 +77,17 @@ def install(job: Installation) -> None:
             " (Debian, Ubuntu: apt-get install python3-pip) and run this again"
         )
     raise BootstrapError(
-        f"the packages could not be installed ({_last_words(job.log)}): check the network and pip's index"
+        f"the packages could not be installed ({_last_log_line(job.log)}): check the network and pip's index"
         f" settings and run this again; the whole story is in {job.log}"
     )
 
 
-def fetch(job: Installation, target: Path, *, platform: tuple[str, str], version: str) -> None:
+def unpack_wheels(job: Installation, target: Path, *, platform: tuple[str, str], version: str) -> None:
     """Unpack the locked wheels into a folder, for any machine: not to be run, but to read their files. `platform` is
     its name in pip and in uv.
 
     Raises:
-        BootstrapError: they cannot be had; the log has the details.
+        BootstrapError: they cannot be downloaded; the log has the details.
     """
     pip = _pip(job)
     options = pip_config.parse(_configuration(pip, job))
@@ -104,7 +104,7 @@ def fetch(job: Installation, target: Path, *, platform: tuple[str, str], version
     if pip and job.run("fetching with pip", [*pip, *_INSTALL, "--platform", platform[0], *wanted], **_PLAIN_PIP):
         return
     raise BootstrapError(
-        f"{job.lock.name} could not be fetched ({_last_words(job.log)}): check the network and pip's index settings"
+        f"{job.lock.name} could not be fetched ({_last_log_line(job.log)}): check the network and pip's index settings"
         f" and run this again; the whole story is in {job.log}"
     )
 
@@ -185,7 +185,7 @@ def _wheels(job: Installation) -> list[str]:
     return ["--only-binary=:all:", *sources]
 
 
-def _last_words(log: Path) -> str:
+def _last_log_line(log: Path) -> str:
     """The last error in the log, else its last line: most likely the cause."""
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
     errors = [line for line in lines if line.lower().startswith("error:")]

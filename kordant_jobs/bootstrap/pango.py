@@ -2,7 +2,7 @@
 
 They are searched for first. Missing ones come from Debian's packages: installed for root, otherwise unpacked into the
 state folder. Where that is impossible, set-up continues with a warning, since only reports need them; a report then
-fails with the line of `missing()`.
+fails with the line of `missing_pango()`.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def missing_libraries() -> list[str]:
     return [names[0] for names in LIBRARIES if not _loads(names)]
 
 
-def missing() -> str | None:
+def missing_pango() -> str | None:
     """None when PDFs can be made here, else one line: what is missing and the command that installs it."""
     lacking = missing_libraries()
     if not lacking:
@@ -73,7 +73,7 @@ def missing() -> str | None:
     return f"PDF reports need Pango, which this machine lacks ({', '.join(lacking)}): {fix}"
 
 
-def variables(libraries: Libraries, environ: Mapping[str, str]) -> dict[str, str]:
+def environment_variables(libraries: Libraries, environ: Mapping[str, str]) -> dict[str, str]:
     """The environment variables that a process needs for `libraries`: none for the machine's own."""
     if not libraries.folders:
         return {}
@@ -98,7 +98,7 @@ def provide(python: Path, state: Path, environ: Mapping[str, str], log: Path) ->
             return unpacked
     if enough and _verified(python, machine, environ, log):
         return machine
-    say(f"warning: {missing() or 'WeasyPrint cannot load its libraries'}; details are in {log}")
+    say(f"warning: {missing_pango() or 'WeasyPrint cannot load its libraries'}; details are in {log}")
     return Libraries(found=False)
 
 
@@ -114,7 +114,7 @@ def _loads(names: Sequence[str]) -> bool:
 
 
 def _verified(python: Path, libraries: Libraries, environ: Mapping[str, str], log: Path) -> bool:
-    full_environ = {**environ, **variables(libraries, environ)}
+    full_environ = {**environ, **environment_variables(libraries, environ)}
     return run_step("loading WeasyPrint", [str(python), "-c", _VERIFY], log=log, environ=full_environ)
 
 

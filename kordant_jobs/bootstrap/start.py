@@ -25,24 +25,24 @@ def main(arguments: Sequence[str]) -> None:
         os.execv(sys.executable, [sys.executable, "-P", "-m", "kordant_jobs.cli", *arguments])
     try:
         state = state_dir(os.environ)
-        environment = venv.ensure(CHECKOUT, state, os.environ, needed(arguments))
+        environment = venv.ensure(CHECKOUT, state, os.environ, needed_packages(arguments))
     except (BootstrapError, OSError) as error:
         say(str(error))
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         say("stopped; the next start sets up again")
         raise SystemExit(130) from None
-    environ = {**os.environ, **pango.variables(environment.pango, os.environ)}
+    environ = {**os.environ, **pango.environment_variables(environment.pango, os.environ)}
     environ.pop("PYTHONHOME", None)
     sys.stderr.flush()
     python = str(environment.python)
     os.execve(python, [python, "-P", "-m", "kordant_jobs.cli", *arguments], environ)
 
 
-def needed(arguments: Sequence[str]) -> venv.PackageSet:
+def needed_packages(arguments: Sequence[str]) -> venv.PackageSet:
     """The packages that a command line needs.
 
-    >>> [needed(words.split()).name for words in ("bench engine", "models pull", "demo --seed 2")]
+    >>> [needed_packages(words.split()).name for words in ("bench engine", "models pull", "demo --seed 2")]
     ['DEVELOPMENT', 'VOICE', 'RUNNING']
     """
     command = next((word for word in arguments if not word.startswith("-")), None)

@@ -55,7 +55,7 @@ job_row = partial(engine.job_row, catalog=BY_NAME)
 
 
 SCHEDULES: tuple[ScheduleRow, ...] = tuple(row for module in _MODULES for row in getattr(module, "SCHEDULES", ()))
-"""The price list, and schedules for everybody."""
+"""The initial price list, and the schedules of jobs that serve all tiers together."""
 
 PARTIES: Mapping[str, PartyRate] = {}
 """Outside parties that several jobs use, by name, with the rate that their terms allow."""

@@ -18,7 +18,7 @@ class Event(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
-class OfSubscription(Event):
+class SubscriptionEvent(Event):
     """A subscription began, changed its tier, was paused, resumed or cancelled."""
 
     subscription_id: UUID = Field(description="The subscription that changed.")
@@ -48,7 +48,7 @@ WORKFLOW_TRIGGERED = "agent.schedule.triggered"
 TOPICS: Mapping[str, type[Event]] = {
     WORKFLOW_TRIGGERED: WorkflowTriggered,
     "breach.published": BreachPublished,
-    "subscription.changed": OfSubscription,
+    "subscription.changed": SubscriptionEvent,
     "sync.completed": OfEntity,
     "transaction.created": OfEntity,
 }

@@ -13,8 +13,8 @@ from kordant_jobs.engine import JobRow, Payload
 
 
 class HometitleScan(Payload):
-    """The watched parcels to scan. Without any fields: those of every active subscription. Each scan reports what is
-    new since the last one."""
+    """Scan watched parcels and owners; without any field set, those of every active subscription. Each scan reports
+    what is new since the last one."""
 
     job: ClassVar[str] = "hometitle_scan"
 

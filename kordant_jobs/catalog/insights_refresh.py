@@ -14,10 +14,10 @@ from kordant_jobs.domain.schedules.rows import Overlap, ScheduleRow
 from kordant_jobs.engine import JobRow, Merge, MergeRule, Payload
 
 
-def all_or_some(values: Sequence[Sequence[Any]]) -> tuple[Any, ...]:
+def union_or_all(values: Sequence[Sequence[Any]]) -> tuple[Any, ...]:
     """The union of the values; an empty value means all, whatever the others are.
 
-    >>> all_or_some([("b",), ("a", "b")]), all_or_some([("a",), ()])
+    >>> union_or_all([("b",), ("a", "b")]), union_or_all([("a",), ()])
     (('a', 'b'), ())
     """
     return tuple(sorted({one for value in values for one in value})) if all(values) else ()
@@ -27,7 +27,7 @@ class InsightsRefresh(Payload):
     """Refresh the insights of entities from their data as of today."""
 
     job: ClassVar[str] = "insights_refresh"
-    merging: ClassVar[Mapping[str, MergeRule]] = {"entity_ids": all_or_some, "force": max}
+    merging: ClassVar[Mapping[str, MergeRule]] = {"entity_ids": union_or_all, "force": max}
 
     entity_ids: tuple[UUID, ...] = Field((), description="Only these, if they are stale; none named: all stale ones.")
     force: bool = Field(False, description="Those that are not stale, too.")

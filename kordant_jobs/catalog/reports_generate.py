@@ -15,7 +15,7 @@ from kordant_jobs.engine import JobRow, Payload, Priority
 
 
 class ReportsGenerate(Payload):
-    """Make the reports of one kind and period. Without days: of the last complete week or month."""
+    """Make the reports of one kind and period. Without days, the period is the last complete week or month (UTC)."""
 
     job: ClassVar[str] = "reports_generate"
 
@@ -52,7 +52,7 @@ class ReportsGenerate(Payload):
         return day
 
     @property
-    def days(self) -> tuple[date, date]:
+    def period(self) -> tuple[date, date]:
         """The period's first day, and the first day after it."""
         assert self.period_start_on  # noqa: S101 - a payload without days is refused
         assert self.period_end_on  # noqa: S101 - as above

@@ -14,12 +14,13 @@ from kordant_jobs.engine import JobRow, Payload
 
 
 class VoiceprintBatch(Payload):
-    """The clips to analyse; empty: all that wait."""
+    """Analyse clips of voices: those of these subscriptions, or without `subscription_ids` all clips that are
+    pending."""
 
     job: ClassVar[str] = "voiceprint_batch"
 
     subscription_ids: tuple[UUID, ...] | None = Field(None, max_length=10_000, description="Only these subscriptions.")
-    read_drops: bool = Field(True, description="Take in what lies in the drop folder for clips first.")
+    read_drops: bool = Field(True, description="First import clips from the drop folder.")
 
 
 ROW = JobRow(

@@ -1,4 +1,4 @@
-"""Commands on operators' alerts: kordant-jobs alerts list | rules | set | ack | silence | check | test | export"""
+"""Commands for operators' alerts: kordant-jobs alerts list | rules | set | ack | silence | check | test | export"""
 
 from __future__ import annotations
 

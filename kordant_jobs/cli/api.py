@@ -1,4 +1,4 @@
-"""Commands on the API and the console that it serves: kordant-jobs api serve | openapi | mcp, kordant-jobs console."""
+"""Commands for the API and the console that it serves: kordant-jobs api serve | openapi | mcp, kordant-jobs console."""
 
 from __future__ import annotations
 

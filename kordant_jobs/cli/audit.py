@@ -1,4 +1,4 @@
-"""Commands on the audit log: kordant-jobs audit verify | list | export | anchor."""
+"""Commands for the audit log: kordant-jobs audit verify | list | export | anchor."""
 
 from __future__ import annotations
 

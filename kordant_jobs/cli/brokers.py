@@ -1,4 +1,5 @@
-"""Commands on the catalogue of data brokers: kordant-jobs brokers import | list | show | diff | confirm | directory."""
+"""Commands for the catalogue of data brokers: kordant-jobs brokers import | list | show | diff | confirm |
+directory."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import typer
 
 from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.cli.output import err, print_json, print_table
-from kordant_jobs.domain.operators.capacity import COEFFICIENTS, Limits, Wanted, needs, walls
+from kordant_jobs.domain.operators.capacity import COEFFICIENTS, Limits, PlannedSize, exceeded_limits, needs
 from kordant_jobs.errors import SettingsError
 
 
@@ -47,7 +47,7 @@ def capacity(
         else:
             print_table(["coefficient", "value", "unit", "basis", "source"], [tuple(row.values()) for row in rows])
         return
-    wanted = Wanted(
+    wanted = PlannedSize(
         subscribers=subscribers,
         records=records,
         dump_records=dump_records,
@@ -58,7 +58,7 @@ def capacity(
     found = needs(wanted, given)
     scan, report = BY_NAME["darkwatch_scan"], BY_NAME["reports_generate"]
     limits = Limits(scan_memory_mb=scan.memory_mb, report_cpu_s=report.cpu_s, report_runs=report.concurrency)
-    said = walls(found, limits)
+    said = exceeded_limits(found, limits)
     if as_json:
         print_json({"wanted": asdict(wanted), "needs": [asdict(one) for one in found], "walls": said})
         return

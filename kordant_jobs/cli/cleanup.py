@@ -1,4 +1,4 @@
-"""Commands on retention: kordant-jobs cleanup plan | run | history | report | hold … | policy …"""
+"""Commands for retention: kordant-jobs cleanup plan | run | history | report | hold … | policy …"""
 
 from __future__ import annotations
 
@@ -285,7 +285,8 @@ def policy_set(
     note: Annotated[str, typer.Option("--note", help="What the term counts from, or why.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Set the term of a kind. A shorter term needs another operator's approval, and its first clean-up only counts."""
+    """Set the retention term of a kind of data. A shorter term needs another operator's approval, and the first
+    clean-up under it only counts the rows that it would delete."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.domain.retention.policies import Action
     from kordant_jobs.store.retention import policies

@@ -1,4 +1,4 @@
-"""Commands on bank connections: kordant-jobs connections add | list | show | sync | pause | resume | end | runs."""
+"""Commands for bank connections: kordant-jobs connections add | list | show | sync | pause | resume | end | runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands on counties: kordant-jobs counties list | check."""
+"""Commands for counties: kordant-jobs counties list | check."""
 
 from __future__ import annotations
 

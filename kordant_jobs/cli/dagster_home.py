@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from kordant_jobs.app import SYSTEM
-from kordant_jobs.bootstrap.kept import last_words, rotate
+from kordant_jobs.bootstrap.kept import last_log_line, rotate
 from kordant_jobs.bootstrap.state import project_file
 from kordant_jobs.engine.system import System
 from kordant_jobs.errors import PermanentError
@@ -80,7 +80,7 @@ def prepare_storage(home: Path, environ: Mapping[str, str], log: Path) -> None:
             check=False,
         ).returncode
     if code:
-        raise PermanentError(f"Dagster's tables cannot be made ({last_words(log)}): see {log}")
+        raise PermanentError(f"Dagster's tables cannot be made ({last_log_line(log)}): see {log}")
     mark.write_text(made_for, encoding="utf-8")
 
 

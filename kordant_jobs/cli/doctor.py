@@ -49,7 +49,7 @@ def run_checks(settings: Settings, only: Collection[str] | None = None, *, send:
     """The findings of all checks, or of those in `only`."""
     from kordant_jobs.cli.stack import running
     from kordant_jobs.observability.checks import CHECKS
-    from kordant_jobs.observability.doctor import Patient, examine
+    from kordant_jobs.observability.doctor import ExaminedSystem, examine
     from kordant_jobs.postgres import database
     from kordant_jobs.store.server import open_server
 
@@ -59,8 +59,8 @@ def run_checks(settings: Settings, only: Collection[str] | None = None, *, send:
             stack.callback(db.dispose)
         except KordantError:
             db = None
-        patient = Patient(settings=settings, db=db, stack=running(settings.state_dir), sends=send)
-        return examine(patient, {name: one for name, one in CHECKS.items() if not only or name in only})
+        system = ExaminedSystem(settings=settings, db=db, stack=running(settings.state_dir), sends=send)
+        return examine(system, {name: one for name, one in CHECKS.items() if not only or name in only})
 
 
 def show(results: Sequence[Result], console: Console) -> None:
@@ -73,7 +73,7 @@ def show(results: Sequence[Result], console: Console) -> None:
         console.print(bold(f"{one.state.value:<8}", f"{one.id:<13} {said}", style=styles[one.state]))
         for finding in one.findings:
             console.print(f"         {finding.fact}: {finding.why}.")
-            console.print(f"         To mend it: {finding.fix}")
+            console.print(f"         To fix it: {finding.fix}")
 
 
 def show_findings(settings: Settings, console: Console) -> None:

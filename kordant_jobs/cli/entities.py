@@ -1,4 +1,4 @@
-"""Commands on entities: kordant-jobs entities create | list | show | export | forget."""
+"""Commands for entities: kordant-jobs entities create | list | show | export | forget."""
 
 from __future__ import annotations
 
@@ -124,12 +124,12 @@ def export(entity: EntityId) -> None:
     from dataclasses import asdict
 
     from kordant_jobs.cli.session import open_session
-    from kordant_jobs.privacy.held import held
+    from kordant_jobs.privacy.held import stored_data
     from kordant_jobs.store.finance.tables import entities
 
     with open_session() as session, session.db.connect() as connection:
         entity_id = entity_id_of(connection, entity)
-        found = held(connection, session.keyring, entity_id, root=entities)
+        found = stored_data(connection, session.keyring, entity_id, root=entities)
     if not found:
         raise SettingsError(f"there is no entity {entity_id}, or it was forgotten.")
     document = {"entity": entity_id, "held": [asdict(one) for one in found]}

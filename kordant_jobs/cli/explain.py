@@ -91,7 +91,7 @@ def reader_options(shape: str | None, columns: Path | None, region: str | None) 
     """The options for reading a dump, from the command line.
 
     Raises:
-        SettingsError: there is no such shape or country, or the map of columns is none.
+        SettingsError: there is no such shape or country, or the map of columns is not valid.
     """
     country = region.upper() if region else None
     if country is not None and country not in phonenumbers.SUPPORTED_REGIONS:

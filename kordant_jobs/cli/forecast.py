@@ -116,7 +116,7 @@ def diff(job: Job, changes: Changes, tier: Tier = None, days: Days = 31, as_json
     serve."""
     now = datetime.now(UTC)
     with opened() as connection:
-        before = price_list.current(connection, price_list.key_of(job, tier))
+        before = price_list.read_row(connection, price_list.key_of(job, tier))
         after = price_list.proposed(before.row, changes_of(changes))
         forecasts: dict[str, dict[str, Any]] = {}
         savepoint = connection.begin_nested()

@@ -1,4 +1,4 @@
-"""Commands on hosts of workers: kordant-jobs host, and hosts list | drain."""
+"""Commands for hosts of workers: kordant-jobs host, and hosts list | drain."""
 
 from __future__ import annotations
 

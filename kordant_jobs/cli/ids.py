@@ -19,7 +19,7 @@ def as_uuid(text: str) -> UUID:
     """A complete id.
 
     Raises:
-        SettingsError: it is none.
+        SettingsError: the text is not an id.
     """
     try:
         return UUID(text)
@@ -31,7 +31,7 @@ def id_of(connection: Connection, column: sa.Column[Any], text: str, what: str, 
     """The typed id of a row with its id in `column`. A complete id is not checked against the table.
 
     Raises:
-        SettingsError: it is none, nothing begins so, or several do.
+        SettingsError: the text is not an id, or no id or several ids begin with it.
     """
     try:
         return UUID(text)

@@ -1,4 +1,4 @@
-"""Commands on jobs as a whole: kordant-jobs jobs list | history | trends | cost | pause | resume."""
+"""Commands for jobs as a whole: kordant-jobs jobs list | history | trends | cost | pause | resume."""
 
 from __future__ import annotations
 

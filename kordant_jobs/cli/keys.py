@@ -20,13 +20,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of
 def show(as_json: AsJson = False) -> None:
     """Show the id of the master key in use, and the number of subscribers still under another one."""
     from kordant_jobs.cli.session import open_session
-    from kordant_jobs.privacy.rotation import remaining
+    from kordant_jobs.privacy.rotation import count_outdated_keys
 
     with open_session() as session, session.db.connect() as connection:
         facts = {
             "master key": session.keyring.master_key_id,
             "kept in": "the environment" if session.settings.key_is_given else str(session.settings.key_file),
-            "subscribers under another key": remaining(connection, session.keyring),
+            "subscribers under another key": count_outdated_keys(connection, session.keyring),
         }
     print_json(facts) if as_json else print_facts(facts)
 
@@ -53,7 +53,7 @@ def rotate(as_json: AsJson = False) -> None:
     with open_session(settings) as session:
         keyring = session.keyring
         with session.db.connect() as connection:
-            left = rotation.remaining(connection, keyring)
+            left = rotation.count_outdated_keys(connection, keyring)
         began = said_at = time.monotonic()
 
         def show_progress(done: rotation.Rotated) -> None:

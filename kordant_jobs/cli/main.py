@@ -82,7 +82,7 @@ GROUPS = {
         help="Receipts: signed proof of what was checked for whom, to be verified by anybody.",
     ),
     "doctor": Lazy(
-        where="kordant_jobs.cli.doctor:doctor", help="Look for what is known to go wrong, and say what mends it."
+        where="kordant_jobs.cli.doctor:doctor", help="Look for what is known to go wrong, and say how to fix it."
     ),
     "alerts": Lazy(
         where="kordant_jobs.cli.alerts:alerts_app", help="Alerts of operators: what is wrong, and who is notified."

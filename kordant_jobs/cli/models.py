@@ -1,4 +1,4 @@
-"""Commands on models of voices: kordant-jobs models pull | list."""
+"""Commands for models of voices: kordant-jobs models pull | list."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Commands on what subscribers chose: kordant-jobs notifications suppress | unsuppress | suppressions | preferences |
-addresses
+"""Commands for subscribers' notification settings: kordant-jobs notifications suppress | unsuppress | suppressions |
+preferences | addresses
 """
 
 from __future__ import annotations

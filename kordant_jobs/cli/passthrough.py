@@ -56,7 +56,7 @@ def run_dagster(arguments: Sequence[str]) -> int:
     """Run the command and return its exit code.
 
     Raises:
-        KordantError: the database or the master key is not to be had.
+        KordantError: the database or the master key is not available.
     """
     with open_session() as session:
         state = session.settings.state_dir

@@ -1,4 +1,4 @@
-"""Commands on watched parcels and owners: kordant-jobs properties resolve | add | list | remove | show | not-me."""
+"""Commands for watched parcels and owners: kordant-jobs properties resolve | add | list | remove | show | not-me."""
 
 from __future__ import annotations
 

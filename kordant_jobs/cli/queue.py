@@ -1,4 +1,4 @@
-"""Commands on the queue: kordant-jobs enqueue | requests … | dead …"""
+"""Commands for the queue: kordant-jobs enqueue | requests … | dead …"""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _filter(
     """The filter for the selected requests.
 
     Raises:
-        SettingsError: a word is none of its set, or nothing narrows what must be narrowed.
+        SettingsError: a word is not one of its set, or no option selects requests and `everything` is false.
     """
     if status is not None and status not in set(RequestStatus):
         raise SettingsError(f"--status {status}: choose one of {', '.join(RequestStatus)}.")

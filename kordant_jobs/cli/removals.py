@@ -1,4 +1,4 @@
-"""Commands on removal requests: kordant-jobs removals permit | request | list | show | done | deny | cancel | …"""
+"""Commands for removal requests: kordant-jobs removals permit | request | list | show | done | deny | cancel | …"""
 
 from __future__ import annotations
 

@@ -51,11 +51,11 @@ def export(
     from dataclasses import asdict
 
     from kordant_jobs.cli.session import open_session
-    from kordant_jobs.privacy.held import held
+    from kordant_jobs.privacy.held import stored_data
 
     with open_session() as session, session.db.connect() as connection:
         subscriber_id = known_subscriber(connection, subscriber)
-        found = held(connection, session.keyring, subscriber_id)
+        found = stored_data(connection, session.keyring, subscriber_id)
         settings = session.settings
         document = {
             "subscriber": subscriber_id,

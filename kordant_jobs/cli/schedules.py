@@ -1,4 +1,4 @@
-"""Commands on the price list: kordant-jobs schedules list | set | pause | resume | history. More in `cli.forecast`."""
+"""Commands for the price list: kordant-jobs schedules list | set | pause | resume | history. More in `cli.forecast`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.cli.output import err, out, print_facts, print_json, print_table
 from kordant_jobs.domain.schedules.cadence import next_tick
 from kordant_jobs.domain.schedules.cron import checked_zone
-from kordant_jobs.domain.schedules.rows import Cadence, ScheduleRow, StoredRow
+from kordant_jobs.domain.schedules.rows import Cadence, ScheduleRow, StoredScheduleRow
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.store.schedules import config as scheduler_config
 from kordant_jobs.store.schedules import due_slots
@@ -48,7 +48,7 @@ def moment_of(text: str, option: str) -> datetime:
     """A typed time; UTC when it has no zone.
 
     Raises:
-        SettingsError: it is none.
+        SettingsError: the text is not a time.
     """
     try:
         moment = datetime.fromisoformat(text)
@@ -68,7 +68,7 @@ def changes_of(words: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _state(stored: StoredRow, now: datetime) -> str:
+def _state(stored: StoredScheduleRow, now: datetime) -> str:
     if stored.row.job not in BY_NAME:
         return "no such job yet"
     return stored.inactive_reason(now) or "on"
@@ -129,7 +129,7 @@ def set_row(
     wanted = changes_of(changes)
     with opened() as connection:
         key = price_list.key_of(job, tier)
-        before = price_list.current(connection, key)
+        before = price_list.read_row(connection, key)
         after = price_list.proposed(before.row, wanted)
         if not dry_run:
             price_list.change(connection, key, wanted, by=getpass.getuser(), note=note)
@@ -172,7 +172,7 @@ def resume(job: Job, tier: Tier = None, as_json: AsJson = False) -> None:
     _say(stored, as_json=as_json)
 
 
-def _say(stored: StoredRow, *, as_json: bool) -> None:
+def _say(stored: StoredScheduleRow, *, as_json: bool) -> None:
     state = _state(stored, datetime.now(UTC))
     if as_json:
         print_json({"schedule": stored.row.name, "state": state, "version": stored.version})
@@ -189,7 +189,7 @@ def history(
 ) -> None:
     """List changes with author and time, the newest first."""
     with opened() as connection:
-        key = price_list.current(connection, price_list.key_of(job, tier)).row.key if job else None
+        key = price_list.read_row(connection, price_list.key_of(job, tier)).row.key if job else None
         changes = scheduler_config.history(connection, key, limit=10_000)
     rows: list[dict[str, Any]] = []
     older = {(one.key, one.version): one.row for one in changes}

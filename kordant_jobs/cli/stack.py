@@ -23,7 +23,7 @@ from typing import Any, Self
 
 import httpx
 
-from kordant_jobs.bootstrap.kept import EXTRA_S, GRACE_S, Kept, last_words, rotate, rotate_in_place
+from kordant_jobs.bootstrap.kept import EXTRA_S, GRACE_S, SupervisedProcess, last_log_line, rotate, rotate_in_place
 from kordant_jobs.bootstrap.lock import AlreadyTaken, Claim, living_owner
 from kordant_jobs.bootstrap.state import UP_CLAIM
 from kordant_jobs.cli import readiness
@@ -82,7 +82,7 @@ class Stack:
     config: StackConfig
     say: Callable[[str], None] = _to_stderr
     urls: dict[str, str] = field(default_factory=dict)
-    _parts: dict[str, Kept] = field(default_factory=dict)
+    _parts: dict[str, SupervisedProcess] = field(default_factory=dict)
     _failures: dict[str, int] = field(default_factory=dict)
     _restarts: dict[str, float] = field(default_factory=dict)
     _claim: Claim = field(init=False)
@@ -235,7 +235,7 @@ class Stack:
                     rotate_in_place(part.log)
         return 0
 
-    def _watch(self, part: Kept) -> None:
+    def _watch(self, part: SupervisedProcess) -> None:
         now = time.monotonic()
         if (due := self._restarts.get(part.name)) is not None:
             if now >= due:
@@ -260,7 +260,7 @@ class Stack:
     def _launch(self, name: str, arguments: list[str]) -> None:
         log = self.config.state_dir / "logs" / f"{name}.log"
         rotate(log)
-        self._parts[name] = Kept(
+        self._parts[name] = SupervisedProcess(
             name=name,
             command=[sys.executable, *arguments],
             log=log,
@@ -277,15 +277,15 @@ class Stack:
         knows_ui_secret = self.config.has_ui_proxy and (name == "webserver" or name.partition("-")[0] == API)
         return {**shown, **({"KORDANT_UI_SECRET": self._secret} if knows_ui_secret else {})}
 
-    def _spawn(self, part: Kept) -> None:
+    def _spawn(self, part: SupervisedProcess) -> None:
         if part.name == "code-server" and self._socket:
             self._socket.unlink(missing_ok=True)
         part.spawn()
 
     def _claim_the_state(self) -> None:
         try:
-            self._claim.take(
-                patience_s=GRACE_S + EXTRA_S,
+            self._claim.acquire(
+                timeout_s=GRACE_S + EXTRA_S,
                 on_wait=lambda: self.say("the last one was killed and its parts are still ending; waiting for them"),
             )
         except AlreadyTaken as taken:
@@ -320,7 +320,7 @@ class Stack:
                 part.command = [sys.executable, *self.config.webserver_command(self._port)]
                 self._spawn(part)
                 continue
-            raise PermanentError(f"the {part.name} ended with code {code} ({last_words(part.log)}): see {part.log}")
+            raise PermanentError(f"the {part.name} ended with code {code} ({last_log_line(part.log)}): see {part.log}")
 
     def _not_ready_yet(self, http: httpx.Client, began: float) -> str:
         """The parts that are not ready, as text; empty when all answer."""

@@ -1,4 +1,4 @@
-"""Commands on one subscription: kordant-jobs subscribers create | show | change-tier | pause | resume | cancel."""
+"""Commands for one subscription: kordant-jobs subscribers create | show | change-tier | pause | resume | cancel."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _person(lines: Sequence[str], *, tier: Tier, locale: Locale, time_zone: str,
     """The subscriber that these lines describe.
 
     Raises:
-        SettingsError: a line, by its number, is none of what it says.
+        SettingsError: a line has an invalid value; the error names its number.
     """
     from kordant_jobs.store.people.subscribers import NewItem, NewSubscriber
 

@@ -29,10 +29,10 @@ def refuse_words(words: Sequence[str], what: str) -> None:
 
 
 def read_line(prompt: str, *, hidden: bool = False) -> str:
-    """One line: typed at a prompt on a terminal, else the first of standard input.
+    """One line of input: typed at a prompt on a terminal, else the first line of standard input.
 
     Raises:
-        SettingsError: it is not UTF-8, or there is none.
+        SettingsError: the input is not UTF-8, or is empty.
     """
     if sys.stdin.isatty():
         typed: str = typer.prompt(prompt, hide_input=hidden, err=True)

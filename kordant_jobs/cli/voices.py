@@ -1,4 +1,4 @@
-"""Commands on voices: kordant-jobs voices enrol | consent | list | remove | alerts | add | clips | show | evaluate.
+"""Commands for voices: kordant-jobs voices enrol | consent | list | remove | alerts | add | clips | show | evaluate.
 
 Names are typed at a prompt or piped in, and are never arguments of the command line.
 """
@@ -134,7 +134,7 @@ def _agreement(given_on: str | None, language: Locale) -> Consent:
     """Show the consent text, then ask whose voice it is and who agreed.
 
     Raises:
-        SettingsError: the day is no date, or no consent to this text can be of that day.
+        SettingsError: the day is not a date, or no consent to this text can be of that day.
     """
     from kordant_jobs.domain.voice.enrolment import consent_problem
     from kordant_jobs.store.voice.enrolments import Consent
@@ -178,8 +178,8 @@ def remove(enrolment: Annotated[str, typer.Argument(help="The enrolment, by id."
     out.print("deleted; its consent is noted as withdrawn")
 
 
-@voices_app.command()
-def alerts(
+@voices_app.command("alerts")
+def set_alerts(
     subscriber: Subscriber,
     always: Annotated[
         bool, typer.Option("--always/--on-signs", help="Alert for every clip, or on signs of synthesis only.")

@@ -14,7 +14,7 @@ def one_of(kind: type[Word], text: str, option: str) -> Word:
     """The member of a closed set that was typed.
 
     Raises:
-        SettingsError: there is none such.
+        SettingsError: the text is not a member of the set.
     """
     try:
         return kind(text)

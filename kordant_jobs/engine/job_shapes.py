@@ -255,7 +255,7 @@ class _Ops:
         none.
 
         Raises:
-            PermanentError: the key is none of the job's, or the config is not its window.
+            PermanentError: the job has no partition with this key, or the config is not that partition's window.
         """
         job, own = context.job_name, self._by_job.get(context.job_name)
         key = context.partition_key if context.has_partition_key else None

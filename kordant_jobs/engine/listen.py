@@ -1,5 +1,5 @@
-"""Waits without polling: until Postgres notifies, another thread calls `wake`, or the time is up. The only place that
-LISTENs."""
+"""Waits without polling: until Postgres notifies, another thread calls `wake`, or the time-out has passed. The only
+place that LISTENs."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Listener:
             self._lost(error)
 
     def wait(self, timeout_s: float) -> set[Notification]:
-        """The received notifications; empty when the time is up or `wake` was called.
+        """The received notifications; empty when the time-out has passed or `wake` was called.
 
         Raises:
             sqlalchemy.exc.OperationalError: the connection is gone; `open` again.

@@ -40,7 +40,7 @@ class Outcome:
     wrong: frozenset[Pair] = frozenset()
     note: str = ""
     skipped: bool = False
-    """True if it is no case for the reader of dumps; `note` says why."""
+    """True if it is not a case for the reader of dumps; `note` says why."""
 
     @property
     def is_right(self) -> bool:

@@ -265,7 +265,7 @@ class FirstAlert:
             return int(connection.execute(sa.text("SELECT count(*) FROM kordant.alerts")).scalar_one())
 
     def look(self) -> None:
-        """Look whether there is one by now."""
+        """True when there is one now."""
         if not self._said and (new := self._count() - self._before):
             self._said = True
             err.print(f"first {new} alerts {time.monotonic() - self._began:.1f} s into the scan, while dumps are read")

@@ -35,7 +35,7 @@ def settings_table() -> str:
 
 
 def documents() -> dict[Path, str]:
-    """The documents as they should be."""
+    """The documents with their expected content."""
     return {
         README: _TABLE.sub(lambda _: markdown_table(), README.read_text("utf-8"), count=1),
         CONFIGURE: _HEAD + settings_table(),

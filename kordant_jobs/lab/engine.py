@@ -5,7 +5,7 @@
     run_now(db, request_id, {"darkwatch_scan": scan}, clock)     # inline: this request, now
     drain(db, {"darkwatch_scan": scan}, clock)                   # everything, retries included
 
-`scan` is a function of a `Work`. What it raises counts as its run's end, as in production.
+`scan` is a function of a `RunContext`. What it raises counts as its run's end, as in production.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ class FakeClock:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work:
-    """The means of a run: its order, its lease, its requests, and how to report and end them."""
+class RunContext:
+    """A run as its handler sees it: its order, its lease and its requests, with methods to report and end them."""
 
     db: Engine
     order: RunOrder
@@ -67,7 +67,7 @@ class Work:
         """The requests that this run serves.
 
         Raises:
-            LeaseLost: they are another run's by now.
+            LeaseLost: another run has them now.
         """
         with self.db.begin() as connection:
             return work.my_requests(connection, self.lease)
@@ -76,13 +76,13 @@ class Work:
         """End requests well, in a transaction of their own.
 
         Raises:
-            LeaseLost: they are another run's by now.
+            LeaseLost: another run has them now.
         """
         with self.db.begin() as connection:
             work.complete(connection, self.lease, done, clock=self.clock)
 
 
-Handler = Callable[[Work], None]
+Handler = Callable[[RunContext], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +134,7 @@ class InlineRuns:
         self.orders.append(order)
         due = self._due.get(order.job)
         fault = due.popleft() if due else None
-        one = Work(db=self.db, order=order, run_id=order.run_id, lease=lease, clock=self.clock)
+        one = RunContext(db=self.db, order=order, run_id=order.run_id, lease=lease, clock=self.clock)
         if self.threads:
             threading.Thread(target=self._execute, args=(one, fault), daemon=True).start()
         else:
@@ -149,7 +149,7 @@ class InlineRuns:
         while self._ends:
             yield self._ends.popleft()
 
-    def _execute(self, one: Work, fault: Fault | None) -> None:
+    def _execute(self, one: RunContext, fault: Fault | None) -> None:
         end = run_handler(self.handlers[one.order.job], one, fault)
         if end is not None:
             self._ends.append(end)
@@ -157,7 +157,7 @@ class InlineRuns:
                 self.on_end()
 
 
-def run_handler(handler: Handler, one: Work, fault: Fault | None = None) -> RunEnd | None:
+def run_handler(handler: Handler, one: RunContext, fault: Fault | None = None) -> RunEnd | None:
     """Run the handler; its end as a run reports it, or None when a silent fault struck."""
     error: Exception | None = None
     if fault is None or fault.after_work:
@@ -176,7 +176,9 @@ def run_handler(handler: Handler, one: Work, fault: Fault | None = None) -> RunE
     return _end(one, cause, str(error), isinstance(error, PermanentError), retry_after_s)
 
 
-def _end(one: Work, cause: Cause | None, error: str | None, permanent: bool, retry_after_s: float | None) -> RunEnd:
+def _end(
+    one: RunContext, cause: Cause | None, error: str | None, permanent: bool, retry_after_s: float | None
+) -> RunEnd:
     outcome = "success" if cause is None else "lost" if cause is Cause.LOST else "failure"
     return RunEnd(
         run_id=one.run_id,
@@ -221,7 +223,7 @@ def run_now(
             run_config=row.payload.run_config([row.payload.model_validate(request.payload)]),
             tags={},
         )
-        one = Work(db=db, order=order, run_id=run_id, lease=lease, clock=clock)
+        one = RunContext(db=db, order=order, run_id=run_id, lease=lease, clock=clock)
         work.adopt(connection, run_id, now=clock.now(), ttl_s=row.timeout_s)
     end = run_handler(handlers[request.job], one, fault)
     with db.begin() as connection:

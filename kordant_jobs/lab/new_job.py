@@ -147,7 +147,7 @@ def words_of(name: str) -> dict[str, str]:
     """The words that the files of a job of this name have.
 
     Raises:
-        KordantError: it is no name for a job, or taken.
+        KordantError: it is not a name for a job, or taken.
 
     >>> words_of("toy_count")
     {'name': 'toy_count', 'Payload': 'ToyCount', 'alias': 'toy.count', 'area': 'toy', 'verb': 'count'}
@@ -162,10 +162,10 @@ def words_of(name: str) -> dict[str, str]:
 
 
 def write_job(name: str, checkout: Path) -> list[Path]:
-    """Write a job's files below a checkout; which. Nothing is overwritten.
+    """Write a job's files below a checkout. Returns their paths. Nothing is overwritten.
 
     Raises:
-        KordantError: it is no name for a job, taken, or a file is there already.
+        KordantError: it is not a name for a job, taken, or a file is there already.
     """
     words = words_of(name)
     made = {

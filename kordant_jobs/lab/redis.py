@@ -48,7 +48,7 @@ class RedisServer:
             time.sleep(0.02)
 
     def stop(self) -> None:
-        """End it; what it held is gone."""
+        """Stop the server. Its data is lost."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()

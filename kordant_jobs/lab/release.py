@@ -35,7 +35,7 @@ def released(project: str, changelog: str, version: str, day: date) -> tuple[str
     ('version = "0.2.0"\\n', '## Unreleased\\n\\n## 0.2.0 (2026-12-01)\\n- A.\\n')
 
     Raises:
-        ReleaseError: `version` is no version of semver, is not above today's, or nothing has changed since.
+        ReleaseError: `version` is not a version of semver, is not above today's, or nothing has changed since.
     """
     now = _PROJECT_VERSION.search(project)
     if not _VERSION.fullmatch(version) or now is None or _numbers(version) <= _numbers(now[1]):

@@ -120,8 +120,8 @@ FROM days d JOIN past p USING (source) WHERE d.checked_on = (now() AT TIME ZONE 
 """)
 
 
-class Operators(Protocol):
-    """The recipients of notices, by the index of their address."""
+class NoticeRecipients(Protocol):
+    """The recipients of notices. Each is identified by the index of its address in KORDANT_ALERT_URLS."""
 
     def __len__(self) -> int:
         """The number of recipients."""
@@ -132,7 +132,7 @@ class Operators(Protocol):
         ...
 
 
-class AppriseOperators:
+class AppriseRecipients:
     """The addresses of KORDANT_ALERT_URLS in Apprise's form: mailto://, slack://, json://, … After an error of a
     service the notice counts as not delivered. The error's text is dropped, since it may hold the address."""
 
@@ -154,7 +154,7 @@ class AppriseOperators:
         return len(self._services)
 
     def notify(self, place: int, title: str, text: str, *, urgent: bool) -> bool:
-        """See `Operators.notify`."""
+        """See `NoticeRecipients.notify`."""
         with suppress(Exception):
             return bool(
                 self._services[place].notify(body=text, title=title, notify_type="failure" if urgent else "warning")
@@ -162,14 +162,14 @@ class AppriseOperators:
         return False
 
 
-def open_operators(settings: Settings) -> AppriseOperators:
+def open_operators(settings: Settings) -> AppriseRecipients:
     """The operators that are configured. Without any, no notices are sent; `alerts list` still shows alerts.
 
     Raises:
         SettingsError: an address is invalid.
     """
     urls = settings.alert_urls.get_secret_value().split() if settings.alert_urls else []
-    return AppriseOperators(urls)
+    return AppriseRecipients(urls)
 
 
 Values = Iterator[tuple[str, str, float]]
@@ -335,7 +335,7 @@ def _kind_of(error: Exception) -> str:
     return type(error.orig if isinstance(error, DBAPIError) else error).__name__
 
 
-def evaluate(db: Engine, operators: Operators, machine: Machine = HERE) -> Evaluated:
+def evaluate(db: Engine, recipients: NoticeRecipients, machine: Machine = HERE) -> Evaluated:
     """Measure, update every alert, and send pending notices. Concurrent evaluations wait for each other."""
     resolved, began = 0, list[tuple[str, str]]()
     with db.begin() as connection:
@@ -354,12 +354,14 @@ def evaluate(db: Engine, operators: Operators, machine: Machine = HERE) -> Evalu
             if made.notice is NoticeKind.FIRED and not is_quiet:
                 began.append(key)
             resolved += made.notice is NoticeKind.RESOLVED
-            alerts.write(connection, key, before, made, value=value, targets=len(operators), silenced=is_quiet, now=now)
-    sent, failed = _send_notices(db, operators, rules)
+            alerts.write(
+                connection, key, before, made, value=value, targets=len(recipients), silenced=is_quiet, now=now
+            )
+    sent, failed = _send_notices(db, recipients, rules)
     return Evaluated(fired=len(began), resolved=resolved, sent=sent, failed=failed, began=tuple(began))
 
 
-def _send_notices(db: Engine, operators: Operators, rules: Mapping[str, AlertRule]) -> tuple[int, int]:
+def _send_notices(db: Engine, recipients: NoticeRecipients, rules: Mapping[str, AlertRule]) -> tuple[int, int]:
     """Send pending notices outside any transaction, unless another process does so now. After a crash between sending a
     notice and recording that, it is sent again."""
     sent = failed = 0
@@ -371,17 +373,17 @@ def _send_notices(db: Engine, operators: Operators, rules: Mapping[str, AlertRul
         for one in waiting:
             rule = rules.get(one.rule)
             was_sent = False
-            if rule is not None and one.target < len(operators):
-                title, text = words_of(rule, one.subject, NoticeKind(one.told), one.value)
+            if rule is not None and one.target < len(recipients):
+                title, text = notice_text(rule, one.subject, NoticeKind(one.told), one.value)
                 urgent = rule.severity is Severity.PAGE and one.told != NoticeKind.RESOLVED
-                was_sent = operators.notify(one.target, title, text, urgent=urgent)
+                was_sent = recipients.notify(one.target, title, text, urgent=urgent)
             with db.begin() as connection:
                 alerts.note_try(connection, one.id, was_sent=was_sent)
             sent, failed = sent + was_sent, failed + (not was_sent)
     return sent, failed
 
 
-def words_of(rule: AlertRule, subject: str, kind: NoticeKind, value: float | None) -> tuple[str, str]:
+def notice_text(rule: AlertRule, subject: str, kind: NoticeKind, value: float | None) -> tuple[str, str]:
     """Title and text of a notice: the rule, its subject, the value, and the command to begin with."""
     if kind is NoticeKind.RESOLVED:
         return f"resolved: {rule.name} {subject}", f"It has ended: {rule.what} ({subject})."
@@ -396,7 +398,7 @@ def words_of(rule: AlertRule, subject: str, kind: NoticeKind, value: float | Non
 _LATE_RULES = frozenset({"sla_exceeded"})
 
 
-def run_about(connection: Connection, rule: str, subject: str) -> str | None:
+def run_for_alert(connection: Connection, rule: str, subject: str) -> str | None:
     """The run to which an alert is added: the newest failed run of the job, or for a late job its longest active run.
     None: the alert is not about a job, or there is no such run."""
     if rule in _LATE_RULES:

@@ -20,7 +20,7 @@ from kordant_jobs.domain.schedules.simulation import check_moments
 from kordant_jobs.engine.control import host_rows
 from kordant_jobs.engine.plugins import DAGSTER_VERSION
 from kordant_jobs.observability import database_checks, heartbeats, outside_checks, standing, system_checks
-from kordant_jobs.observability.doctor import Check, Finding, Patient, Skipped, fail, warn
+from kordant_jobs.observability.doctor import Check, ExaminedSystem, Finding, Skipped, fail, warn
 from kordant_jobs.store import migrate
 from kordant_jobs.store.audit import log
 from kordant_jobs.store.schedules import config as scheduler_config
@@ -48,7 +48,7 @@ NOT_TICKING = (
 SEEN_BY = "`kordant-jobs dead list`"
 
 
-def driver(patient: Patient) -> Iterator[Finding]:
+def driver(system: ExaminedSystem) -> Iterator[Finding]:
     """The database driver and Dagster have the versions that this release needs."""
     found = tuple(int(part) for part in importlib.metadata.version("sqlalchemy").split(".")[:2])
     if found >= (2, 1):
@@ -58,7 +58,7 @@ def driver(patient: Patient) -> Iterator[Finding]:
             "run the set-up again: `python3 -m kordant_jobs version`",
         )
     dagster = importlib.metadata.version("dagster")
-    if dagster != DAGSTER_VERSION and patient.settings.has_queue:
+    if dagster != DAGSTER_VERSION and system.settings.has_queue:
         yield fail(
             f"dagster {dagster} is installed, {DAGSTER_VERSION} is wanted",
             "the warm launcher uses classes that change between versions",
@@ -66,12 +66,12 @@ def driver(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def database(patient: Patient) -> Iterator[Finding]:
+def database(system: ExaminedSystem) -> Iterator[Finding]:
     """The database answers, is new enough, and its settings keep committed data safe."""
-    if patient.db is None:
+    if system.db is None:
         yield fail("the database does not answer", "nothing works without it", "see KORDANT_DATABASE_URL, or run `up`")
         return
-    with patient.connection() as connection:
+    with system.connection() as connection:
         version = int(connection.execute(sa.text("SHOW server_version_num")).scalar_one())
         settings = {
             name: connection.execute(sa.text(f"SHOW {name}")).scalar_one()
@@ -85,11 +85,11 @@ def database(patient: Patient) -> Iterator[Finding]:
             yield warn(f"{name} is off", what, f"ALTER SYSTEM SET {name} = on; then SELECT pg_reload_conf()")
 
 
-def migrations(patient: Patient) -> Iterator[Finding]:
+def migrations(system: ExaminedSystem) -> Iterator[Finding]:
     """The database is at the newest migration of this version."""
-    if patient.db is None:
+    if system.db is None:
         raise Skipped("the database does not answer")
-    stands_at, newest = migrate.revision(patient.db), migrate.newest()
+    stands_at, newest = migrate.revision(system.db), migrate.newest()
     if stands_at != newest:
         yield fail(
             f"the database is at migration {stands_at or 'none'}, this version's newest is {newest}",
@@ -98,14 +98,14 @@ def migrations(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def master_key(patient: Patient) -> Iterator[Finding]:
+def master_key(system: ExaminedSystem) -> Iterator[Finding]:
     """The master key belongs to this database, and only its owner can read its file."""
-    settings = patient.settings
+    settings = system.settings
     if not settings.key_is_given and settings.key_file.exists() and settings.key_file.stat().st_mode & 0o077:
         mode = stat.filemode(settings.key_file.stat().st_mode)
         yield fail(f"{settings.key_file} has the mode {mode}", "others read the key", f"chmod 600 {settings.key_file}")
         return  # it is not opened like that
-    with patient.connection() as connection:
+    with system.connection() as connection:
         if connection.execute(sa.text("SELECT to_regclass('kordant.keyring_check')")).scalar() is None:
             raise Skipped("the database holds nothing yet")
         known = connection.execute(sa.text("SELECT master_key_id FROM kordant.keyring_check")).scalar()
@@ -120,11 +120,11 @@ def master_key(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def clock(patient: Patient) -> Iterator[Finding]:
+def clock(system: ExaminedSystem) -> Iterator[Finding]:
     """This machine's clock and the database's agree."""
-    began = patient.clock()
-    [[there]] = patient.rows("SELECT clock_timestamp()")
-    apart = max((began - there).total_seconds(), (there - patient.clock()).total_seconds())
+    began = system.clock()
+    [[there]] = system.rows("SELECT clock_timestamp()")
+    apart = max((began - there).total_seconds(), (there - system.clock()).total_seconds())
     if apart > CLOCK_S:
         yield fail(
             f"the clocks are {apart:,.0f} s apart",
@@ -133,9 +133,9 @@ def clock(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def disk(patient: Patient) -> Iterator[Finding]:
+def disk(system: ExaminedSystem) -> Iterator[Finding]:
     """There is free space in the folders that we write to."""
-    settings = patient.settings
+    settings = system.settings
     for folder in sorted({settings.state_dir, settings.drop, settings.corpus, settings.reports}):
         place = _existing(folder)
         usage, files = shutil.disk_usage(place), os.statvfs(place)
@@ -157,12 +157,12 @@ def _existing(folder: Path) -> Path:
     return next(path for path in (folder, *folder.parents) if path.exists())
 
 
-def zones(patient: Patient) -> Iterator[Finding]:
+def zones(system: ExaminedSystem) -> Iterator[Finding]:
     """Every time zone of schedules and subscriptions is known on this machine."""
     query = (
         "SELECT time_zone FROM kordant.scheduler_config UNION SELECT time_zone FROM kordant.subscriptions ORDER BY 1"
     )
-    for [name] in patient.rows(query):
+    for [name] in system.rows(query):
         try:
             ZoneInfo(name)
         except (ZoneInfoNotFoundError, ValueError):
@@ -173,14 +173,14 @@ def zones(patient: Patient) -> Iterator[Finding]:
             )
 
 
-def schedules(patient: Patient) -> Iterator[Finding]:
+def schedules(system: ExaminedSystem) -> Iterator[Finding]:
     """Every row of the price list is valid and checked for its ticks, and Dagster has the newest rows."""
-    with patient.connection() as connection:
+    with system.connection() as connection:
         loaded, progress = scheduler_config.load(connection), schedule_progress.read(connection)
     for problem in loaded.problems:
         yield fail(problem, "the row is left out: nothing starts by it", "`kordant-jobs schedules set …`")
-    patient.must_run()
-    now = patient.clock()
+    system.must_run()
+    now = system.clock()
     for stored in loaded.rows:
         looked_at = progress.get(stored.row.key)
         if stored.inactive_reason(now) or stored.changed_at > now - CHECKED_WITHIN:
@@ -194,7 +194,7 @@ def schedules(patient: Patient) -> Iterator[Finding]:
                 f"{stored.row.name} was last looked at {looked_at.until:%Y-%m-%d %H:%M}, and has ticked since",
                 *NOT_TICKING,
             )
-    shown = {one.row.key: one.version for one in copy.read(patient.settings.state_dir)}
+    shown = {one.row.key: one.version for one in copy.read(system.settings.state_dir)}
     for stored in loaded.rows:
         if shown.get(stored.row.key) != stored.version and stored.changed_at < now - SHOWN_WITHIN:
             yield fail(
@@ -204,10 +204,10 @@ def schedules(patient: Patient) -> Iterator[Finding]:
             )
 
 
-def daemon(patient: Patient) -> Iterator[Finding]:
+def daemon(system: ExaminedSystem) -> Iterator[Finding]:
     """No part of the daemon is silent."""
-    patient.must_run()
-    with patient.connection() as connection:
+    system.must_run()
+    with system.connection() as connection:
         ages = heartbeats.ages_s(connection)
     if not ages:
         raise Skipped("Dagster has not started yet")
@@ -219,9 +219,9 @@ def daemon(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def queue(patient: Patient) -> Iterator[Finding]:
+def queue(system: ExaminedSystem) -> Iterator[Finding]:
     """Due requests start, and slots of dead runs are released."""
-    waiting = patient.rows(
+    waiting = system.rows(
         "SELECT job, count(*), extract(epoch FROM now() - min(run_at))::float8 FROM kordant.job_requests r "
         "WHERE status = 'pending' AND run_at <= now() AND NOT EXISTS "
         "(SELECT FROM kordant.job_pauses p WHERE p.job = r.job) GROUP BY 1 ORDER BY 1"
@@ -234,7 +234,7 @@ def queue(patient: Patient) -> Iterator[Finding]:
                 "`kordant-jobs status`; start `up`, or raise the job's concurrency",
             )
     ended = "SELECT count(*) FROM kordant.job_leases WHERE expires_at < now() - make_interval(secs => :late)"
-    [[late]] = patient.rows(ended, late=LEASE_LATE_S)
+    [[late]] = system.rows(ended, late=LEASE_LATE_S)
     if late:
         yield fail(
             f"{late} leases have ended and were not taken back",
@@ -243,21 +243,21 @@ def queue(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def dead_letters(patient: Patient) -> Iterator[Finding]:
+def dead_letters(system: ExaminedSystem) -> Iterator[Finding]:
     """Every dead letter is acknowledged."""
-    for job, count in patient.rows(standing.DEAD):
+    for job, count in system.rows(standing.DEAD):
         yield warn(f"{count:,} dead letters of {job}", "work was given up", f"{SEEN_BY}, then replay or acknowledge")
 
 
-def connections(patient: Patient) -> Iterator[Finding]:
+def connections(system: ExaminedSystem) -> Iterator[Finding]:
     """Postgres has free connections, and no transaction stays open too long."""
-    [[used, most]] = patient.rows("SELECT count(*), current_setting('max_connections')::int FROM pg_stat_activity")
-    [[idle]] = patient.rows(
+    [[used, most]] = system.rows("SELECT count(*), current_setting('max_connections')::int FROM pg_stat_activity")
+    [[idle]] = system.rows(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
         "AND state LIKE 'idle in transaction%' AND state_change < now() - make_interval(secs => :idle)",
         idle=IDLE_S,
     )
-    [[long]] = patient.rows(
+    [[long]] = system.rows(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' "
         "AND backend_type = 'client backend' AND xact_start < now() - make_interval(secs => :long)",
         long=LONG_S,
@@ -278,12 +278,12 @@ def connections(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def hosts(patient: Patient) -> Iterator[Finding]:
+def hosts(system: ExaminedSystem) -> Iterator[Finding]:
     """If runs are spread over hosts, at least one takes runs, none is silent, and all have the same code."""
-    if patient.settings.launcher != "celery":
-        raise Skipped(f"runs are not on hosts (KORDANT_LAUNCHER={patient.settings.launcher})")
-    with patient.connection() as connection:
-        found = host_rows.listed(connection, ttl_s=patient.settings.lease_s)
+    if system.settings.launcher != "celery":
+        raise Skipped(f"runs are not on hosts (KORDANT_LAUNCHER={system.settings.launcher})")
+    with system.connection() as connection:
+        found = host_rows.listed(connection, ttl_s=system.settings.lease_s)
     if not any(one.slots and not (one.silent or one.draining) for one in found):
         yield fail("no host takes runs", "requests wait", "start one: `kordant-jobs host`")
     if silent := [one.name for one in found if one.silent]:
@@ -300,9 +300,9 @@ def hosts(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def indexes(patient: Patient) -> Iterator[Finding]:
+def indexes(system: ExaminedSystem) -> Iterator[Finding]:
     """Every index of our tables exists and is valid."""
-    broken = patient.rows(
+    broken = system.rows(
         "SELECT i.indexrelid::regclass::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid "
         "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname IN ('kordant', 'dagster') "
         "AND NOT (i.indisvalid AND i.indisready) ORDER BY 1"
@@ -310,17 +310,17 @@ def indexes(patient: Patient) -> Iterator[Finding]:
     for [name] in broken:
         why = "it is not used, and holds no uniqueness"
         yield fail(f"the index {name} is not valid", why, f"REINDEX INDEX {name}")
-    if patient.db is None or migrate.revision(patient.db) != migrate.newest():
+    if system.db is None or migrate.revision(system.db) != migrate.newest():
         return  # a migration makes or drops them
-    there = {name for [name] in patient.rows("SELECT indexname FROM pg_indexes WHERE schemaname = 'kordant'")}
+    there = {name for [name] in system.rows("SELECT indexname FROM pg_indexes WHERE schemaname = 'kordant'")}
     for name, statement in sorted(wanted_indexes().items()):
         if name not in there:
             yield fail(f"the index kordant.{name} is missing", "what it was made for reads whole tables", statement)
 
 
-def sources(patient: Patient) -> Iterator[Finding]:
+def sources(system: ExaminedSystem) -> Iterator[Finding]:
     """No outside source is switched off after failures."""
-    off = patient.rows("SELECT source, last_reason FROM kordant.source_states WHERE open_until > now() ORDER BY 1")
+    off = system.rows("SELECT source, last_reason FROM kordant.source_states WHERE open_until > now() ORDER BY 1")
     for source, reason in off:
         yield warn(
             f"{source} is switched off after failures ({reason})",
@@ -329,9 +329,9 @@ def sources(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def dumps(patient: Patient) -> Iterator[Finding]:
+def dumps(system: ExaminedSystem) -> Iterator[Finding]:
     """No dump waits for an operator's decision."""
-    waiting = patient.rows(
+    waiting = system.rows(
         "SELECT status, count(*) FROM kordant.breach_dumps WHERE status IN ('quarantined', 'partial') GROUP BY 1"
     )
     for status, count in waiting:
@@ -342,9 +342,9 @@ def dumps(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def counties(patient: Patient) -> Iterator[Finding]:
+def counties(system: ExaminedSystem) -> Iterator[Finding]:
     """Every watched county answers."""
-    silent = patient.rows(
+    silent = system.rows(
         "SELECT c.county, c.reason, count(*) FROM kordant.county_states c JOIN kordant.watched_properties w "
         "ON w.county = c.county AND w.removed_at IS NULL WHERE c.reason IS NOT NULL GROUP BY 1, 2 ORDER BY 1"
     )
@@ -356,17 +356,17 @@ def counties(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def voices(patient: Patient) -> Iterator[Finding]:
-    """No clip waits for models or for over two hours, and the drop folder has no file that no run accepts."""
-    left = left_behind(patient.settings.voice_drop, patient.clock())
+def voices(system: ExaminedSystem) -> Iterator[Finding]:
+    """No clip waits for models, none has waited for over two hours, and runs accept every file in the drop folder."""
+    left = left_behind(system.settings.voice_drop, system.clock())
     if left:
         kinds = ", ".join(f"{number:,} {why}" for why, number in sorted(left.items()))
         yield warn(
-            f"{sum(left.values()):,} files in the drop folder of clips are not taken in: {kinds}",
+            f"{sum(left.values()):,} files in the drop folder of clips are not imported: {kinds}",
             "no alert comes of them, and their content lies there in clear",
-            f"name each `<id of the subscription>-…`, or delete it, in {patient.settings.voice_drop}",
+            f"name each `<id of the subscription>-…`, or delete it, in {system.settings.voice_drop}",
         )
-    [[missing, late]] = patient.rows(
+    [[missing, late]] = system.rows(
         "SELECT count(*) FILTER (WHERE a.reason = 'model_missing'), count(*) FILTER (WHERE a.id IS NULL AND "
         "j.created_at < now() - interval '2 hours') FROM kordant.analysis_jobs j JOIN kordant.subscriptions s "
         "ON s.id = j.subscription_id AND s.status = 'active' LEFT JOIN kordant.voice_analyses a ON a.job_id = j.id "
@@ -386,16 +386,16 @@ def voices(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def outbox(patient: Patient) -> Iterator[Finding]:
+def outbox(system: ExaminedSystem) -> Iterator[Finding]:
     """No channel is paused, and no notification is late."""
-    rows = patient.rows(
+    rows = system.rows(
         "SELECT channel, count(*) FROM kordant.notification_outbox WHERE status IN ('queued', 'sending') "
         "AND due_at < now() - make_interval(secs => :late) GROUP BY 1 ORDER BY 1",
         late=LATE_S,
     )
-    for channel, reason in patient.rows("SELECT channel, reason FROM kordant.channel_pauses ORDER BY 1"):
+    for channel, reason in system.rows("SELECT channel, reason FROM kordant.channel_pauses ORDER BY 1"):
         yield warn(
-            f"{channel} is paused: {reason}", "nothing is sent by it", "mend its settings: `kordant-jobs settings`"
+            f"{channel} is paused: {reason}", "nothing is sent by it", "correct its settings: `kordant-jobs settings`"
         )
     for channel, count in rows:
         yield warn(
@@ -405,9 +405,9 @@ def outbox(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def agents(patient: Patient) -> Iterator[Finding]:
+def agents(system: ExaminedSystem) -> Iterator[Finding]:
     """No enabled agent has an owner who is disabled."""
-    rows = patient.rows(
+    rows = system.rows(
         "SELECT a.id, a.owner FROM kordant.principals a JOIN kordant.principals o ON o.id = a.owner "
         "WHERE a.disabled_at IS NULL AND o.disabled_at IS NOT NULL ORDER BY 1"
     )
@@ -415,13 +415,13 @@ def agents(patient: Patient) -> Iterator[Finding]:
         yield warn(f"{agent} belongs to {owner}, who is disabled", "its tokens are refused", "give it another owner")
 
 
-def audit(patient: Patient) -> Iterator[Finding]:
+def audit(system: ExaminedSystem) -> Iterator[Finding]:
     """The audit log was not changed."""
-    with patient.connection() as connection:
+    with system.connection() as connection:
         rows = connection.execute(sa.text("SELECT coalesce(max(seq), 0) FROM kordant.audit_log")).scalar_one()
         verified_at, seq, kind = log.known_fault(connection)
         if rows <= AUDIT_ROWS:
-            ring = open_keyring(patient.settings)
+            ring = open_keyring(system.settings)
             ring.adopt(connection)
             verdict = log.check(connection, ring)
             seq, kind = verdict.seq, verdict.kind
@@ -435,20 +435,20 @@ def audit(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def cleanup(patient: Patient) -> Iterator[Finding]:
+def cleanup(system: ExaminedSystem) -> Iterator[Finding]:
     """The weekly clean-up ran on time, and no part of it stopped or failed."""
-    rows = patient.rows(
+    rows = system.rows(
         "SELECT clock, figures FROM kordant.cleanup_reports WHERE NOT dry_run ORDER BY clock DESC LIMIT 1"
     )
     for at, kinds in rows:
-        if (patient.clock() - at).days >= CLEANED_WITHIN_D:
+        if (system.clock() - at).days >= CLEANED_WITHIN_D:
             yield warn(f"the last clean-up ran on {at:%Y-%m-%d}", "two were missed", "`kordant-jobs cleanup run`")
         for kind, figures in kinds.items():
             if why := figures.get("stopped") or figures.get("failed"):
                 yield warn(f"the clean-up left {kind} alone: {why}", "its rows stay", "`kordant-jobs cleanup plan`")
 
 
-def libraries(patient: Patient) -> Iterator[Finding]:
+def libraries(system: ExaminedSystem) -> Iterator[Finding]:
     """The system libraries for drawing reports are installed."""
     for name in ("pango-1.0", "pangoft2-1.0", "harfbuzz"):
         if find_library(name) is None:

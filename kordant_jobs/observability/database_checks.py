@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kordant_jobs.observability.doctor import Finding, Patient, Skipped, fail, warn
+from kordant_jobs.observability.doctor import ExaminedSystem, Finding, Skipped, fail, warn
 from kordant_jobs.store.access import isolation as callers
 
 LOCK_WAIT_S = 30
@@ -15,9 +15,9 @@ LAG_MB = 1024.0
 """Megabytes that a standby may lag, and that an unread replication slot may keep (default of max_wal_size)."""
 
 
-def locks(patient: Patient) -> Iterator[Finding]:
+def locks(system: ExaminedSystem) -> Iterator[Finding]:
     """No statement waits long for a lock."""
-    waiting = patient.rows(
+    waiting = system.rows(
         "SELECT pid, pg_blocking_pids(pid), extract(epoch FROM now() - query_start)::float8 FROM pg_stat_activity "
         "WHERE datname = current_database() AND wait_event_type = 'Lock' AND wait_event <> 'advisory' "
         "AND query_start < now() - make_interval(secs => :wait) ORDER BY query_start LIMIT 20",
@@ -32,9 +32,9 @@ def locks(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def tables(patient: Patient) -> Iterator[Finding]:
+def tables(system: ExaminedSystem) -> Iterator[Finding]:
     """Tables are vacuumed, and Dagster's event log is pruned."""
-    rows = patient.rows(
+    rows = system.rows(
         "SELECT c.oid::regclass::text, 'autovacuum_enabled=false' = ANY(coalesce(c.reloptions, '{}')), "
         "coalesce(s.n_dead_tup, 0), coalesce(s.n_live_tup, 0) FROM pg_class c "
         "JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_stat_all_tables s ON s.relid = c.oid "
@@ -53,7 +53,7 @@ def tables(patient: Patient) -> Iterator[Finding]:
                 "queries read them all; a transaction that was left open keeps them",
                 f"end old transactions, then VACUUM (ANALYZE) {name}",
             )
-    for (size,) in patient.rows("SELECT pg_total_relation_size(to_regclass('dagster.event_logs'))"):
+    for (size,) in system.rows("SELECT pg_total_relation_size(to_regclass('dagster.event_logs'))"):
         if size is not None and size > EVENTS_GB * 1e9:
             yield warn(
                 f"Dagster's event log takes {size / 1e9:,.1f} GB",
@@ -62,12 +62,12 @@ def tables(patient: Patient) -> Iterator[Finding]:
             )
 
 
-def replication(patient: Patient) -> Iterator[Finding]:
+def replication(system: ExaminedSystem) -> Iterator[Finding]:
     """Standbys, if there are any, keep up, and no replication slot without a reader keeps much WAL."""
-    if patient.rows("SELECT 1 WHERE pg_is_in_recovery()"):
+    if system.rows("SELECT 1 WHERE pg_is_in_recovery()"):
         yield fail("the database is a standby", "nothing can be written", "point KORDANT_DATABASE_URL at the primary")
         return
-    behind = patient.rows(
+    behind = system.rows(
         "SELECT application_name, coalesce(extract(epoch FROM replay_lag), 0)::float8, coalesce("
         "pg_wal_lsn_diff(pg_current_wal_lsn(), coalesce(replay_lsn, flush_lsn, sent_lsn)), 0)::float8 / 1e6 "
         "FROM pg_stat_replication WHERE state IN ('catchup', 'streaming') ORDER BY 1"
@@ -79,7 +79,7 @@ def replication(patient: Patient) -> Iterator[Finding]:
                 "if the primary is lost now, so is that much",
                 "check that machine, its disk and the network between: SELECT * FROM pg_stat_replication",
             )
-    kept = patient.rows(
+    kept = system.rows(
         "SELECT slot_name, pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::float8 / 1e6 FROM pg_replication_slots "
         "WHERE NOT active AND restart_lsn IS NOT NULL ORDER BY 1"
     )
@@ -92,13 +92,13 @@ def replication(patient: Patient) -> Iterator[Finding]:
             )
 
 
-def isolation(patient: Patient) -> Iterator[Finding]:
+def isolation(system: ExaminedSystem) -> Iterator[Finding]:
     """The database itself isolates callers with a scope."""
-    patient.must_run()
+    system.must_run()
     scoped = "SELECT 1 FROM kordant.principals WHERE tenants IS NOT NULL OR entities IS NOT NULL LIMIT 1"
-    if not patient.rows(scoped):
+    if not system.rows(scoped):
         raise Skipped("no caller has a scope")
-    with patient.connection() as connection:
+    with system.connection() as connection:
         if not callers.is_hardened(connection):
             yield warn(
                 "row security of callers with a scope is off, or lacks a table",

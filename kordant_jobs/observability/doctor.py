@@ -54,7 +54,7 @@ class Skipped(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patient:
+class ExaminedSystem:
     """The system that is examined. `db` None: the database did not answer. `stack`: the state that `up` reports; None:
     no `up` runs on this state folder."""
 
@@ -100,7 +100,7 @@ class Patient:
             raise Skipped("no `up` runs on this state folder")
 
 
-Check = Callable[[Patient], Iterator[Finding]]
+Check = Callable[[ExaminedSystem], Iterator[Finding]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,20 +114,22 @@ class Result:
     reason: str = ""
 
 
-def examine(patient: Patient, checks: Mapping[str, Check]) -> list[Result]:
+def examine(system: ExaminedSystem, checks: Mapping[str, Check]) -> list[Result]:
     """Make all checks in the given order."""
-    return [_made(name, check, patient) for name, check in checks.items()]
+    return [_made(name, check, system) for name, check in checks.items()]
 
 
-def _made(name: str, check: Check, patient: Patient) -> Result:
+def _made(name: str, check: Check, system: ExaminedSystem) -> Result:
     what = (check.__doc__ or name).strip().splitlines()[0]
     try:
-        found = tuple(check(patient))
+        found = tuple(check(system))
     except Skipped as skipped:
         return Result(id=name, what=what, state=State.SKIPPED, reason=str(skipped))
     except (KordantError, sa.exc.SQLAlchemyError, OSError) as error:
         text = str(error).splitlines()[0].rstrip(".")
-        broken = fail(f"the check itself broke: {text}", "nothing is known of this", "mend that, and look again")
+        broken = fail(
+            f"the check itself broke: {text}", "nothing is known of this", "fix that, and run the check again"
+        )
         return Result(id=name, what=what, state=State.FAIL, findings=(broken,))
     states = {one.state for one in found}
     worst = next((state for state in (State.FAIL, State.WARN) if state in states), State.OK)

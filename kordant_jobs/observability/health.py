@@ -51,13 +51,15 @@ class JobHealth:
 
 
 def month(connection: Connection, *, now: datetime) -> Mapping[str, tuple[float, int]]:
-    """By job, the share of attempts that ended well in `BUDGET_DAYS` days, and the number of attempts."""
+    """The share of attempts that succeeded in `BUDGET_DAYS` days, and the number of attempts, by job."""
     counts = attempt_counts.between(connection, now - timedelta(days=BUDGET_DAYS), now)
     return {job: attempt_counts.good_share(some) for job, some in attempt_counts.by_job(counts).items()}
 
 
-def jobs(connection: Connection, *, now: datetime, of_month: Mapping[str, tuple[float, int]]) -> Sequence[JobHealth]:
-    """The current state of every job of the catalogue; `of_month` is the result of `month`."""
+def jobs(
+    connection: Connection, *, now: datetime, month_shares: Mapping[str, tuple[float, int]]
+) -> Sequence[JobHealth]:
+    """The current state of every job of the catalogue; `month_shares` is the result of `month`."""
     due: dict[str, int] = defaultdict(int)
     later: dict[str, int] = defaultdict(int)
     oldest: dict[str, float] = defaultdict(float)
@@ -79,7 +81,7 @@ def jobs(connection: Connection, *, now: datetime, of_month: Mapping[str, tuple[
     found = []
     for row in CATALOG:
         good, attempts = attempt_counts.good_share(day.get(row.name, ()))
-        good_of_month, attempts_of_month = of_month.get(row.name, (1.0, 0))
+        good_of_month, attempts_of_month = month_shares.get(row.name, (1.0, 0))
         states = {"paused": row.name in paused, "alert": row.name in firing, "running": row.name in running}
         found.append(
             JobHealth(
@@ -102,7 +104,7 @@ def jobs(connection: Connection, *, now: datetime, of_month: Mapping[str, tuple[
 
 
 def _next_ticks(connection: Connection, now: datetime) -> dict[str, datetime]:
-    """By job, the next tick of its active rows."""
+    """The next tick of each job's active rows, by job."""
     first: dict[str, datetime] = {}
     for one in scheduler_config.load(connection).rows:
         at = None if one.inactive_reason(now) else next_tick(one.row, now)

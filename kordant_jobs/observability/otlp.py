@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 VARIABLES = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT")
 EVERY_S = 60.0
 """Seconds between pushes unless OTEL_METRIC_EXPORT_INTERVAL (milliseconds) is set; OpenTelemetry's default."""
-PATIENCE_S = 10.0
+TIMEOUT_S = 10.0
 
 
 def is_on() -> bool:
@@ -45,7 +45,7 @@ class MetricsPush:
     def __init__(self) -> None:
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 
-        self._exporter = OTLPMetricExporter(timeout=PATIENCE_S)
+        self._exporter = OTLPMetricExporter(timeout=TIMEOUT_S)
 
     def push(self, db: Engine) -> bool:
         """Push the current values. False: the collector did not accept them; the next push has newer values."""

@@ -12,15 +12,15 @@ from kordant_jobs.adapters.mail.dkim_record import public_half, published_keys
 from kordant_jobs.adapters.messengers import open_signer
 from kordant_jobs.errors import SourceUnavailable, TransientError
 from kordant_jobs.observability.alerting import open_operators
-from kordant_jobs.observability.doctor import Finding, Patient, Skipped, fail
+from kordant_jobs.observability.doctor import ExaminedSystem, Finding, Skipped, fail
 from kordant_jobs.observability.system_checks import ANSWER_S, is_listening
 
 
-def mail(patient: Patient) -> Iterator[Finding]:
+def mail(system: ExaminedSystem) -> Iterator[Finding]:
     """The mail server answers."""
-    if patient.settings.smtp_url is None:
+    if system.settings.smtp_url is None:
         raise Skipped("KORDANT_SMTP_URL is unset: mails go to a folder")
-    found = urlsplit(patient.settings.smtp_url.get_secret_value())
+    found = urlsplit(system.settings.smtp_url.get_secret_value())
     port = found.port or (465 if found.scheme == "smtps" else 587)
     if not is_listening(found.hostname or "", port):
         yield fail(
@@ -30,14 +30,14 @@ def mail(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def dkim(patient: Patient) -> Iterator[Finding]:
+def dkim(system: ExaminedSystem) -> Iterator[Finding]:
     """DNS publishes the key that mails are signed with."""
-    signer = open_signer(patient.settings)
+    signer = open_signer(system.settings)
     if signer is None:
         raise Skipped("KORDANT_DKIM_KEY_PATH is unset: mails are not signed")
     name = f"{signer.selector}._domainkey.{signer.domain}"
     try:
-        published = published_keys(name, nameserver=patient.nameserver)
+        published = published_keys(name, nameserver=system.nameserver)
     except TransientError as error:
         raise Skipped(str(error)) from None
     ours = public_half(signer.key)
@@ -50,9 +50,9 @@ def dkim(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def openid(patient: Patient) -> Iterator[Finding]:
+def openid(system: ExaminedSystem) -> Iterator[Finding]:
     """People can sign in through the OpenID provider."""
-    settings = patient.settings
+    settings = system.settings
     if settings.oidc_issuer is None:
         raise Skipped("KORDANT_OIDC_ISSUER is unset: people sign in with a token")
     from kordant_jobs.adapters.openid import LEEWAY_S, OpenIdProvider
@@ -66,7 +66,7 @@ def openid(patient: Patient) -> Iterator[Finding]:
             "correct KORDANT_OIDC_ISSUER, or see to the provider; tokens of `kordant-jobs tokens create` sign in, too",
         )
         return
-    apart_s = abs((there - patient.clock()).total_seconds()) if there else 0.0
+    apart_s = abs((there - system.clock()).total_seconds()) if there else 0.0
     if apart_s > LEEWAY_S:
         yield fail(
             f"the clock of the OpenID provider is {apart_s:,.0f} s from this machine's",
@@ -75,11 +75,11 @@ def openid(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def notices(patient: Patient) -> Iterator[Finding]:
+def notices(system: ExaminedSystem) -> Iterator[Finding]:
     """Operators' notices and the heartbeat arrive (only with --send)."""
-    if not patient.sends:
+    if not system.sends:
         raise Skipped("`kordant-jobs doctor --send` sends a test notice")
-    operators = open_operators(patient.settings)
+    operators = open_operators(system.settings)
     for place in range(len(operators)):
         when = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
         text = f"A test of {when}; nothing is wrong."
@@ -89,9 +89,9 @@ def notices(patient: Patient) -> Iterator[Finding]:
                 "this operator would get no alert",
                 "correct the address; `kordant-jobs alerts test` tries again",
             )
-    if patient.settings.heartbeat_url is not None:
+    if system.settings.heartbeat_url is not None:
         try:
-            httpx.get(patient.settings.heartbeat_url.get_secret_value(), timeout=ANSWER_S).raise_for_status()
+            httpx.get(system.settings.heartbeat_url.get_secret_value(), timeout=ANSWER_S).raise_for_status()
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             yield fail(
                 f"KORDANT_HEARTBEAT_URL does not take a ping ({type(error).__name__})",

@@ -5,7 +5,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from kordant_jobs.domain.operators.alert_rules import BY_NAME
-from kordant_jobs.observability.alerting import evaluate, machine_of, open_operators, run_about
+from kordant_jobs.observability.alerting import evaluate, machine_of, open_operators, run_for_alert
 from kordant_jobs.observability.history import keep_costs
 from kordant_jobs.settings import load_settings
 
@@ -15,7 +15,7 @@ EVERY_S = 30
 def _write_on_run(instance: dg.DagsterInstance, db: Engine, rule: str, subject: str) -> None:
     """Add the alert to the run that it is about, where Dagster's UI shows it."""
     with db.connect() as connection:
-        run_id = run_about(connection, rule, subject)
+        run_id = run_for_alert(connection, rule, subject)
     run = instance.get_run_by_id(run_id) if run_id else None
     if run is not None:
         known = BY_NAME[rule]

@@ -20,7 +20,7 @@ from kordant_jobs.app import SYSTEM
 from kordant_jobs.catalog import CATALOG
 from kordant_jobs.engine.control import DAEMON_LOCK, warm_is_outdated
 from kordant_jobs.errors import TransientError
-from kordant_jobs.observability.doctor import Finding, Patient, Skipped, fail, warn
+from kordant_jobs.observability.doctor import ExaminedSystem, Finding, Skipped, fail, warn
 from kordant_jobs.postgres.embedded.folders import find_folders
 from kordant_jobs.settings import secret_variables
 
@@ -46,10 +46,10 @@ _NO_SECRETS = ("kordant_jobs.pages.dagster_ui", "dagster._daemon")
 KEY_FILES = ("dkim_key_path", "apns_key_path", "vapid_key_path", "fcm_service_account", "drp_key_path")
 
 
-def secrets(patient: Patient) -> Iterator[Finding]:
-    """Only their owner can read key files and the state folder."""
-    named = {f"KORDANT_{name.upper()}": getattr(patient.settings, name) for name in KEY_FILES}
-    ours = {"the state folder": patient.settings.state_dir, "an operator's token": patient.settings.operator_token}
+def secrets(system: ExaminedSystem) -> Iterator[Finding]:
+    """Key files and the state folder are readable by their owner only."""
+    named = {f"KORDANT_{name.upper()}": getattr(system.settings, name) for name in KEY_FILES}
+    ours = {"the state folder": system.settings.state_dir, "an operator's token": system.settings.operator_token}
     for variable, path in {**named, **ours}.items():
         if path is None or not path.exists():
             continue
@@ -70,12 +70,12 @@ def _is_entered_by_the_server(path: Path) -> bool:
     return inside and found is not None and found.data.stat().st_uid != path.stat().st_uid
 
 
-def children(patient: Patient) -> Iterator[Finding]:
+def children(system: ExaminedSystem) -> Iterator[Finding]:
     """No command line shows a secret, and the web server and the daemon have none in their environment."""
-    patient.must_run()
+    system.must_run()
     hidden = secret_variables() - {"KORDANT_UI_SECRET"}  # the web server asks its callers for it
-    values = {name: getattr(patient.settings, name.removeprefix("KORDANT_").lower()) for name in sorted(hidden)}
-    for process in _family(patient):
+    values = {name: getattr(system.settings, name.removeprefix("KORDANT_").lower()) for name in sorted(hidden)}
+    for process in _family(system):
         with suppress(psutil.Error):
             line, held = process.cmdline(), process.environ()
             for name, value in values.items():
@@ -102,11 +102,11 @@ def needs_no_secret(line: Sequence[str]) -> bool:
     )
 
 
-def servers(patient: Patient) -> Iterator[Finding]:
+def servers(system: ExaminedSystem) -> Iterator[Finding]:
     """No other process listens on our sockets or ports."""
-    patient.must_run()
-    stack = patient.stack or {}
-    ours = {one.pid for one in _family(patient)}
+    system.must_run()
+    stack = system.stack or {}
+    ours = {one.pid for one in _family(system)}
     ports = {urlsplit(url).port or 80 for url in stack.get("urls", {}).values()}
     strangers = set[tuple[int, int | None]]()
     with suppress(psutil.Error):  # macOS shows them to root alone
@@ -136,11 +136,11 @@ def _listeners(path: str) -> int:
     return sum(row[-1] == path and bool(int(row[3], 16) & ACCEPTS) for row in rows)
 
 
-def leader(patient: Patient) -> Iterator[Finding]:
+def leader(system: ExaminedSystem) -> Iterator[Finding]:
     """One daemon process leads, another stands by, and no stray one is active."""
-    patient.must_run()
-    if patient.settings.launcher == "warm":
-        [[held]] = patient.rows(
+    system.must_run()
+    if system.settings.launcher == "warm":
+        [[held]] = system.rows(
             "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND database = "
             "(SELECT oid FROM pg_database WHERE datname = current_database()) AND "
             "(classid::bigint << 32 | objid::bigint) = hashtext(:lock)::bigint",
@@ -148,7 +148,7 @@ def leader(patient: Patient) -> Iterator[Finding]:
         )
         if not held:
             yield fail("no daemon process leads", "nothing starts", "`kordant-jobs logs daemon`, then start `up` again")
-        [[daemons, for_s]] = patient.rows(
+        [[daemons, for_s]] = system.rows(
             "SELECT count(*), coalesce(extract(epoch FROM now() - min(backend_start)), 0)::float8 "
             "FROM pg_stat_activity WHERE datname = current_database() AND application_name = :lock",
             lock=DAEMON_LOCK,
@@ -159,9 +159,9 @@ def leader(patient: Patient) -> Iterator[Finding]:
                 "if the one that leads is killed, nothing starts for some seconds",
                 "`kordant-jobs logs daemon-standby`; `up` starts it again by itself unless it fails each time",
             )
-    if not patient.rows("SELECT 1 WHERE to_regclass('dagster.daemon_heartbeats') IS NOT NULL"):
+    if not system.rows("SELECT 1 WHERE to_regclass('dagster.daemon_heartbeats') IS NOT NULL"):
         return
-    fresh = patient.rows(
+    fresh = system.rows(
         "SELECT DISTINCT daemon_id FROM dagster.daemon_heartbeats "
         "WHERE timestamp > now() AT TIME ZONE 'UTC' - make_interval(secs => :fresh)",
         fresh=FRESH_S,
@@ -174,10 +174,10 @@ def leader(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def ports(patient: Patient) -> Iterator[Finding]:
+def ports(system: ExaminedSystem) -> Iterator[Finding]:
     """Running parts answer on their ports; if `up` is not running, the port of the public pages is free."""
-    settings = patient.settings
-    if patient.stack is None:
+    settings = system.settings
+    if system.stack is None:
         if settings.public_url and is_listening("127.0.0.1", settings.public_port):
             yield fail(
                 f"another program listens on port {settings.public_port}",
@@ -185,7 +185,7 @@ def ports(patient: Patient) -> Iterator[Finding]:
                 "end it, or set KORDANT_PUBLIC_PORT and the proxy to another",
             )
         return
-    for name, url in patient.stack.get("urls", {}).items():
+    for name, url in system.stack.get("urls", {}).items():
         found = urlsplit(url)
         if not is_listening(found.hostname or "", found.port or 80):
             yield fail(
@@ -200,10 +200,10 @@ def is_listening(host: str, port: int) -> bool:
     return False
 
 
-def exposure(patient: Patient) -> Iterator[Finding]:
+def exposure(system: ExaminedSystem) -> Iterator[Finding]:
     """Our processes listen on loopback addresses only."""
-    patient.must_run()
-    for process in _family(patient):
+    system.must_run()
+    for process in _family(system):
         with suppress(psutil.Error):
             for one in process.net_connections(kind="inet"):
                 if one.status == psutil.CONN_LISTEN and not ip_address(one.laddr.ip).is_loopback:
@@ -214,10 +214,10 @@ def exposure(patient: Patient) -> Iterator[Finding]:
                     )
 
 
-def processes(patient: Patient) -> Iterator[Finding]:
+def processes(system: ExaminedSystem) -> Iterator[Finding]:
     """No process is close to its limit of open files, and no part takes too much memory."""
-    patient.must_run()
-    ours = _family(patient)
+    system.must_run()
+    ours = _family(system)
     for process in ours:
         with suppress(psutil.Error, AttributeError):  # only Linux says how many files a process may open
             opened, most = process.num_fds(), process.rlimit(psutil.RLIMIT_NOFILE)[0]
@@ -228,8 +228,8 @@ def processes(patient: Patient) -> Iterator[Finding]:
                     "raise the limit before `up` (ulimit -n, or LimitNOFILE= of the unit)",
                 )
     with suppress(psutil.Error):
-        for keeper in ours[0].children() if ours else ():
-            for part in keeper.children():
+        for supervisor in ours[0].children() if ours else ():
+            for part in supervisor.children():
                 size_mb = part.memory_info().rss / 1e6
                 if size_mb > PART_MB:
                     yield warn(
@@ -239,21 +239,21 @@ def processes(patient: Patient) -> Iterator[Finding]:
                     )
 
 
-def _family(patient: Patient) -> list[psutil.Process]:
+def _family(system: ExaminedSystem) -> list[psutil.Process]:
     """`up` and all processes that it started; empty when it has just ended."""
     with suppress(psutil.Error):
-        top = psutil.Process((patient.stack or {})["pid"])
+        top = psutil.Process((system.stack or {})["pid"])
         return [top, *top.children(recursive=True)]
     return []
 
 
-def code(patient: Patient) -> Iterator[Finding]:
+def code(system: ExaminedSystem) -> Iterator[Finding]:
     """Runs start with the current code on disk."""
-    patient.must_run()
-    if patient.settings.launcher != "warm":
-        raise Skipped(f"there is no warm process (KORDANT_LAUNCHER={patient.settings.launcher})")
+    system.must_run()
+    if system.settings.launcher != "warm":
+        raise Skipped(f"there is no warm process (KORDANT_LAUNCHER={system.settings.launcher})")
     try:
-        is_outdated = warm_is_outdated(patient.settings.state_dir, SYSTEM.definitions, after_s=OUTDATED_AFTER_S)
+        is_outdated = warm_is_outdated(system.settings.state_dir, SYSTEM.definitions, after_s=OUTDATED_AFTER_S)
     except TransientError as error:
         yield fail("the warm process does not answer", f"no run starts ({error})", "`kordant-jobs logs warm`")
         return
@@ -261,16 +261,16 @@ def code(patient: Patient) -> Iterator[Finding]:
         yield warn(
             "the warm process runs other code than is on disk",
             "runs start with the code of before, since what is new cannot be imported",
-            "`kordant-jobs logs warm` has the error; once it is mended the new code is used within seconds",
+            "`kordant-jobs logs warm` has the error; once it is fixed, the new code is used within seconds",
         )
 
 
-def runs(patient: Patient) -> Iterator[Finding]:
+def runs(system: ExaminedSystem) -> Iterator[Finding]:
     """Every run that Dagster shows as running holds a lease."""
-    if not patient.rows("SELECT 1 WHERE to_regclass('dagster.runs') IS NOT NULL"):
+    if not system.rows("SELECT 1 WHERE to_regclass('dagster.runs') IS NOT NULL"):
         raise Skipped("Dagster has not started yet")
     jobs = [name for row in CATALOG for name in row.dagster_jobs]
-    left = patient.rows(
+    left = system.rows(
         "SELECT run_id, pipeline_name FROM dagster.runs r WHERE status = 'STARTED' AND pipeline_name = ANY(:jobs) "
         "AND start_time < extract(epoch FROM now()) - :after AND NOT EXISTS "
         "(SELECT FROM kordant.job_leases l WHERE l.run_id = r.run_id) ORDER BY 2, 1 LIMIT 20",
@@ -285,12 +285,12 @@ def runs(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def models(patient: Patient) -> Iterator[Finding]:
+def models(system: ExaminedSystem) -> Iterator[Finding]:
     """If voices are enrolled, the models that compare them are complete."""
-    [[used]] = patient.rows("SELECT count(*) FROM kordant.voice_enrolments")
+    [[used]] = system.rows("SELECT count(*) FROM kordant.voice_enrolments")
     if not used:
         raise Skipped("no voice is enrolled")
-    loaded = load_models(patient.settings.models, patient.settings.voice_detector)
+    loaded = load_models(system.settings.models, system.settings.voice_detector)
     if loaded.models is None:
         yield fail(f"voices are watched, and {loaded.problem}", "every clip is unknown", "`kordant-jobs models pull`")
         return
@@ -300,16 +300,16 @@ def models(patient: Patient) -> Iterator[Finding]:
         )
 
 
-def tokens(patient: Patient) -> Iterator[Finding]:
+def tokens(system: ExaminedSystem) -> Iterator[Finding]:
     """No token is unused for 90 days, and none expires without a successor."""
-    rows = patient.rows(
+    rows = system.rows(
         "SELECT t.id, t.principal_id, t.created_at, t.expires_at, u.used_at, EXISTS (SELECT FROM kordant.api_tokens o "
         "WHERE o.principal_id = t.principal_id AND o.revoked_at IS NULL AND o.expires_at > t.expires_at) "
         "FROM kordant.api_tokens t JOIN kordant.principals p ON p.id = t.principal_id AND p.disabled_at IS NULL "
         "LEFT JOIN kordant.token_uses u ON u.token_id = t.id "
         "WHERE t.revoked_at IS NULL AND p.role IN ('service', 'agent') ORDER BY t.created_at"
     )
-    now = patient.clock()
+    now = system.clock()
     for token_id, whose, created_at, expires_at, used_at, has_later in rows:
         renew = f"`kordant-jobs tokens rotate {token_id}`, and give it to its caller"
         if now - UNUSED < expires_at <= now and not has_later:
@@ -329,12 +329,12 @@ def tokens(patient: Patient) -> Iterator[Finding]:
             )
 
 
-def anchors(patient: Patient) -> Iterator[Finding]:
+def anchors(system: ExaminedSystem) -> Iterator[Finding]:
     """The anchor of the audit log outside the database is recent."""
-    path = patient.settings.audit_anchor
+    path = system.settings.audit_anchor
     if path is None:
         raise Skipped("KORDANT_AUDIT_ANCHOR is unset: no anchor is kept")
-    patient.must_run()
+    system.must_run()
     age_s = time.time() - path.stat().st_mtime if path.exists() else None
     if age_s is None or age_s > ANCHORED_WITHIN_S:
         since = "was never written" if age_s is None else f"is {age_s / 60:,.0f} min old"

@@ -33,7 +33,7 @@ from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.jobs.notifications_send import receipts
 from kordant_jobs.jobs.notifications_send.unsubscribe import BadLink, Choice, read_token
 from kordant_jobs.pages.banks import bank_routes
-from kordant_jobs.pages.html import page, reader
+from kordant_jobs.pages.html import page, preferred_locale
 from kordant_jobs.pages.limits import BODY_WITHIN_S, ERRORS, read_body
 from kordant_jobs.pages.removals import MAIL_WITHIN_S, removal_routes
 from kordant_jobs.pages.reports import open_report
@@ -72,7 +72,7 @@ def application(context: PagesContext) -> Starlette:
         try:
             choice = read_token(context.keyring, request.path_params["token"])
         except BadLink:
-            locale = reader(request.headers.get("accept-language", ""))
+            locale = preferred_locale(request.headers.get("accept-language", ""))
             words = wording(locale)
             text = words.say("It was cut off or changed. Open it from the mail itself, or sign in to Kordant.")
             return page(locale, words.say("This link does not work."), text, status=404)
@@ -96,7 +96,7 @@ def application(context: PagesContext) -> Starlette:
             keyring=context.keyring,
             storage=context.report_storage,
             now=datetime.fromtimestamp(context.clock(), UTC),
-            locale=reader(request.headers.get("accept-language", "")),
+            locale=preferred_locale(request.headers.get("accept-language", "")),
         )
 
     async def health(_: Request) -> Response:

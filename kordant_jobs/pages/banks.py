@@ -23,7 +23,8 @@ BODY_MAX = 1 << 20
 
 def bank_routes(db: Engine, keyring: Keyring, secrets: Mapping[Provider, str]) -> list[Route]:
     """The routes. Answers: 404 for a provider without a configured secret, 401 for a wrong secret, 422 for a body that
-    is no webhook of this provider, and 200 once the webhook is stored, so that the provider does not send it again."""
+    is not a webhook of this provider, and 200 once the webhook is stored, so that the provider does not send it
+    again."""
 
     def take(provider: Provider, body: bytes) -> bool:
         with db.begin() as connection:

@@ -38,11 +38,11 @@ def page(locale: Locale, title: str, text: str, form: str = "", *, status: int =
     return HTMLResponse(content, status, {**PRIVATE, "Content-Security-Policy": _POLICY, **headers})
 
 
-def reader(accept_language: str) -> Locale:
+def preferred_locale(accept_language: str) -> Locale:
     """The language for an unknown reader: the browser's first choice if we have it, else English.
 
-    >>> reader("pt-PT,pt;q=0.9,en;q=0.8").value, reader("fr, en;q=0.5").value, reader("").value
-    ('pt-BR', 'en', 'en')
+    >>> preferred_locale("pt-PT,pt;q=0.9,en;q=0.8").value, preferred_locale("fr, en;q=0.5").value,
+    preferred_locale("").value ('pt-BR', 'en', 'en')
     """
     first = accept_language.partition(",")[0].partition(";")[0].strip().lower()
     return Locale.PT_BR if first.partition("-")[0] == "pt" else Locale.EN

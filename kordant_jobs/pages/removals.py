@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.jobs.removebrokers_process import asking, intake
-from kordant_jobs.pages.html import page, reader
+from kordant_jobs.pages.html import page, preferred_locale
 from kordant_jobs.pages.limits import read_body
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.wording import wording
@@ -49,13 +49,13 @@ def removal_routes(
         body = await signed(request)
         if isinstance(body, Response):
             return body
-        taken = await run_in_threadpool(intake.take_mail, body, db=db, keyring=keyring, now=now())
+        taken = await run_in_threadpool(intake.process_mail, body, db=db, keyring=keyring, now=now())
         return Response(status_code=204) if taken else PlainTextResponse("no reply to a request of ours", 422)
 
     async def done(request: Request) -> Response:
         named = request.path_params["request"], request.path_params["token"]
         for_person = "text/html" in request.headers.get("accept", "")
-        locale = reader(request.headers.get("accept-language", ""))
+        locale = preferred_locale(request.headers.get("accept-language", ""))
         words = wording(locale)
         if not asking.names_a_form(keyring, *named):
             text = words.say("It was cut off or changed. Open it from the mail itself, or sign in to Kordant.")

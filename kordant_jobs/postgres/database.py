@@ -19,8 +19,8 @@ if TYPE_CHECKING:  # Alembic takes a quarter of a second to import, and only mig
     pass
 
 CONNECT_TIMEOUT_S = 10
-"""The time-out of a connection attempt: longer than the recovery of a small database after a restart, shorter than a
-person's patience."""
+"""The time-out of a connection attempt in seconds: longer than the recovery of a small database after a restart, and
+short enough for a person who waits."""
 
 
 ALIVE: dict[str, int] = {
@@ -39,7 +39,7 @@ def normal_url(url: str, *, search_path: str | None = None) -> URL:
     gives Dagster's storage its schema.
 
     Raises:
-        SettingsError: it is no Postgres URL. The text does not repeat it, since it may hold a password.
+        SettingsError: it is not a Postgres URL. The text does not repeat it, since it may hold a password.
     """
     try:
         parsed = make_url(url)

@@ -41,8 +41,8 @@ class Forgotten:
 def forget(
     subscriber_id: UUID, *, db: Engine, keyring: Keyring, banks: Banks, storage: ReportStorage, maildir: Path
 ) -> Forgotten | None:
-    """Delete all data of a subscriber; their bank connections are first deleted at the providers, so that these gather
-    no more. None when there is no such subscriber.
+    """Delete all data of a subscriber; their bank connections are first deleted at the providers, so that these stop
+    gathering data. None when there is no such subscriber.
 
     The rows are deleted in one transaction; from then on none of their data can be read, even after a crash in the
     later steps: a second call has nothing to do, and documents are deleted with the next reports. Mails that an SMTP

@@ -66,8 +66,9 @@ PURPOSES: Mapping[str, tuple[str, str]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Held:
-    """The rows of one table."""
+class StoredRows:
+    """The rows of one table that belong to a person or an entity, decrypted, with the purpose and the origin of the
+    data."""
 
     table: str
     purpose: str
@@ -95,7 +96,9 @@ def _owned(root: sa.Table) -> list[sa.Table]:
     return found
 
 
-def held(connection: Connection, keyring: Keyring, owner_id: UUID, *, root: sa.Table = subscribers) -> list[Held]:
+def stored_data(
+    connection: Connection, keyring: Keyring, owner_id: UUID, *, root: sa.Table = subscribers
+) -> list[StoredRows]:
     """The stored data of a subscriber or, with `root=entities`, of an entity, by table. Empty when there is none, or
     they were forgotten."""
     keys = SubscriberKeys({})
@@ -112,7 +115,9 @@ def held(connection: Connection, keyring: Keyring, owner_id: UUID, *, root: sa.T
             keys |= keyring.load_keys(connection, [row[owner_column(table).name] for row in found], table=table)
         purpose, source = PURPOSES.get(table.name, (table.comment or f"for {table.name.replace('_', ' ')}", "us"))
         if found:
-            answer.append((Held(table=f"{SCHEMA}.{table.name}", purpose=purpose, source=source, rows=()), table, found))
+            answer.append(
+                (StoredRows(table=f"{SCHEMA}.{table.name}", purpose=purpose, source=source, rows=()), table, found)
+            )
     if owner_id not in keys:
         return []
     return [replace(one, rows=tuple(_opened(table, row, keys) for row in found)) for one, table, found in answer]

@@ -36,10 +36,10 @@ def sealed_columns() -> Iterator[SealedColumn]:
         for column in table.columns:
             # what the house sealed is under the index root, which a rotation keeps
             if column.name.endswith(ENCRYPTED) and column.info.get("sealed_by") != "house":
-                yield SealedColumn(column=column, owner=owner_of(table), keys=keys_of(table))
+                yield SealedColumn(column=column, owner=owner_of(table), keys=key_table(table))
 
 
-def keys_of(table: sa.Table) -> sa.Table:
+def key_table(table: sa.Table) -> sa.Table:
     """The table of the keys that decrypt a table's ciphertexts."""
     return entity_keys if table is entities or "entity_id" in table.c else subscriber_keys
 
@@ -50,4 +50,4 @@ def owner_of(table: sa.Table) -> sa.Column[Any]:
     Raises:
         KeyError: it does not say.
     """
-    return table.c.id if table in (subscribers, entities) else table.c[owner_column(keys_of(table)).name]
+    return table.c.id if table in (subscribers, entities) else table.c[owner_column(key_table(table)).name]

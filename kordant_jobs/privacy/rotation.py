@@ -29,7 +29,7 @@ class Rotated:
     entities: int = 0
 
 
-def remaining(connection: Connection, keyring: Keyring) -> int:
+def count_outdated_keys(connection: Connection, keyring: Keyring) -> int:
     """The number of subscribers and entities whose key is not under the current master key."""
     counts = [
         sa.select(sa.func.count()).where(table.c.master_key_id != keyring.master_key_id).scalar_subquery()

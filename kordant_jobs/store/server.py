@@ -81,7 +81,7 @@ def open_keyring(settings: Settings) -> Keyring:
     """The keyring of `settings`.
 
     Raises:
-        KeyringError: there is no key, or what is there is none.
+        KeyringError: there is no key, or its text is not a key.
     """
     if settings.master_key is not None:
         return keyring_of(parse_master_keys(settings.master_key.get_secret_value(), origin="KORDANT_MASTER_KEY"))

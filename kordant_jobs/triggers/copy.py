@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kordant_jobs.catalog import SCHEDULES
-from kordant_jobs.domain.schedules.rows import Pause, StoredRow, row_from
+from kordant_jobs.domain.schedules.rows import Pause, StoredScheduleRow, row_from
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.store.schedules.config import CATALOGUE
 
@@ -22,13 +22,13 @@ NAME = "schedules.json"
 """The file's name in the state folder."""
 
 
-def seeded() -> tuple[StoredRow, ...]:
+def seeded() -> tuple[StoredScheduleRow, ...]:
     """The catalogue's own rows, before any edit."""
     ever = datetime.fromtimestamp(0, UTC)
-    return tuple(StoredRow(row=row, version=0, changed_at=ever, changed_by=CATALOGUE) for row in SCHEDULES)
+    return tuple(StoredScheduleRow(row=row, version=0, changed_at=ever, changed_by=CATALOGUE) for row in SCHEDULES)
 
 
-def write(folder: Path, rows: Sequence[StoredRow]) -> bool:
+def write(folder: Path, rows: Sequence[StoredScheduleRow]) -> bool:
     """Write the rows to the folder's file, atomically. Returns whether that changed it."""
     text = json.dumps([_to_json(one) for one in rows], indent=1, sort_keys=True)
     target = folder / NAME
@@ -40,7 +40,7 @@ def write(folder: Path, rows: Sequence[StoredRow]) -> bool:
     return True
 
 
-def read(folder: Path) -> tuple[StoredRow, ...]:
+def read(folder: Path) -> tuple[StoredScheduleRow, ...]:
     """The rows in the folder's file; the catalogue's when there is none, or when `write` did not write it."""
     try:
         found = json.loads((folder / NAME).read_text(encoding="utf-8"))
@@ -49,7 +49,7 @@ def read(folder: Path) -> tuple[StoredRow, ...]:
         return seeded()
 
 
-def _to_json(one: StoredRow) -> dict[str, Any]:
+def _to_json(one: StoredScheduleRow) -> dict[str, Any]:
     pause = one.pause and {
         **asdict(one.pause),
         "since": one.pause.since.isoformat(),
@@ -64,9 +64,9 @@ def _to_json(one: StoredRow) -> dict[str, Any]:
     }
 
 
-def _from_json(values: dict[str, Any]) -> StoredRow:
+def _from_json(values: dict[str, Any]) -> StoredScheduleRow:
     pause = values["pause"]
-    return StoredRow(
+    return StoredScheduleRow(
         row=row_from(values["row"]),
         version=values["version"],
         changed_at=datetime.fromisoformat(values["changed_at"]),

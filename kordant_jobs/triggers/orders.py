@@ -14,7 +14,7 @@ from kordant_jobs.domain.schedules.rows import Cadence, ScheduleRow
 from kordant_jobs.engine import Payload
 from kordant_jobs.engine.plugins import HIDDEN, PRIORITY_TAG, SCHEDULE_TAG
 from kordant_jobs.errors import PermanentError
-from kordant_jobs.triggers.tick import Served, ToStart
+from kordant_jobs.triggers.tick import PlannedStart, Served
 
 IDS_MAX = 10_000
 """The most subscriptions that one run names: 400 kB of run config."""
@@ -34,7 +34,7 @@ def by_ids(row: ScheduleRow, served: Served) -> Iterator[Payload]:
 
 
 def reports(row: ScheduleRow, served: Served) -> Iterator[Payload]:
-    """The reports of the period that ended on their due day."""
+    """The payloads for reports. Each report covers the period that ended on the due day of its subscriptions."""
     kind = {Cadence.WEEKLY: "weekly", Cadence.MONTHLY: "monthly"}.get(row.cadence, "on_demand")
     for (on, anchor), ids in sorted(served.items()):
         start, end = period_of(row, anchor, on)
@@ -48,7 +48,7 @@ SERVING: Mapping[str, Callable[[ScheduleRow, Served], Iterator[Payload]]] = {Rep
 """The payload makers of jobs that need more than the ids of subscriptions."""
 
 
-def payloads(row: ScheduleRow, one: ToStart) -> list[Payload]:
+def payloads(row: ScheduleRow, one: PlannedStart) -> list[Payload]:
     """The payloads of the runs of a start.
 
     Raises:
@@ -61,7 +61,7 @@ def payloads(row: ScheduleRow, one: ToStart) -> list[Payload]:
     return list(SERVING.get(row.job, by_ids)(row, one.served))
 
 
-def run_requests(row: ScheduleRow, one: ToStart) -> list[dg.RunRequest]:
+def run_requests(row: ScheduleRow, one: PlannedStart) -> list[dg.RunRequest]:
     """The runs of a start. Their run keys are the same whenever the same start is decided."""
     tags = {
         SCHEDULE_TAG: row.name,

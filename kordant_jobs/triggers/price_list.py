@@ -14,7 +14,15 @@ from sqlalchemy import Connection
 
 from kordant_jobs.catalog import BY_NAME, SCHEDULES
 from kordant_jobs.domain.schedules.cadence import fresh_progress, next_due
-from kordant_jobs.domain.schedules.rows import COLUMNS, EVERYBODY, Cadence, Pause, ScheduleRow, StoredRow, row_from
+from kordant_jobs.domain.schedules.rows import (
+    COLUMNS,
+    EVERYBODY,
+    Cadence,
+    Pause,
+    ScheduleRow,
+    StoredScheduleRow,
+    row_from,
+)
 from kordant_jobs.domain.schedules.simulation import Outage, Planned, simulate
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.store.schedules import config as scheduler_config
@@ -42,7 +50,7 @@ def ensure(connection: Connection) -> int:
 
 def planned(
     connection: Connection,
-    rows: Sequence[StoredRow],
+    rows: Sequence[StoredScheduleRow],
     *,
     start: datetime,
     until: datetime,
@@ -63,8 +71,8 @@ def key_of(job: str, tier: str | None) -> Key:
     return named, tier or EVERYBODY
 
 
-def current(connection: Connection, key: Key, *, lock: bool = False) -> StoredRow:
-    """The current row.
+def read_row(connection: Connection, key: Key, *, lock: bool = False) -> StoredScheduleRow:
+    """The row with this key, as stored.
 
     Raises:
         PermanentError: there is none; names those that are.
@@ -92,13 +100,14 @@ def proposed(before: ScheduleRow, changes: Mapping[str, Any], *, jobs: Collectio
 
 def change(
     connection: Connection, key: Key, changes: Mapping[str, Any], *, by: str, note: str | None = None
-) -> StoredRow:
-    """Change a row, the slots of all subscriptions and overdue starts. A change without effect makes no version.
+) -> StoredScheduleRow:
+    """Change a row, and update what depends on it: the progress of the row, and the due slots of all subscriptions if
+    its cadence, anchor or `enabled` changed. A change without effect makes no version.
 
     Raises:
-        PermanentError: as `current` and `proposed`.
+        PermanentError: as `read_row` and `proposed`.
     """
-    before = current(connection, key, lock=True)
+    before = read_row(connection, key, lock=True)
     after = proposed(before.row, changes)
     if after == before.row:
         return before
@@ -117,40 +126,40 @@ def change(
 
 def pause(
     connection: Connection, key: Key, *, reason: str, until: datetime | None, by: str, now: datetime | None = None
-) -> StoredRow:
+) -> StoredScheduleRow:
     """Pause a row. Runs that the pause prevented are not made up for afterwards.
 
     Raises:
         PermanentError: there is no such row, no reason, or the end is past.
     """
-    current(connection, key, lock=True)
+    read_row(connection, key, lock=True)
     moment = now or connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
     if not reason.strip():
         raise PermanentError("say why: --reason 'the source is being moved'.")
     if until is not None and until <= moment:
         raise PermanentError(f"{until:%Y-%m-%d %H:%M} UTC is past: a pause ends later than now, or when resumed.")
     scheduler_config.set_pause(connection, key, Pause(reason=reason, by=by, since=moment, until=until), by=by)
-    return current(connection, key)
+    return read_row(connection, key)
 
 
-def resume(connection: Connection, key: Key, *, by: str, now: datetime | None = None) -> StoredRow:
+def resume(connection: Connection, key: Key, *, by: str, now: datetime | None = None) -> StoredScheduleRow:
     """Resume a row from now on.
 
     Raises:
-        PermanentError: there is no such row, or it does not rest.
+        PermanentError: there is no such row, or it is not paused.
     """
-    before = current(connection, key, lock=True)
+    before = read_row(connection, key, lock=True)
     if before.pause is None:
         raise PermanentError(f"{key[0]}:{key[1]} is not paused.")
     moment = now or connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
     scheduler_config.set_pause(connection, key, None, by=by)
     if before.pause.holds(moment):
         schedule_progress.save(connection, key, fresh_progress(before.row, moment))
-    return current(connection, key)
+    return read_row(connection, key)
 
 
 def next_services(connection: Connection, subscription_id: UUID, *, now: datetime) -> dict[str, datetime | None]:
-    """The next service of a subscription by each job; None: its row does not tell."""
+    """The time at which each job next serves a subscription; None: not within 13 months, or the row is missing."""
     rows = {one.row.key: one for one in scheduler_config.load(connection).rows}
     due = {}
     for slot in due_slots.of_subscription(connection, subscription_id):

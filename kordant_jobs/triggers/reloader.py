@@ -15,7 +15,7 @@ import httpx
 from sqlalchemy import Engine
 from sqlalchemy.exc import ProgrammingError, SQLAlchemyError
 
-from kordant_jobs.domain.schedules.rows import StoredRow
+from kordant_jobs.domain.schedules.rows import StoredScheduleRow
 from kordant_jobs.engine.control import Listener
 from kordant_jobs.errors import KordantError, TransientError
 from kordant_jobs.postgres import database
@@ -37,7 +37,7 @@ _RELOAD = """mutation($location: String!) { reloadRepositoryLocation(repositoryL
 LOCATION = "kordant_jobs"
 
 
-def good_rows(db: Engine, folder: Path, say: Callable[[str], None]) -> tuple[StoredRow, ...]:
+def good_rows(db: Engine, folder: Path, say: Callable[[str], None]) -> tuple[StoredScheduleRow, ...]:
     """The rows of the table; an invalid row is replaced by the one in the last valid copy."""
     with db.connect() as connection:
         loaded = scheduler_config.load(connection)

@@ -10,16 +10,19 @@ import dagster as dg
 from sqlalchemy import Engine
 
 from kordant_jobs.catalog import BY_NAME
-from kordant_jobs.domain.schedules.rows import StoredRow
+from kordant_jobs.domain.schedules.rows import StoredScheduleRow
 from kordant_jobs.engine.control import Filter, operate
 from kordant_jobs.settings import load_settings
 from kordant_jobs.triggers import copy
 from kordant_jobs.triggers.orders import run_requests
-from kordant_jobs.triggers.tick import RowCheck, Taken, take
+from kordant_jobs.triggers.tick import RowCheck, StartDecision, decide_starts
 
 
 def register_schedules(
-    rows: Sequence[StoredRow] | None = None, *, jobs: Collection[str] = tuple(BY_NAME), state: Path | None = None
+    rows: Sequence[StoredScheduleRow] | None = None,
+    *,
+    jobs: Collection[str] = tuple(BY_NAME),
+    state: Path | None = None,
 ) -> list[dg.ScheduleDefinition]:
     """One schedule for each row of the price list whose job exists, enabled or not; None: the rows of the last valid
     copy. A row that is disabled or paused keeps its schedule, which then skips: a schedule that is declared only when
@@ -46,7 +49,7 @@ def stop_others(db: Engine, name: str) -> None:
         operate.cancel(connection, Filter(requested_by=asked_by(name)), now=operate.DatabaseClock(db).now())
 
 
-def answer(db: Engine, taken: Taken) -> list[dg.RunRequest]:
+def answer(db: Engine, taken: StartDecision) -> list[dg.RunRequest]:
     """The runs to start. The row's earlier runs are stopped first where its overlap policy requires that."""
     if taken.row is None:
         return []
@@ -55,14 +58,14 @@ def answer(db: Engine, taken: Taken) -> list[dg.RunRequest]:
     return [request for one in taken.starts for request in run_requests(taken.row, one)]
 
 
-def _switch(stored: StoredRow) -> dg.DefaultScheduleStatus:
+def _switch(stored: StoredScheduleRow) -> dg.DefaultScheduleStatus:
     """The default of the switch in Dagster's UI: off while the row is disabled or paused without an end."""
     paused = stored.pause is not None and stored.pause.until is None
     off = not stored.row.enabled or paused
     return dg.DefaultScheduleStatus.STOPPED if off else dg.DefaultScheduleStatus.RUNNING
 
 
-def schedule_of(stored: StoredRow) -> dg.ScheduleDefinition:
+def schedule_of(stored: StoredScheduleRow) -> dg.ScheduleDefinition:
     """The schedule of a row in its current state."""
     row = stored.row
     pause = "" if row.enabled else " (disabled)"
@@ -97,7 +100,7 @@ def schedule_of(stored: StoredRow) -> dg.ScheduleDefinition:
     ) -> list[dg.RunRequest] | dg.SkipReason:
         at = context.scheduled_execution_time
         check = RowCheck(key=row.key, source=f"tick {at.isoformat()}", tick_at=at, loaded=row)
-        taken = take(db, check, busy=lambda: is_busy(db, row.name))
+        taken = decide_starts(db, check, busy=lambda: is_busy(db, row.name))
         asked = answer(db, taken)
         return asked or dg.SkipReason(taken.reason or "nothing is due at this tick")
 

@@ -1,4 +1,4 @@
-"""Decides what one check of a row starts, in one transaction: a tick's check, or the keeper's for missed ticks."""
+"""Decides which starts of a row are due, in one transaction: at a tick, or in `keeper` for ticks that were missed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
 from kordant_jobs.domain.schedules.cadence import Progress, Start, decide, fresh_progress
-from kordant_jobs.domain.schedules.rows import Cadence, ScheduleRow, StartKind, StoredRow
+from kordant_jobs.domain.schedules.rows import Cadence, ScheduleRow, StartKind, StoredScheduleRow
 from kordant_jobs.store.schedules import config as scheduler_config
 from kordant_jobs.store.schedules import due_slots
 from kordant_jobs.store.schedules import progress as schedule_progress
@@ -23,8 +23,9 @@ KEEPER = "keeper"
 
 @dataclass(frozen=True, kw_only=True)
 class RowCheck:
-    """A check of a row: its source, and the row as the source knows it. `source` identifies the check: repeated, it
-    gives the same starts. `tick_at`: the tick that caused it."""
+    """A check of a row of the price list for due starts. `source` identifies the check: a check with the same source
+    gives the same starts. `tick_at` is the tick that caused it, and `loaded` the row from which Dagster made that
+    tick's schedule."""
 
     key: tuple[str, str]
     source: str
@@ -33,7 +34,7 @@ class RowCheck:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ToStart:
+class PlannedStart:
     """One start with its subscriptions (empty: the job as a whole)."""
 
     start: Start
@@ -41,38 +42,43 @@ class ToStart:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Taken:
-    """The starts, or the reason why there are none; `cancel_others`: stop the row's earlier runs first."""
+class StartDecision:
+    """The starts that a check decided, or the reason why there are none. `cancel_others`: the row's earlier runs must
+    be stopped first."""
 
     row: ScheduleRow | None = None
-    starts: tuple[ToStart, ...] = ()
+    starts: tuple[PlannedStart, ...] = ()
     reason: str = ""
     cancel_others: bool = False
 
 
-def take(db: Engine, check: RowCheck, *, busy: Callable[[], bool], now: datetime | None = None) -> Taken:
+def decide_starts(
+    db: Engine, check: RowCheck, *, busy: Callable[[], bool], now: datetime | None = None
+) -> StartDecision:
     """Decide what is due and record it, so that no other process starts it. `now` is for tests; otherwise the
     database's clock counts. `busy` is called only when something may be due; it tells whether a run of this row is
     active."""
     with db.begin() as connection:
         stored = scheduler_config.get(connection, check.key)
         if stored is None:
-            return Taken(reason="there is no such row any more")
+            return StartDecision(reason="there is no such row any more")
         moment = now or connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
         progress = schedule_progress.locked(connection, check.key, fresh_progress(stored.row, moment))
         again = schedule_progress.recorded(connection, key=check.key, source=check.source)
         if again:
             starts = [(one.start, _served(connection, check.key, one.start)) for one in again]
-            return Taken(row=stored.row, starts=tuple(ToStart(start=start, served=whom) for start, whom in starts))
+            return StartDecision(
+                row=stored.row, starts=tuple(PlannedStart(start=start, served=whom) for start, whom in starts)
+            )
         if reason := _stale(stored, check):
-            return Taken(reason=reason)
+            return StartDecision(reason=reason)
         if (pause := stored.inactive_reason(moment)) is not None:
             schedule_progress.save(connection, check.key, fresh_progress(stored.row, moment))
-            return Taken(reason=pause)
+            return StartDecision(reason=pause)
         return _decide(connection, stored, check, _after_pause(stored, progress, moment), moment, busy)
 
 
-def _stale(stored: StoredRow, check: RowCheck) -> str:
+def _stale(stored: StoredScheduleRow, check: RowCheck) -> str:
     """The reason why a tick is ignored: its version of the row is not the current one."""
     if check.loaded is not None and _timing(check.loaded) != _timing(stored.row):
         return f"the schedule was changed by {stored.changed_by} and is being loaded again"
@@ -85,7 +91,7 @@ def _timing(row: ScheduleRow) -> tuple[object, ...]:
     return row.cron, row.time_zone, row.cadence, row.gap, row.fold
 
 
-def _after_pause(stored: StoredRow, progress: Progress, now: datetime) -> Progress:
+def _after_pause(stored: StoredScheduleRow, progress: Progress, now: datetime) -> Progress:
     """The progress without ticks that passed during an expired pause: they are not made up for."""
     until = stored.pause.until if stored.pause else None
     if until is None or until > now or until <= progress.until:
@@ -100,12 +106,12 @@ def _served(connection: Connection, key: tuple[str, str], start: Start) -> Serve
 
 def _decide(
     connection: Connection,
-    stored: StoredRow,
+    stored: StoredScheduleRow,
     check: RowCheck,
     progress: Progress,
     now: datetime,
     busy: Callable[[], bool],
-) -> Taken:
+) -> StartDecision:
     row = stored.row
     decision = decide(row, progress, now)
     if decision.starts and busy():
@@ -123,15 +129,15 @@ def _decide(
     reason = decision.reason
     if decision.starts and not real:
         reason = f"no {row.tier} subscription is due at this tick"
-    return Taken(
+    return StartDecision(
         row=row,
-        starts=tuple(ToStart(start=start, served=whom[start]) for start in real),
+        starts=tuple(PlannedStart(start=start, served=whom[start]) for start in real),
         reason=reason,
         cancel_others=decision.cancel_others,
     )
 
 
-def overdue(stored: StoredRow, progress: Progress | None, asked_at: datetime) -> bool:
+def overdue(stored: StoredScheduleRow, progress: Progress | None, asked_at: datetime) -> bool:
     """True when a start of a row was due by `asked_at` and did not happen, or waits for the row's own run."""
     if progress is None or stored.inactive_reason(asked_at):
         return False

@@ -108,7 +108,7 @@ class Wording:
         """Date and time in the subscriber's zone; UTC for an unknown zone, with 'UTC' written out."""
         return _moment(value, time_zone, self._babel)
 
-    def all_of(self, parts: Sequence[str]) -> str:
+    def join_list(self, parts: Sequence[str]) -> str:
         """The parts as a list: `a, b and c`."""
         return _all_of(tuple(parts), self._babel)
 

@@ -13,7 +13,7 @@ def person_word(words: Wording, name: str) -> str:
     return " ".join(name.split())[:PERSON_MAX] or words.voice("labels.somebody")
 
 
-def clip_mark(said: ClipSummary) -> str:
+def short_clip_id(said: ClipSummary) -> str:
     """The short name of a clip: the last characters of its id, which `voices clips` shows."""
     return said.clip_id.hex[-6:]
 
@@ -21,9 +21,9 @@ def clip_mark(said: ClipSummary) -> str:
 def clip_word(words: Wording, said: ClipSummary) -> str:
     """A clip's mark and length."""
     if said.seconds is None:
-        return clip_mark(said)
+        return short_clip_id(said)
     minutes, seconds = divmod(round(said.seconds), 60)
-    return f"{clip_mark(said)}, {words.voice('labels.length', time=f'{minutes}:{seconds:02d}')}"
+    return f"{short_clip_id(said)}, {words.voice('labels.length', time=f'{minutes}:{seconds:02d}')}"
 
 
 def clip_result(words: Wording, said: ClipSummary, person: str) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kordant_jobs.bootstrap.kept import Kept, last_words, rotate, rotate_in_place
+from kordant_jobs.bootstrap.kept import SupervisedProcess, last_log_line, rotate, rotate_in_place
 from kordant_jobs.bootstrap.state import CHECKOUT
 
 STUBBORN = """
@@ -51,9 +51,9 @@ def mark(tmp_path: Path) -> str:
     return f"KORDANT_TEST_MARK={tmp_path}"
 
 
-def kept(tmp_path: Path, mark: str, *command: str) -> Kept:
+def kept(tmp_path: Path, mark: str, *command: str) -> SupervisedProcess:
     name, _, value = mark.partition("=")
-    return Kept(
+    return SupervisedProcess(
         name="it",
         command=list(command),
         log=tmp_path / "log",
@@ -75,7 +75,7 @@ def test_a_command_that_is_missing_is_logged(tmp_path: Path, mark: str) -> None:
     it = kept(tmp_path, mark, "/nonexistent/tool")
     it.spawn()
     assert until(lambda: it.ended() is not None)
-    assert "cannot start /nonexistent/tool" in last_words(tmp_path / "log")
+    assert "cannot start /nonexistent/tool" in last_log_line(tmp_path / "log")
 
 
 def test_the_end_takes_stubborn_descendants_that_left_the_session_with_it(tmp_path: Path, mark: str) -> None:
@@ -90,7 +90,7 @@ def test_kill_9_of_the_parent_leaves_nothing(tmp_path: Path, mark: str) -> None:
     parent = (
         "import sys, time; from pathlib import Path; from kordant_jobs.bootstrap import kept;"
         "import os; folder = Path(sys.argv[1]);"
-        "kept.Kept(name='it', command=[sys.executable, '-c', sys.argv[2], str(folder) + '/pid-'],"
+        "kept.SupervisedProcess(name='it', command=[sys.executable, '-c', sys.argv[2], str(folder) + '/pid-'],"
         " log=folder / 'log', environ=os.environ, cwd=folder, orphaned_grace_s=0.2).spawn(); time.sleep(600)"
     )
     name, _, value = mark.partition("=")

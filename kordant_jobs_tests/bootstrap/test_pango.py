@@ -12,16 +12,18 @@ from kordant_jobs.bootstrap import pango
 
 
 def test_the_machines_own_libraries_need_no_variable() -> None:
-    assert pango.variables(pango.Libraries(found=True), {"LD_LIBRARY_PATH": "/mine"}) == {}
+    assert pango.environment_variables(pango.Libraries(found=True), {"LD_LIBRARY_PATH": "/mine"}) == {}
 
 
 def test_unpacked_libraries_come_first_and_the_persons_font_settings_stay() -> None:
     unpacked = pango.Libraries(found=True, folders=("/state/a", "/state/b"), fonts_conf="/state/fonts.conf")
-    assert pango.variables(unpacked, {"LD_LIBRARY_PATH": "/mine"}) == {
+    assert pango.environment_variables(unpacked, {"LD_LIBRARY_PATH": "/mine"}) == {
         "LD_LIBRARY_PATH": "/state/a:/state/b:/mine",
         "FONTCONFIG_FILE": "/state/fonts.conf",
     }
-    assert pango.variables(unpacked, {"FONTCONFIG_FILE": "/my/fonts.conf"}) == {"LD_LIBRARY_PATH": "/state/a:/state/b"}
+    assert pango.environment_variables(unpacked, {"FONTCONFIG_FILE": "/my/fonts.conf"}) == {
+        "LD_LIBRARY_PATH": "/state/a:/state/b"
+    }
 
 
 def test_the_stamp_gives_back_what_was_found() -> None:

@@ -118,6 +118,6 @@ def served(db: Engine, keyring: Keyring, *, openid: OpenId | None = None) -> Ite
     try:
         yield f"http://127.0.0.1:{port}/console/"
     finally:
-        app.state.hub.close()
+        app.state.watcher.close()
         server.should_exit = True
         thread.join(10)

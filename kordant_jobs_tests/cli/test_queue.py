@@ -15,7 +15,7 @@ from kordant_jobs.cli import queue as commands
 from kordant_jobs.cli.jobs import jobs_app
 from kordant_jobs.engine.requests import RequestStatus
 from kordant_jobs.errors import KordantError, PermanentError
-from kordant_jobs.lab.engine import FakeClock, Work, drain, statuses
+from kordant_jobs.lab.engine import FakeClock, RunContext, drain, statuses
 from kordant_jobs.settings import Settings
 
 app = typer.Typer()
@@ -46,7 +46,7 @@ def far_ahead() -> FakeClock:
     return clock
 
 
-def fail(work: Work) -> None:
+def fail(work: RunContext) -> None:
     raise PermanentError("the source is gone")
 
 

@@ -26,7 +26,7 @@ from kordant_jobs.engine.store import pauses
 from kordant_jobs.engine.store.attempts import attempts_of
 from kordant_jobs.engine.store.requests import Filter, Request, find
 from kordant_jobs.errors import PermanentError, TransientError
-from kordant_jobs.lab.engine import FakeClock, InlineRuns, Work
+from kordant_jobs.lab.engine import FakeClock, InlineRuns, RunContext
 from kordant_jobs.postgres import database
 from kordant_jobs_tests.databases import copy_of, database_at
 from kordant_jobs_tests.engine import toy_definitions
@@ -102,7 +102,7 @@ class Door:
         finally:
             dispatcher.close()
 
-    def note(self, work: Work) -> None:
+    def note(self, work: RunContext) -> None:
         self.ran.append(work.run_id)
 
 
@@ -295,7 +295,7 @@ def test_while_no_warm_process_answers_a_given_run_stays_queued_and_starts_later
 def test_repeating_a_dead_run_takes_its_request_over_when_it_is_queued(door: Door) -> None:
     first = door.launch()
 
-    def fail(work: Work) -> None:
+    def fail(work: RunContext) -> None:
         raise PermanentError("never")
 
     door.note, kept = fail, door.note  # type: ignore[method-assign]  # put back below or with the test
@@ -308,7 +308,7 @@ def test_repeating_a_dead_run_takes_its_request_over_when_it_is_queued(door: Doo
     assert (one.status, one.run_id, one.root_run_id) == (RequestStatus.COMPLETED, again, first)
 
 
-def test_a_queued_run_without_a_request_is_taken_in(door: Door) -> None:
+def test_a_queued_run_without_a_request_gets_one(door: Door) -> None:
     run = door.made()
     door.instance.report_dagster_event(dg.DagsterEvent.job_enqueue(run), run.run_id)
     assert door.requests() == []
@@ -369,7 +369,7 @@ def submitted_and_started(door: Door, run: dg.DagsterRun, sword: Sword, engines:
     sword.over(*engines)
     held = True
 
-    def begin(work: Work) -> None:
+    def begin(work: RunContext) -> None:
         nonlocal held
         held = False
         sword.away(*engines)

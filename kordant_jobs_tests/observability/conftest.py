@@ -27,7 +27,7 @@ from kordant_jobs.engine.launcher.code import fingerprint
 from kordant_jobs.engine.launcher.front import Ends, Front
 from kordant_jobs.engine.launcher.protocol import listen
 from kordant_jobs.observability.checks import CHECKS
-from kordant_jobs.observability.doctor import Patient, State, examine
+from kordant_jobs.observability.doctor import ExaminedSystem, State, examine
 from kordant_jobs.settings import Settings
 from kordant_jobs.store.audit import log
 from kordant_jobs.store.people.keyring import Keyring
@@ -39,30 +39,30 @@ OF_THE_TESTS = {"database", "disk"}
 _FOUND: set[str] = set()
 
 
-def wrong(patient: Patient) -> dict[str, str]:
+def wrong(system: ExaminedSystem) -> dict[str, str]:
     """The checks that found something, with the first fact."""
-    found = {one.id: one.findings[0].fact for one in examine(patient, CHECKS) if one.state in {State.WARN, State.FAIL}}
+    found = {one.id: one.findings[0].fact for one in examine(system, CHECKS) if one.state in {State.WARN, State.FAIL}}
     _FOUND.update(found)
     return found
 
 
-def facts(patient: Patient, check: str) -> list[str]:
+def facts(system: ExaminedSystem, check: str) -> list[str]:
     """All that one check finds."""
-    (result,) = examine(patient, {check: CHECKS[check]})
+    (result,) = examine(system, {check: CHECKS[check]})
     if result.findings:
         _FOUND.add(check)
     return [one.fact for one in result.findings]
 
 
-def only(patient: Patient, check: str) -> str:
+def only(system: ExaminedSystem, check: str) -> str:
     """The first fact of the one check that finds something, but for what the tests' own system has."""
-    found = wrong(patient)
+    found = wrong(system)
     assert set(found) - (OF_THE_TESTS - {check}) == {check}, found
     return found[check]
 
 
-def changed(patient: Patient, **settings: object) -> Patient:
-    return replace(patient, settings=patient.settings.model_copy(update=settings))
+def changed(system: ExaminedSystem, **settings: object) -> ExaminedSystem:
+    return replace(system, settings=system.settings.model_copy(update=settings))
 
 
 def run(db: Engine, *statements: str) -> None:
@@ -136,7 +136,9 @@ def warm(settings: Settings) -> Iterator[Warm]:
 
 
 @pytest.fixture
-def healthy(settings: Settings, db: Engine, database_url: str, keyring: Keyring, warm: Warm) -> Iterator[Patient]:
+def healthy(
+    settings: Settings, db: Engine, database_url: str, keyring: Keyring, warm: Warm
+) -> Iterator[ExaminedSystem]:
     """A migrated system with a subscriber, its price list, an entry in the audit log, a daemon that leads, another that
     stands by, and a warm process."""
     person = subscribe(db, keyring, "ann@example.com")
@@ -151,6 +153,6 @@ def healthy(settings: Settings, db: Engine, database_url: str, keyring: Keyring,
     leader, standby = Leader(database_url), Leader(database_url)
     assert leader.still()
     assert not standby.still()
-    yield Patient(settings=settings, db=db, stack={"pid": os.getpid()})
+    yield ExaminedSystem(settings=settings, db=db, stack={"pid": os.getpid()})
     leader.release()
     standby.release()

@@ -33,7 +33,15 @@ from kordant_jobs.domain.operators.alert_rules import (
 )
 from kordant_jobs.engine.daemon.leader import Leader
 from kordant_jobs.errors import SettingsError
-from kordant_jobs.observability.alerting import HERE, UNCLAIMED, AppriseOperators, Machine, evaluate, measured, measures
+from kordant_jobs.observability.alerting import (
+    HERE,
+    UNCLAIMED,
+    AppriseRecipients,
+    Machine,
+    evaluate,
+    measured,
+    measures,
+)
 from kordant_jobs.observability.sensor import operator_alert_sensor
 from kordant_jobs.store.operators import alerts
 
@@ -459,13 +467,13 @@ def sink() -> Iterator[tuple[str, list[dict[str, Any]]]]:
 def test_operators_are_reached_by_apprise(db: Engine, sink: tuple[str, list[dict[str, Any]]]) -> None:
     url, got = sink
     run(db, CAUSES["dead_letters"][0])
-    assert evaluate(db, AppriseOperators([url])).sent == 1
+    assert evaluate(db, AppriseRecipients([url])).sent == 1
     assert got[0]["title"] == "ticket: dead_letters cleanup"
     assert "kordant-jobs dead list" in got[0]["message"]
-    away = AppriseOperators(["json://127.0.0.1:1/"])
+    away = AppriseRecipients(["json://127.0.0.1:1/"])
     assert away.notify(0, "t", "x", urgent=True) is False
     with pytest.raises(SettingsError, match="address 1 is none"):
-        AppriseOperators(["secret-without-scheme"])
+        AppriseRecipients(["secret-without-scheme"])
 
 
 @pytest.mark.usefixtures("settings")

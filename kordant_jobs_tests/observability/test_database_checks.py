@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 from kordant_jobs.domain.access.principals import Role
 from kordant_jobs.engine.listen import libpq
 from kordant_jobs.observability import database_checks
-from kordant_jobs.observability.doctor import Patient
+from kordant_jobs.observability.doctor import ExaminedSystem
 from kordant_jobs.postgres import database
 from kordant_jobs.store.access import isolation, people
 from kordant_jobs_tests.databases import copy_of, database_at
@@ -26,7 +26,7 @@ from kordant_jobs_tests.observability.conftest import await_rows, facts, only, r
 
 @pytest.mark.injects("locks")
 def test_a_statement_that_waits_for_a_lock_is_reported_with_its_blocker(
-    healthy: Patient, db: Engine, monkeypatch: pytest.MonkeyPatch
+    healthy: ExaminedSystem, db: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database_checks, "LOCK_WAIT_S", 0)
     with db.connect() as holder:
@@ -43,7 +43,7 @@ def test_a_statement_that_waits_for_a_lock_is_reported_with_its_blocker(
 
 @pytest.mark.injects("tables")
 def test_dead_rows_and_a_large_event_log_are_reported(
-    healthy: Patient, db: Engine, monkeypatch: pytest.MonkeyPatch
+    healthy: ExaminedSystem, db: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Forty dead rows are too few for autovacuum, which begins at fifty."""
     monkeypatch.setattr(database_checks, "DEAD_ROWS", 30)
@@ -81,7 +81,7 @@ def stuck_standby(db: Engine, url: str) -> Iterator[None]:
 
 @pytest.mark.injects("replication")
 def test_a_standby_that_lags_is_reported(
-    healthy: Patient, db: Engine, database_url: str, monkeypatch: pytest.MonkeyPatch
+    healthy: ExaminedSystem, db: Engine, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with stuck_standby(db, database_url):
         run(db, "CREATE TABLE public.written AS SELECT generate_series(1, 50000)", "DROP TABLE public.written")
@@ -91,7 +91,9 @@ def test_a_standby_that_lags_is_reported(
 
 
 @pytest.mark.injects("replication")
-def test_a_slot_without_a_reader_is_reported(healthy: Patient, db: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slot_without_a_reader_is_reported(
+    healthy: ExaminedSystem, db: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run(db, "SELECT pg_create_physical_replication_slot('left_behind', true)")
     try:
         assert "replication" not in wrong(healthy)
@@ -102,18 +104,18 @@ def test_a_slot_without_a_reader_is_reported(healthy: Patient, db: Engine, monke
 
 
 @pytest.mark.injects("isolation")
-def test_row_security_that_is_off_is_reported(healthy: Patient, admin_url: str, template: str) -> None:
+def test_row_security_that_is_off_is_reported(healthy: ExaminedSystem, admin_url: str, template: str) -> None:
     """In a database of its own, since its tables change."""
     assert "isolation" not in wrong(healthy)  # no caller has a scope
     with copy_of(admin_url, template) as name:
         db = database.create_engine(database_at(admin_url, name))
-        patient = replace(healthy, db=db)
+        system = replace(healthy, db=db)
         with db.begin() as connection:
             people.save_principal(connection, "service:a", Role.SERVICE, by="user:t", tenants=["t"])
-        assert facts(patient, "isolation") == ["row security of callers with a scope is off, or lacks a table"]
+        assert facts(system, "isolation") == ["row security of callers with a scope is off, or lacks a table"]
         with db.begin() as connection:
             isolation.harden(connection)
-        assert facts(patient, "isolation") == []
+        assert facts(system, "isolation") == []
         run(db, "ALTER TABLE kordant.job_requests DISABLE ROW LEVEL SECURITY")
-        assert facts(patient, "isolation") == ["row security of callers with a scope is off, or lacks a table"]
+        assert facts(system, "isolation") == ["row security of callers with a scope is off, or lacks a table"]
         db.dispose()

@@ -22,12 +22,12 @@ from kordant_jobs.cli.main import app
 from kordant_jobs.engine.control import host_rows
 from kordant_jobs.observability import checks
 from kordant_jobs.observability.checks import CHECKS
-from kordant_jobs.observability.doctor import Patient, State, examine, exit_code
+from kordant_jobs.observability.doctor import ExaminedSystem, State, examine, exit_code
 from kordant_jobs.postgres import database
 from kordant_jobs_tests.observability.conftest import OF_THE_TESTS, await_rows, facts, only, run, wrong
 
 
-def test_a_healthy_system_has_no_finding(healthy: Patient) -> None:
+def test_a_healthy_system_has_no_finding(healthy: ExaminedSystem) -> None:
     assert set(wrong(healthy)) <= OF_THE_TESTS
 
 
@@ -178,7 +178,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda one: f"{one.check}: {one.says}"[:60])
-def test_a_fault_is_found_by_its_own_check_and_no_other(healthy: Patient, db: Engine, fault: Fault) -> None:
+def test_a_fault_is_found_by_its_own_check_and_no_other(healthy: ExaminedSystem, db: Engine, fault: Fault) -> None:
     with db.begin() as connection:
         connection.execute(sa.text(fault.sql))
     found = wrong(healthy)
@@ -189,7 +189,7 @@ def test_a_fault_is_found_by_its_own_check_and_no_other(healthy: Patient, db: En
 
 @pytest.mark.injects("connections")
 def test_connections_that_run_out_or_hold_a_transaction_open_are_reported(
-    healthy: Patient, db: Engine, monkeypatch: pytest.MonkeyPatch
+    healthy: ExaminedSystem, db: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(checks, "CONNECTIONS_SHARE", 0)
@@ -218,7 +218,7 @@ def _sleep_in_postgres(connection: sa.Connection) -> None:
 
 
 @pytest.mark.injects("driver", "disk", "libraries", "clock")
-def test_faults_of_this_machine_are_reported(healthy: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_faults_of_this_machine_are_reported(healthy: ExaminedSystem, monkeypatch: pytest.MonkeyPatch) -> None:
     real, statvfs = importlib.metadata.version, os.statvfs
     with monkeypatch.context() as patch:
         patch.setattr(importlib.metadata, "version", lambda name: "2.1.3" if name == "sqlalchemy" else real(name))
@@ -253,21 +253,21 @@ class _Inodes(NamedTuple):
 
 
 @pytest.mark.injects("hosts")
-def test_hosts_that_are_missing_silent_or_of_another_code_are_reported(healthy: Patient, db: Engine) -> None:
-    patient = replace(healthy, settings=healthy.settings.model_copy(update={"launcher": "celery"}))
-    assert wrong(patient)["hosts"] == "no host takes runs"
+def test_hosts_that_are_missing_silent_or_of_another_code_are_reported(healthy: ExaminedSystem, db: Engine) -> None:
+    system = replace(healthy, settings=healthy.settings.model_copy(update={"launcher": "celery"}))
+    assert wrong(system)["hosts"] == "no host takes runs"
     with db.begin() as connection:
         now = connection.execute(sa.text("SELECT now()")).scalar_one()
         for name, version in (("alpha", "v1"), ("beta", "v2")):
             host_rows.register(connection, name, place=name, code_version=version, slots=4, now=now, ttl_s=15)
-    assert "several versions" in wrong(patient)["hosts"]
+    assert "several versions" in wrong(system)["hosts"]
     with db.begin() as connection:
         connection.execute(sa.text("UPDATE kordant.job_hosts SET seen_at = now() - interval '1 h' WHERE name = 'beta'"))
-    assert wrong(patient)["hosts"] == "silent: beta"
+    assert wrong(system)["hosts"] == "silent: beta"
 
 
 @pytest.mark.injects("master_key")
-def test_a_key_file_that_others_can_read_is_reported(healthy: Patient, tmp_path: Path) -> None:
+def test_a_key_file_that_others_can_read_is_reported(healthy: ExaminedSystem, tmp_path: Path) -> None:
     path = tmp_path / "key"
     path.write_text("x")
     path.chmod(0o644)
@@ -278,19 +278,19 @@ def test_a_key_file_that_others_can_read_is_reported(healthy: Patient, tmp_path:
     open_to_all.key_file.parent.mkdir(parents=True, exist_ok=True)
     open_to_all.key_file.write_text("AAAA")
     open_to_all.key_file.chmod(0o644)
-    (found, *_) = facts(Patient(settings=open_to_all, db=healthy.db), "master_key")
+    (found, *_) = facts(ExaminedSystem(settings=open_to_all, db=healthy.db), "master_key")
     assert "-rw-r--r--" in found
 
 
-def test_without_a_database_one_check_fails_and_the_others_are_skipped(healthy: Patient) -> None:
-    results = examine(Patient(settings=healthy.settings, db=None), CHECKS)
+def test_without_a_database_one_check_fails_and_the_others_are_skipped(healthy: ExaminedSystem) -> None:
+    results = examine(ExaminedSystem(settings=healthy.settings, db=None), CHECKS)
     assert [one.id for one in results if one.state is State.FAIL] == ["database"]
     assert {one.id for one in results if one.state is State.SKIPPED} >= {"queue", "audit", "master_key", "migrations"}
     assert exit_code(results) == 2
 
 
 @pytest.mark.injects("database")
-def test_a_setting_that_can_lose_committed_data_is_reported(healthy: Patient, database_url: str) -> None:
+def test_a_setting_that_can_lose_committed_data_is_reported(healthy: ExaminedSystem, database_url: str) -> None:
     for value in ("off", "on"):
         options = {"options": f"-c synchronous_commit={value}"}
         db = sa.create_engine(database.normal_url(database_url), connect_args=options, poolclass=sa.NullPool)
@@ -298,7 +298,7 @@ def test_a_setting_that_can_lose_committed_data_is_reported(healthy: Patient, da
         assert is_told is (value == "off")
 
 
-def test_the_command_says_what_to_do_and_ends_with_its_code(healthy: Patient, db: Engine) -> None:
+def test_the_command_says_what_to_do_and_ends_with_its_code(healthy: ExaminedSystem, db: Engine) -> None:
     with db.begin() as connection:
         connection.execute(sa.text(next(one.sql for one in FAULTS if one.check == "queue")))
     result = CliRunner().invoke(app, ["doctor", "--only", "queue", "--json"])
@@ -306,13 +306,13 @@ def test_the_command_says_what_to_do_and_ends_with_its_code(healthy: Patient, db
     (one,) = json.loads(result.stdout)
     assert (one["id"], one["state"], one["findings"][0]["state"]) == ("queue", "warn", "warn")
     words = CliRunner().invoke(app, ["doctor", "--only", "queue"])
-    assert "To mend it:" in words.stdout
+    assert "To fix it:" in words.stdout
     assert CliRunner().invoke(app, ["doctor", "--only", "zones"]).exit_code == 0
     unknown: Any = CliRunner().invoke(app, ["doctor", "--only", "nothing"])
     assert "there is no such check" in str(unknown.exception)
 
 
-def test_a_weekly_row_is_well_until_its_next_tick(healthy: Patient, db: Engine) -> None:
+def test_a_weekly_row_is_well_until_its_next_tick(healthy: ExaminedSystem, db: Engine) -> None:
     tick = datetime(2026, 11, 22, 6, tzinfo=UTC)  # a Sunday, 03:00 in São Paulo
     with db.begin() as connection:
         connection.execute(
@@ -327,7 +327,7 @@ def test_a_weekly_row_is_well_until_its_next_tick(healthy: Patient, db: Engine) 
     assert "schedules" in wrong(replace(healthy, clock=lambda: tick + timedelta(days=7, hours=2)))
 
 
-def test_daemons_of_a_process_that_was_replaced_are_no_concern(healthy: Patient, db: Engine) -> None:
+def test_daemons_of_a_process_that_was_replaced_are_no_concern(healthy: ExaminedSystem, db: Engine) -> None:
     with db.begin() as connection:
         connection.execute(
             sa.text(

@@ -57,7 +57,7 @@ def test_a_collector_that_is_away_is_reported_once_and_so_is_its_return(
 ) -> None:
     said: list[str] = []
     pulse = Pulse(database_url, None, said.append)
-    monkeypatch.setattr("kordant_jobs.observability.otlp.PATIENCE_S", 0.2)
+    monkeypatch.setattr("kordant_jobs.observability.otlp.TIMEOUT_S", 0.2)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://127.0.0.1:9/v1/metrics")
     pulse.push(db)
     pulse.push(db)

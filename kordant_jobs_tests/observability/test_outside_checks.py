@@ -25,7 +25,7 @@ from kordant_jobs.adapters.mail import dkim_record
 from kordant_jobs.adapters.mail.dkim_record import public_half
 from kordant_jobs.lab.fakes.openid import FakeOpenId
 from kordant_jobs.observability.checks import CHECKS
-from kordant_jobs.observability.doctor import Patient, State, examine
+from kordant_jobs.observability.doctor import ExaminedSystem, State, examine
 from kordant_jobs_tests.observability.conftest import changed, facts, only, wrong
 from kordant_jobs_tests.observability.test_system_checks import listening
 
@@ -36,7 +36,7 @@ def closed_port() -> int:
 
 
 @pytest.mark.injects("mail")
-def test_a_mail_server_that_is_away_is_reported(healthy: Patient) -> None:
+def test_a_mail_server_that_is_away_is_reported(healthy: ExaminedSystem) -> None:
     with listening() as port:
         url = SecretStr(f"smtp://user:secret@127.0.0.1:{port}")
         assert "mail" not in wrong(changed(healthy, smtp_url=url))
@@ -71,7 +71,7 @@ def dns_server(*texts: str) -> Iterator[tuple[str, int]]:
 
 
 @pytest.mark.injects("dkim")
-def test_a_signing_key_that_dns_does_not_publish_is_reported(healthy: Patient, tmp_path: Path) -> None:
+def test_a_signing_key_that_dns_does_not_publish_is_reported(healthy: ExaminedSystem, tmp_path: Path) -> None:
     ours, other = (rsa.generate_private_key(65537, 2048) for _ in range(2))
     path = tmp_path / "dkim.pem"
     path.touch(0o600)
@@ -87,15 +87,15 @@ def test_a_signing_key_that_dns_does_not_publish_is_reported(healthy: Patient, t
         ((), f"DNS has no key at {name}"),
     ):
         with dns_server(*records) as address:
-            patient = replace(signing, nameserver=address)
+            system = replace(signing, nameserver=address)
             if says is None:
-                assert facts(patient, "dkim") == []
+                assert facts(system, "dkim") == []
             else:
-                assert only(patient, "dkim") == says
+                assert only(system, "dkim") == says
 
 
 def test_dns_that_does_not_answer_is_no_fault_of_the_key(
-    healthy: Patient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    healthy: ExaminedSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dkim_record, "ANSWER_S", 0.2)
     path = tmp_path / "dkim.pem"
@@ -104,8 +104,8 @@ def test_dns_that_does_not_answer_is_no_fault_of_the_key(
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gone:
         gone.bind(("127.0.0.1", 0))
         address = gone.getsockname()
-    patient = replace(changed(healthy, dkim_key_path=path), nameserver=address)
-    (result,) = examine(patient, {"dkim": CHECKS["dkim"]})
+    system = replace(changed(healthy, dkim_key_path=path), nameserver=address)
+    (result,) = examine(system, {"dkim": CHECKS["dkim"]})
     assert result.state is State.SKIPPED
     assert "DNS gives no answer" in result.reason
 
@@ -127,14 +127,14 @@ class _Sink(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.mark.injects("notices")
-def test_operators_and_the_heartbeat_are_tried_only_when_asked(healthy: Patient) -> None:
+def test_operators_and_the_heartbeat_are_tried_only_when_asked(healthy: ExaminedSystem) -> None:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Sink) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"127.0.0.1:{server.server_port}"
-        patient = changed(healthy, alert_urls=SecretStr(f"json://{address}/a json://127.0.0.1:{closed_port()}/b"),
+        system = changed(healthy, alert_urls=SecretStr(f"json://{address}/a json://127.0.0.1:{closed_port()}/b"),
                           heartbeat_url=SecretStr(f"http://{address}/ping"))  # fmt: skip
-        assert "notices" not in wrong(patient)
-        sending = replace(patient, sends=True)
+        assert "notices" not in wrong(system)
+        sending = replace(system, sends=True)
         assert only(sending, "notices") == "address 2 of KORDANT_ALERT_URLS took no test notice"
         alone = changed(sending, alert_urls=SecretStr(f"json://{address}/a"))
         assert "notices" not in wrong(alone)
@@ -155,16 +155,16 @@ def _moment(off_s: int) -> datetime:
 
 
 @pytest.mark.injects("openid")
-def test_an_openid_provider_through_which_no_one_can_sign_in_is_reported(healthy: Patient) -> None:
+def test_an_openid_provider_through_which_no_one_can_sign_in_is_reported(healthy: ExaminedSystem) -> None:
     with FakeOpenId() as fake:
-        patient = changed(healthy, oidc_issuer=fake.url, oidc_client_id="kordant")
-        assert "openid" not in wrong(patient)
+        system = changed(healthy, oidc_issuer=fake.url, oidc_client_id="kordant")
+        assert "openid" not in wrong(system)
         fake.is_away = True
-        assert "could not be asked" in only(patient, "openid")
+        assert "could not be asked" in only(system, "openid")
         fake.is_away = False
-        assert "says that it is another issuer" in only(changed(patient, oidc_issuer=f"{fake.url}/"), "openid")
+        assert "says that it is another issuer" in only(changed(system, oidc_issuer=f"{fake.url}/"), "openid")
         for off_s in (-90, 50, 90):
-            off = replace(patient, clock=partial(_moment, off_s))
+            off = replace(system, clock=partial(_moment, off_s))
             found = [float(one) for fact in facts(off, "openid") for one in re.findall(r"is (\d+) s from", fact)]
             assert found == ([] if off_s == 50 else [pytest.approx(90, abs=3)])  # said to the second
-    assert "could not be asked (ConnectError)" in only(patient, "openid")
+    assert "could not be asked (ConnectError)" in only(system, "openid")

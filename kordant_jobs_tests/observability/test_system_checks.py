@@ -25,7 +25,7 @@ from kordant_jobs.cli.parts import StackConfig
 from kordant_jobs.domain.access.principals import Role, TokenScope
 from kordant_jobs.observability import system_checks
 from kordant_jobs.observability.checks import CHECKS
-from kordant_jobs.observability.doctor import Patient, State, examine
+from kordant_jobs.observability.doctor import ExaminedSystem, State, examine
 from kordant_jobs.settings import Settings
 from kordant_jobs.store.access import people
 from kordant_jobs.store.people.keyring import Keyring
@@ -52,30 +52,30 @@ def started(code: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 @pytest.mark.injects("secrets")
-def test_keys_that_others_can_read_are_reported(healthy: Patient, tmp_path: Path) -> None:
+def test_keys_that_others_can_read_are_reported(healthy: ExaminedSystem, tmp_path: Path) -> None:
     key = tmp_path / "vapid.pem"
     key.write_text("x")
     key.chmod(0o600)
-    patient = changed(healthy, vapid_key_path=key)
-    assert "secrets" not in wrong(patient)
+    system = changed(healthy, vapid_key_path=key)
+    assert "secrets" not in wrong(system)
     key.chmod(0o640)
-    assert only(patient, "secrets") == f"{key} (KORDANT_VAPID_KEY_PATH) has the mode -rw-r-----"
+    assert only(system, "secrets") == f"{key} (KORDANT_VAPID_KEY_PATH) has the mode -rw-r-----"
     key.chmod(0o600)
     state = healthy.settings.state_dir
     state.mkdir(parents=True, exist_ok=True)
     state.chmod(0o755)
-    assert "(the state folder) has the mode drwxr-xr-x" in only(patient, "secrets")
+    assert "(the state folder) has the mode drwxr-xr-x" in only(system, "secrets")
     data = state / "postgres" / "data"  # of a Postgres that root runs as another user, who enters the folder
     data.mkdir(parents=True)
     if os.geteuid() == 0:
         os.chown(data, 65534, 65534)
-        assert "secrets" not in wrong(patient)
+        assert "secrets" not in wrong(system)
         state.chmod(0o757)
-        assert "(the state folder) has the mode drwxr-xrwx" in only(patient, "secrets")
+        assert "(the state folder) has the mode drwxr-xrwx" in only(system, "secrets")
     state.chmod(0o700)
     healthy.settings.operator_token.write_text("x")
     healthy.settings.operator_token.chmod(0o604)
-    assert "(an operator's token) has the mode -rw----r--" in only(patient, "secrets")
+    assert "(an operator's token) has the mode -rw----r--" in only(system, "secrets")
 
 
 HEARTBEATS = (
@@ -86,7 +86,7 @@ HEARTBEATS = (
 
 
 @pytest.mark.injects("leader")
-def test_two_active_daemons_are_reported(healthy: Patient, db: Engine) -> None:
+def test_two_active_daemons_are_reported(healthy: ExaminedSystem, db: Engine) -> None:
     run(db, *HEARTBEATS)
     assert "leader" not in wrong(healthy)
     run(db, "INSERT INTO dagster.daemon_heartbeats VALUES ('SCHEDULER', 'b', now() AT TIME ZONE 'UTC')")
@@ -94,7 +94,7 @@ def test_two_active_daemons_are_reported(healthy: Patient, db: Engine) -> None:
 
 
 @pytest.mark.injects("leader")
-def test_a_missing_leader_is_reported(healthy: Patient, db: Engine) -> None:
+def test_a_missing_leader_is_reported(healthy: ExaminedSystem, db: Engine) -> None:
     """The lock is another application's: it has the same name in another database, or another one in this."""
     assert "leader" not in wrong(healthy)
     with db.connect() as other:
@@ -109,7 +109,7 @@ def test_a_missing_leader_is_reported(healthy: Patient, db: Engine) -> None:
 
 
 @pytest.mark.injects("leader")
-def test_a_missing_standby_is_reported(healthy: Patient, db: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_standby_is_reported(healthy: ExaminedSystem, db: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(system_checks, "STANDBY_WITHIN_S", 0)
     assert "leader" not in wrong(healthy)
     standbys = (
@@ -122,7 +122,7 @@ def test_a_missing_standby_is_reported(healthy: Patient, db: Engine, monkeypatch
 
 @pytest.mark.injects("code")
 def test_a_warm_process_with_other_code_than_on_disk_is_reported(
-    healthy: Patient, warm: Warm, monkeypatch: pytest.MonkeyPatch
+    healthy: ExaminedSystem, warm: Warm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not while it may still be trying it."""
     warm.code = "what was there before"
@@ -133,13 +133,13 @@ def test_a_warm_process_with_other_code_than_on_disk_is_reported(
 
 
 @pytest.mark.injects("code")
-def test_a_warm_process_that_is_away_is_reported(healthy: Patient, tmp_path: Path) -> None:
+def test_a_warm_process_that_is_away_is_reported(healthy: ExaminedSystem, tmp_path: Path) -> None:
     elsewhere = changed(healthy, state_dir=tmp_path / "another")
     assert facts(elsewhere, "code") == ["the warm process does not answer"]
 
 
 @pytest.mark.injects("processes")
-def test_a_process_that_runs_out_of_files_is_reported(healthy: Patient) -> None:
+def test_a_process_that_runs_out_of_files_is_reported(healthy: ExaminedSystem) -> None:
     code = (
         "import os, resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100)); "
         "kept = [os.dup(0) for _ in range(int(sys.argv[1]))]; print(len(kept), flush=True); input()"
@@ -153,8 +153,10 @@ def test_a_process_that_runs_out_of_files_is_reported(healthy: Patient) -> None:
 
 
 @pytest.mark.injects("processes")
-def test_a_part_that_has_grown_is_reported_and_a_run_is_not(healthy: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`up` starts keepers, a keeper its part, and a part its runs."""
+def test_a_part_that_has_grown_is_reported_and_a_run_is_not(
+    healthy: ExaminedSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`up` starts supervisors, a supervisor its part, and a part its runs."""
     grows = "held = bytearray(150_000_000); print(1, flush=True); input()"
     starts = "import subprocess, sys; subprocess.run([sys.executable, '-c', *sys.argv[1:]])"
     monkeypatch.setattr(system_checks, "PART_MB", 100)
@@ -165,7 +167,7 @@ def test_a_part_that_has_grown_is_reported_and_a_run_is_not(healthy: Patient, mo
 
 
 @pytest.mark.injects("ports")
-def test_a_part_that_does_not_answer_is_reported_by_its_port(healthy: Patient) -> None:
+def test_a_part_that_does_not_answer_is_reported_by_its_port(healthy: ExaminedSystem) -> None:
     with listening() as port:
         stack = {"pid": os.getpid(), "urls": {"API": f"http://127.0.0.1:{port}/api/jobs"}}
         assert "ports" not in wrong(replace(healthy, stack=stack))
@@ -173,7 +175,7 @@ def test_a_part_that_does_not_answer_is_reported_by_its_port(healthy: Patient) -
 
 
 @pytest.mark.injects("ports")
-def test_another_program_on_the_port_of_the_pages_is_reported(healthy: Patient) -> None:
+def test_another_program_on_the_port_of_the_pages_is_reported(healthy: ExaminedSystem) -> None:
     with listening() as port:
         taken = changed(replace(healthy, stack=None), public_url="https://k.example", public_port=port)
         assert only(taken, "ports") == f"another program listens on port {port}"
@@ -181,7 +183,7 @@ def test_another_program_on_the_port_of_the_pages_is_reported(healthy: Patient) 
 
 
 @pytest.mark.injects("exposure")
-def test_a_process_that_listens_beyond_this_machine_is_reported(healthy: Patient) -> None:
+def test_a_process_that_listens_beyond_this_machine_is_reported(healthy: ExaminedSystem) -> None:
     code = (
         "import socket, sys; s = socket.create_server((sys.argv[1], 0)); print(s.getsockname()[1], flush=True); input()"
     )
@@ -191,14 +193,14 @@ def test_a_process_that_listens_beyond_this_machine_is_reported(healthy: Patient
         ) as child:
             assert child.stdout is not None
             port = int(child.stdout.readline())
-            patient = replace(healthy, stack={"pid": child.pid})
-            assert [f"listens on {host}:{port}" in one for one in facts(patient, "exposure")] == [True] * is_told
+            system = replace(healthy, stack={"pid": child.pid})
+            assert [f"listens on {host}:{port}" in one for one in facts(system, "exposure")] == [True] * is_told
             child.communicate(b"\n")
 
 
 @pytest.mark.injects("children")
 def test_a_secret_in_a_command_line_or_where_none_is_needed_is_reported(
-    healthy: Patient, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    healthy: ExaminedSystem, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The warm process needs secrets, the web server and the daemon none."""
     folder = settings.state_dir
@@ -215,14 +217,14 @@ def test_a_secret_in_a_command_line_or_where_none_is_needed_is_reported(
         with started(code, *command) as child:
             found = facts(replace(healthy, stack={"pid": child.pid}), "children")
             assert [one.partition(" holds ")[2] for one in found] == ["KORDANT_MASTER_KEY"] * is_told
-    patient = changed(healthy, hibp_api_key=SecretStr("much-too-open"))
+    system = changed(healthy, hibp_api_key=SecretStr("much-too-open"))
     with started(code, "--key=much-too-open") as child:
-        (fact,) = facts(replace(patient, stack={"pid": child.pid}), "children")
+        (fact,) = facts(replace(system, stack={"pid": child.pid}), "children")
     assert f"process {child.pid}) holds KORDANT_HIBP_API_KEY" in fact
 
 
 @pytest.mark.injects("servers")
-def test_another_process_on_our_port_is_reported(healthy: Patient) -> None:
+def test_another_process_on_our_port_is_reported(healthy: ExaminedSystem) -> None:
     """It shares the port without a word."""
     serves = (
         "import socket, sys; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1); "
@@ -233,31 +235,31 @@ def test_another_process_on_our_port_is_reported(healthy: Patient) -> None:
         stranger.bind(("127.0.0.1", 0))
         port = stranger.getsockname()[1]
         with started(serves, str(port)) as up:
-            patient = replace(healthy, stack={"pid": up.pid, "urls": {"API": f"http://127.0.0.1:{port}/api/jobs"}})
-            assert facts(patient, "servers") == []
+            system = replace(healthy, stack={"pid": up.pid, "urls": {"API": f"http://127.0.0.1:{port}/api/jobs"}})
+            assert facts(system, "servers") == []
             stranger.listen()
-            assert facts(patient, "servers") == [f"process {os.getpid()} listens on our port {port}, too"]
+            assert facts(system, "servers") == [f"process {os.getpid()} listens on our port {port}, too"]
 
 
 @pytest.mark.injects("servers")
-def test_a_second_code_server_is_reported(healthy: Patient, tmp_path: Path) -> None:
+def test_a_second_code_server_is_reported(healthy: ExaminedSystem, tmp_path: Path) -> None:
     """The socket's file is replaced, while the first server still listens and has a caller."""
     path = tmp_path / "code-server.sock"
-    patient = replace(healthy, stack={"pid": os.getpid(), "code_server": str(path)})
+    system = replace(healthy, stack={"pid": os.getpid(), "code_server": str(path)})
     with socket.socket(socket.AF_UNIX) as first, socket.socket(socket.AF_UNIX) as second:
         first.bind(str(path))
         first.listen()
         with socket.socket(socket.AF_UNIX) as caller:
             caller.connect(str(path))
-            assert facts(patient, "servers") == []
+            assert facts(system, "servers") == []
             path.unlink()
             second.bind(str(path))
             second.listen()
-            assert only(patient, "servers") == f"2 code servers listen on {path}"
+            assert only(system, "servers") == f"2 code servers listen on {path}"
 
 
 @pytest.mark.injects("runs")
-def test_a_run_without_a_lease_is_reported(healthy: Patient, db: Engine) -> None:
+def test_a_run_without_a_lease_is_reported(healthy: ExaminedSystem, db: Engine) -> None:
     run(
         db,
         "CREATE SCHEMA IF NOT EXISTS dagster",
@@ -275,7 +277,7 @@ def test_a_run_without_a_lease_is_reported(healthy: Patient, db: Engine) -> None
 
 
 @pytest.mark.injects("schedules")
-def test_a_schedule_that_was_never_checked_is_reported(healthy: Patient, db: Engine) -> None:
+def test_a_schedule_that_was_never_checked_is_reported(healthy: ExaminedSystem, db: Engine) -> None:
     row = "DELETE FROM kordant.schedule_progress WHERE job = 'cleanup'"
     run(db, row)
     assert "schedules" not in wrong(healthy)  # it was made a moment ago
@@ -297,21 +299,23 @@ ENROLMENT = (
 
 
 @pytest.mark.injects("voices")
-def test_clips_that_no_run_accepts_are_reported_by_reason_and_never_by_name(healthy: Patient) -> None:
+def test_clips_that_no_run_accepts_are_reported_by_reason_and_never_by_name(healthy: ExaminedSystem) -> None:
     folder, old = healthy.settings.voice_drop, time.time() - 2 * 3600
     folder.mkdir(parents=True)
     for name in ("call from Ana.wav", "Ana again.wav", "new.wav"):
         (folder / name).write_bytes(b"sound")
         os.utime(folder / name, (old, old))
     os.utime(folder / "new.wav")
-    assert only(healthy, "voices") == "2 files in the drop folder of clips are not taken in: 2 no id in the name"
+    assert only(healthy, "voices") == "2 files in the drop folder of clips are not imported: 2 no id in the name"
     [result] = examine(healthy, {"voices": CHECKS["voices"]})
     assert "Ana" not in str(result)
     assert str(folder) in result.findings[0].fix
 
 
 @pytest.mark.injects("models")
-def test_missing_models_are_reported_if_voices_are_enrolled(healthy: Patient, db: Engine, keyring: Keyring) -> None:
+def test_missing_models_are_reported_if_voices_are_enrolled(
+    healthy: ExaminedSystem, db: Engine, keyring: Keyring
+) -> None:
     (models,) = examine(healthy, {"models": CHECKS["models"]})
     assert models.state is State.SKIPPED
     subscribe(db, keyring)
@@ -343,14 +347,14 @@ def token(db: Engine, keyring: Keyring, whose: str, *, created: timedelta, days:
     [(1, 90, ""), (40, 30, "ended on"), (28, 30, "ends on"), (100, 300, "was not used ever"), (300, 90, "")],
 )
 def test_tokens_that_expire_or_are_unused_are_reported(
-    healthy: Patient, db: Engine, keyring: Keyring, created_days: int, days: int, says: str
+    healthy: ExaminedSystem, db: Engine, keyring: Keyring, created_days: int, days: int, says: str
 ) -> None:
     token(db, keyring, "service:a", created=timedelta(days=created_days), days=days)
     assert says in only(healthy, "tokens") if says else "tokens" not in wrong(healthy)
 
 
 @pytest.mark.injects("tokens")
-def test_a_use_of_a_token_is_noted_and_ends_the_finding(healthy: Patient, db: Engine, keyring: Keyring) -> None:
+def test_a_use_of_a_token_is_noted_and_ends_the_finding(healthy: ExaminedSystem, db: Engine, keyring: Keyring) -> None:
     written = token(db, keyring, "service:a", created=timedelta(days=100), days=300)
     assert "was not used ever" in only(healthy, "tokens")
     door = Tokens(db, keyring)
@@ -361,23 +365,23 @@ def test_a_use_of_a_token_is_noted_and_ends_the_finding(healthy: Patient, db: En
 
 
 @pytest.mark.injects("anchors")
-def test_an_old_anchor_is_reported(healthy: Patient, tmp_path: Path) -> None:
+def test_an_old_anchor_is_reported(healthy: ExaminedSystem, tmp_path: Path) -> None:
     path = tmp_path / "anchor"
-    patient = changed(healthy, audit_anchor=path)
-    assert "was never written" in only(patient, "anchors")
+    system = changed(healthy, audit_anchor=path)
+    assert "was never written" in only(system, "anchors")
     path.write_text("x")
-    assert "anchors" not in wrong(patient)
+    assert "anchors" not in wrong(system)
     os.utime(path, (time.time() - 3600, time.time() - 3600))
-    assert only(patient, "anchors") == "the anchor of the audit log is 60 min old"
+    assert only(system, "anchors") == "the anchor of the audit log is 60 min old"
 
 
 @pytest.mark.long
 def test_up_that_fails_prints_what_the_doctor_finds(settings: Settings, db: Engine) -> None:
-    """It fails for the master key, and the findings name that check and what mends it."""
+    """It fails for the master key, and the findings name that check and the fix."""
     environ = {**os.environ, "KORDANT_MASTER_KEY": "A" * 43 + "="}
     command = [sys.executable, "-m", "kordant_jobs.cli", "up"]
     done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode != 0
     assert "what the doctor finds:" in done.stderr
     assert "master_key" in done.stderr
-    assert "To mend it: set KORDANT_MASTER_KEY" in " ".join(done.stderr.split())
+    assert "To fix it: set KORDANT_MASTER_KEY" in " ".join(done.stderr.split())

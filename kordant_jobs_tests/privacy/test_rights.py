@@ -18,7 +18,7 @@ from kordant_jobs.cli.main import app
 from kordant_jobs.domain.notifications.alerts import Channel
 from kordant_jobs.engine.control import operate
 from kordant_jobs.postgres.schema import metadata
-from kordant_jobs.privacy.held import NOT_SHOWN, held
+from kordant_jobs.privacy.held import NOT_SHOWN, stored_data
 from kordant_jobs.settings import Settings
 from kordant_jobs.store.notifications import choices
 from kordant_jobs.store.people.keyring import Keyring
@@ -63,7 +63,7 @@ def test_an_export_opens_everything_and_holds_no_one_else(db: Engine, keyring: K
 def test_no_row_that_hangs_on_a_person_is_left_out(db: Engine, keyring: Keyring, ann: Person) -> None:
     """Every row that goes when they are forgotten was in the export, whichever table it is of."""
     with db.begin() as connection:
-        shown = {one.table: len(one.rows) for one in held(connection, keyring, ann.subscriber_id)}
+        shown = {one.table: len(one.rows) for one in stored_data(connection, keyring, ann.subscriber_id)}
     before = _counts(db)
     assert run("forget", str(ann.subscriber_id), "--yes").exit_code == 0
     after = _counts(db)

@@ -12,7 +12,7 @@ from kordant_jobs.lab.engine import FakeClock
 from kordant_jobs.store.schedules import due_slots
 from kordant_jobs.store.schedules import progress as schedule_progress
 from kordant_jobs.triggers import price_list
-from kordant_jobs.triggers.tick import RowCheck, take
+from kordant_jobs.triggers.tick import RowCheck, decide_starts
 from kordant_jobs_tests.triggers.conftest import Subscribe
 from kordant_jobs_tests.triggers.test_tick import FUTURE, at, begin
 
@@ -50,7 +50,7 @@ def test_what_runs_after_an_outage_is_what_the_simulator_said(
     for moment in check_moments(stored.row, FUTURE, end, [OUTAGE]):
         clock.advance_to(moment)
         source = RowCheck(key=key, source=f"tick {moment.isoformat()}", tick_at=moment)
-        taken = take(listed, source, busy=lambda: False, now=clock.now())
+        taken = decide_starts(listed, source, busy=lambda: False, now=clock.now())
         for one in taken.starts:
             whom = sum(map(len, one.served.values())) if one.start.spans else None
             ran.append(

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from kordant_jobs.domain.schedules.rows import StoredRow
+from kordant_jobs.domain.schedules.rows import StoredScheduleRow
 from kordant_jobs.triggers import copy, price_list, reloader
 from kordant_jobs_tests.triggers.test_tick import NET
 
@@ -81,7 +81,7 @@ def until(condition: Callable[[], object], timeout_s: float = 20) -> None:
         time.sleep(0.02)
 
 
-def net(folder: Path) -> StoredRow:
+def net(folder: Path) -> StoredScheduleRow:
     return next(one for one in copy.read(folder) if one.row.key == NET)
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from kordant_jobs.catalog import BY_NAME, SCHEDULES
 from kordant_jobs.definitions import defs
 from kordant_jobs.domain.schedules.cadence import Position, Progress
-from kordant_jobs.domain.schedules.rows import StoredRow
+from kordant_jobs.domain.schedules.rows import StoredScheduleRow
 from kordant_jobs.store.schedules import config as scheduler_config
 from kordant_jobs.store.schedules import progress as schedule_progress
 from kordant_jobs.triggers import copy, price_list
@@ -35,17 +35,17 @@ def named(requests: list[dg.RunRequest]) -> list[str]:
     return [one for request in requests for one in request.run_config["ops"]["plan"]["config"]["subscription_ids"]]
 
 
-def owed(db: Engine) -> StoredRow:
+def owed(db: Engine) -> StoredScheduleRow:
     """The premium row, with everybody due since yesterday. (Schedules go by the database's clock.)"""
     now = datetime.now(UTC)
     with db.begin() as connection:
         yesterday = Position(now.date() - timedelta(days=1))
         schedule_progress.save(connection, PREMIUM, Progress(until=now - timedelta(minutes=1), position=yesterday))
-        return price_list.current(connection, PREMIUM)
+        return price_list.read_row(connection, PREMIUM)
 
 
 def tick(
-    stored: StoredRow, db: Engine, instance: dg.DagsterInstance, moment: datetime
+    stored: StoredScheduleRow, db: Engine, instance: dg.DagsterInstance, moment: datetime
 ) -> tuple[list[dg.RunRequest], str | None]:
     """What Dagster gets from a schedule that strikes at `moment`."""
     context = dg.build_schedule_context(

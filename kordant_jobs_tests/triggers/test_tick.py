@@ -14,13 +14,13 @@ from kordant_jobs.catalog import SCHEDULES
 from kordant_jobs.domain.people.tiers import Tier
 from kordant_jobs.domain.schedules.cadence import Position, Progress, next_due
 from kordant_jobs.domain.schedules.cron import occurrences
-from kordant_jobs.domain.schedules.rows import StartKind, StoredRow
+from kordant_jobs.domain.schedules.rows import StartKind, StoredScheduleRow
 from kordant_jobs.store.schedules import config as scheduler_config
 from kordant_jobs.store.schedules import due_slots
 from kordant_jobs.store.schedules import progress as schedule_progress
 from kordant_jobs.triggers import price_list
 from kordant_jobs.triggers.orders import payloads
-from kordant_jobs.triggers.tick import RowCheck, Taken, overdue, take
+from kordant_jobs.triggers.tick import RowCheck, StartDecision, decide_starts, overdue
 from kordant_jobs_tests.triggers.conftest import Subscribe
 
 PREMIUM = ("darkwatch_scan", "premium")
@@ -33,23 +33,25 @@ def at(day: float, hour: float = 0.0) -> datetime:
     return FUTURE + timedelta(days=day, hours=hour)
 
 
-def begin(db: Engine, key: tuple[str, str], moment: datetime) -> StoredRow:
+def begin(db: Engine, key: tuple[str, str], moment: datetime) -> StoredScheduleRow:
     """Have nothing be owed before `moment`."""
     with db.begin() as connection:
         schedule_progress.save(connection, key, Progress(until=moment, position=Position(moment.date())))
-        return price_list.current(connection, key)
+        return price_list.read_row(connection, key)
 
 
-def check(db: Engine, key: tuple[str, str], moment: datetime, *, busy: bool = False, late_s: float = 0.5) -> Taken:
+def check(
+    db: Engine, key: tuple[str, str], moment: datetime, *, busy: bool = False, late_s: float = 0.5
+) -> StartDecision:
     one = RowCheck(key=key, source=f"tick {moment.isoformat()}", tick_at=moment)
-    return take(db, one, busy=lambda: busy, now=moment + timedelta(seconds=late_s))
+    return decide_starts(db, one, busy=lambda: busy, now=moment + timedelta(seconds=late_s))
 
 
-def served(taken: Sequence[Taken]) -> Counter[UUID]:
+def served(taken: Sequence[StartDecision]) -> Counter[UUID]:
     return Counter(UUID(one) for each in taken for start in each.starts for ids in start.served.values() for one in ids)
 
 
-def night(stored: StoredRow, day: float, days: float = 1) -> list[datetime]:
+def night(stored: StoredScheduleRow, day: float, days: float = 1) -> list[datetime]:
     row = stored.row
     return occurrences(row.cron, row.time_zone, after=at(day), until=at(day + days))
 
@@ -80,7 +82,7 @@ def test_another_tick_of_the_same_moment_gets_nothing(listed: Engine, subscribe_
     subscribe_many(20)
     begin(listed, PREMIUM, at(0))
     assert check(listed, PREMIUM, at(0, 5.75)).starts
-    other = take(listed, RowCheck(key=PREMIUM, source="keeper"), busy=lambda: False, now=at(0, 5.76))
+    other = decide_starts(listed, RowCheck(key=PREMIUM, source="keeper"), busy=lambda: False, now=at(0, 5.76))
     assert (other.starts, other.reason) == ((), "nothing is due at this tick")
 
 
@@ -90,10 +92,12 @@ def test_an_edited_cron_does_not_fire_for_a_past_time(listed: Engine) -> None:
     with listed.begin() as connection:
         saved = price_list.change(connection, NET, {"cron": "0 1 * * *"}, by="ann")
     past = occurrences("0 1 * * *", "UTC", after=saved.changed_at - timedelta(days=1), until=saved.changed_at)[0]
-    taken = take(listed, RowCheck(key=NET, source="tick", tick_at=past), busy=lambda: False)
+    taken = decide_starts(listed, RowCheck(key=NET, source="tick", tick_at=past), busy=lambda: False)
     assert taken.starts == ()
     assert "older than the edit by ann" in taken.reason
-    assert take(listed, RowCheck(key=NET, source="keeper"), busy=lambda: False).starts == (), "nor is it made up for"
+    assert decide_starts(listed, RowCheck(key=NET, source="keeper"), busy=lambda: False).starts == (), (
+        "nor is it made up for"
+    )
 
 
 def test_a_definition_that_is_not_reloaded_yet_starts_nothing(listed: Engine) -> None:
@@ -101,11 +105,13 @@ def test_a_definition_that_is_not_reloaded_yet_starts_nothing(listed: Engine) ->
     with listed.begin() as connection:
         price_list.change(connection, NET, {"cron": "7 * * * *"}, by="ann")
     tick = RowCheck(key=NET, source="tick", tick_at=at(0, 1), loaded=stale.row)
-    taken = take(listed, tick, busy=lambda: False, now=at(0, 1))
+    taken = decide_starts(listed, tick, busy=lambda: False, now=at(0, 1))
     assert (taken.starts, taken.reason) == ((), "the schedule was changed by ann and is being loaded again")
 
 
-def test_a_disabled_or_paused_row_starts_nothing_and_owes_nothing(listed: Engine, subscribe_many: Subscribe) -> None:
+def test_a_disabled_or_paused_row_starts_nothing_and_has_nothing_overdue(
+    listed: Engine, subscribe_many: Subscribe
+) -> None:
     subscribe_many(50)
     stored = begin(listed, PREMIUM, at(0))
     with listed.begin() as connection:
@@ -121,7 +127,7 @@ def test_a_disabled_or_paused_row_starts_nothing_and_owes_nothing(listed: Engine
     assert check(listed, PREMIUM, at(3, 3)).reason == "disabled"
 
 
-def test_what_passed_while_a_pause_held_is_not_owed_even_if_nothing_ran_then(
+def test_what_passed_while_a_pause_held_is_not_overdue_even_if_nothing_ran_then(
     listed: Engine, subscribe_many: Subscribe
 ) -> None:
     subscribe_many(10)
@@ -145,7 +151,7 @@ def test_an_earlier_run_holds_the_tick_back_until_it_ends(listed: Engine, subscr
     with listed.connect() as connection:
         progress = schedule_progress.read(connection)[PREMIUM]
     assert overdue(stored, progress, at(0, 6))
-    free = take(listed, RowCheck(key=PREMIUM, source="keeper"), busy=lambda: False, now=at(0, 6))
+    free = decide_starts(listed, RowCheck(key=PREMIUM, source="keeper"), busy=lambda: False, now=at(0, 6))
     assert served([free]) == Counter(ids)
 
 
@@ -191,7 +197,7 @@ def test_the_next_due_moment_is_known(listed: Engine, subscribe_many: Subscribe)
     with listed.connect() as connection:
         slots = due_slots.of_subscription(connection, subscription_id)
         (slot,) = [one for one in slots if one.job == "darkwatch_scan"]
-        row = price_list.current(connection, ("darkwatch_scan", "basic")).row
+        row = price_list.read_row(connection, ("darkwatch_scan", "basic")).row
     due = next_due(row, slot.anchor, slot.slot, datetime(2026, 2, 1, tzinfo=UTC))
     assert due is not None
     assert due.date().isoformat() == "2026-02-28", "the 31st of a month that has none"

@@ -58,7 +58,7 @@ IN_FUTURE = "date_in_the_future"
 
 
 class NoStatement(ValueError):
-    """The file is no readable statement; the text names what it is instead."""
+    """The file is not a readable statement; the text names what it is instead."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +74,7 @@ def read_statements(content: bytes) -> list[Statement]:
     """The statements of a file in either format.
 
     Raises:
-        NoStatement: it is no statement.
+        NoStatement: it is not a statement.
     """
     head = content[:4000].upper()
     if b"<OFX>" in head or b"OFXHEADER" in head:
@@ -247,7 +247,7 @@ def _transaction(row: Mapping[str, Any], currency: str) -> SeenTransaction:
 
 def _cnab(lines: list[str]) -> list[Statement]:
     """Segment E of CNAB 240, positions counted from 1: holder 18 to 32, account 53 to 71, name 73, day 143, amount 151,
-    C or D 169, text 177. The file's own day stands in its header, at 144, its time at 152."""
+    C or D 169, text 177. The header has the file's own day, at 144, and its time, at 152."""
     rows = [line for line in lines if line[7:8] == "3" and line[13:14] == "E"]
     if not rows:
         kinds = sorted({line[13:14] for line in lines if line[7:8] == "3"})

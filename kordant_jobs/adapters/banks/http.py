@@ -104,7 +104,7 @@ class Server:
         """The object in the answer. The answer to a deletion is not read.
 
         Raises:
-            BankFailed: there is none.
+            BankFailed: the answer has no object.
         """
         async with self.calls.one(endpoint, subject):
             sent = dict(self.headers())
@@ -126,7 +126,7 @@ def object_of(reply: Reply) -> dict[str, Any]:
     """The JSON object of an answer; empty where there is no content.
 
     Raises:
-        BankFailed: it is none.
+        BankFailed: the answer is not a JSON object.
     """
     if reply.status == 204:
         return {}

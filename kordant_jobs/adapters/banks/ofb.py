@@ -106,7 +106,7 @@ class Grant:
         """The grant of a connection's secret.
 
         Raises:
-            BankFailed: it is none.
+            BankFailed: the secret is not a grant.
         """
         try:
             value = outside_json.loads(item)

@@ -55,7 +55,7 @@ BALANCES = (
 
 
 def deposit_account(row: Mapping[str, Any]) -> SeenAccount:
-    """A deposit account in the list.
+    """A deposit account. `row` is its entry in the list of accounts.
 
     Raises:
         BadRow: it cannot be understood.
@@ -78,7 +78,8 @@ def deposit_account(row: Mapping[str, Any]) -> SeenAccount:
 
 
 def card_account(row: Mapping[str, Any], detail: Mapping[str, Any]) -> SeenAccount:
-    """A card account in the list, with the answer of its own page, which has the cards' last digits."""
+    """A card account. `row` is its entry in the list of accounts; `detail` is the response for this account, which has
+    the numbers of its cards."""
     methods = detail.get("paymentMethod")
     listed = methods if isinstance(methods, list) else [methods]
     numbers = [text_of(one.get("identificationNumber"), 100) for one in listed if isinstance(one, Mapping)]

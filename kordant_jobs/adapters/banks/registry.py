@@ -26,7 +26,7 @@ def open_banks(settings: Settings) -> Banks:
     """The providers of the settings. Nothing is requested yet.
 
     Raises:
-        SettingsError: the file of banks is none.
+        SettingsError: the file of banks is not valid.
     """
     on: dict[Provider, Bank] = {}
     off: dict[Provider, str] = {}

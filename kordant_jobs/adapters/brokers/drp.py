@@ -205,7 +205,7 @@ def read_businesses(content: bytes) -> tuple[list[dict[str, Any]], list[tuple[st
     and small letters, as real ones do, and unknown fields stay.
 
     Raises:
-        SourceUnavailable: it is no list of businesses.
+        SourceUnavailable: it is not a list of businesses.
     """
     try:
         entries = outside_json.loads(content)

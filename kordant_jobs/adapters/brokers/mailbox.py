@@ -59,7 +59,8 @@ class MaildirInbox:
 
 
 def _arrived(path: Path) -> tuple[int, str] | None:
-    """When a mail came, with its name; None for what is no mail: a folder, a link that leads nowhere, a hidden file."""
+    """When a mail came, with its name; None for what is not a mail: a folder, a link that leads nowhere, a hidden
+    file."""
     try:
         found = path.stat()
     except FileNotFoundError:

@@ -81,7 +81,7 @@ class Corpus:
             write_whole(Path(folder) / name, arrays)
         except OSError as error:
             raise TransientError(
-                f"the corpus cannot be written ({type(error).__name__}). Free space or mend its place; ingestion goes "
+                f"the corpus cannot be written ({type(error).__name__}). Free space or fix its folder; ingestion goes "
                 "on where it stopped."
             ) from None
 

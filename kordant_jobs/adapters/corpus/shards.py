@@ -91,7 +91,7 @@ def opened(data: npt.NDArray[np.uint8]) -> Shard:
     """A shard from the bytes of its file.
 
     Raises:
-        PermanentError: it is none, or not whole.
+        PermanentError: the file is not a shard, or is incomplete.
     """
     header = data[: 8 * HEADER_WORDS].view(np.uint64).tolist() if len(data) >= 8 * HEADER_WORDS else [0] * HEADER_WORDS
     magic, version, count, shard_bits, bucket_bits, width = header[:6]

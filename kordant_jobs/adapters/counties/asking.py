@@ -13,7 +13,7 @@ from kordant_jobs import outside_json
 from kordant_jobs.adapters.sources.http import HttpLimits, Reply, SourceFailed, open_session
 from kordant_jobs.domain.darkwatch.exposures import UnknownReason
 
-PATIENCE = (0.5, 2.0)
+RETRY_WAITS_S = (0.5, 2.0)
 """Seconds before the second and third attempt after a short failure (reset, 500, 429, still processing). A time-out is
 not retried: two minutes are lost already, and the next scan reads again."""
 RETRY_AFTER_MOST_S = 10.0
@@ -32,7 +32,7 @@ class Server:
 
     headers: Mapping[str, str] = field(default_factory=dict)
     limits: HttpLimits = _PAGE_LIMITS
-    patience: tuple[float, ...] = PATIENCE
+    retry_waits_s: tuple[float, ...] = RETRY_WAITS_S
     pause: Callable[[float], None] = time.sleep
     requests: int = 0
 
@@ -43,7 +43,7 @@ class Server:
             TooMuchAtOnce: a smaller page may work.
             SourceFailed: there is none, after a few attempts.
         """
-        for wait_s in (*self.patience, None):
+        for wait_s in (*self.retry_waits_s, None):
             try:
                 return self._once(url, params, post=post, body=body)
             except TooMuchAtOnce:

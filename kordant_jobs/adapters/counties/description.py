@@ -180,7 +180,7 @@ Codes = Annotated[
     | Annotated[dict[str, CodeDescription], Tag("table")],
     Discriminator(lambda given: "table" if isinstance(given, dict) else "name"),
 ]
-REREAD_DAYS = 7
+REREAD_INTERVAL_DAYS = 7
 """The default days after which everything is read again, to find rows loaded or corrected behind a watermark that is a
 recording day."""
 _FORMAT_LETTERS = frozenset("aAbBdjmyY%")
@@ -294,11 +294,11 @@ class County(_Strict):
         return self.latency_days if is_day_of_recording else 0
 
     @property
-    def whole_read_days(self) -> int | None:
+    def full_read_interval_days(self) -> int | None:
         """The days after which the whole county is read again; None: never."""
         if self.reread_days is not None or self.driver is Driver.FILES:
             return self.reread_days
-        return REREAD_DAYS if any(map(self.overlap_days, self.tables)) else None
+        return REREAD_INTERVAL_DAYS if any(map(self.overlap_days, self.tables)) else None
 
     def parcel_number(self, raw: str) -> str | None:
         """The canonical number of a parcel that this county may have; None when `raw` is not one."""
@@ -354,7 +354,7 @@ def _is_address(url: str) -> bool:
 
 
 def read_county(text: str, where: str) -> County:
-    """The county that a YAML text describes. Every value is read as text (a code `NO` is no boolean).
+    """The county that a YAML text describes. Every value is read as text (a code `NO` is not a boolean).
 
     Raises:
         SettingsError: the text names the line and what to write there.
@@ -430,7 +430,7 @@ def shipped() -> dict[str, County]:
 
 
 def read_file(path: Path) -> County:
-    """As `read_county`, from a file.
+    """Like `read_county`, but from a file.
 
     Raises:
         SettingsError: it cannot be read, or describes no county.

@@ -131,7 +131,7 @@ class TableReader(ABC):
         """The first rows that match, in this order, and whether there are more.
 
         Raises:
-            SourceFailed: they could not be had.
+            SourceFailed: the source did not return them.
         """
 
     def row_id(self, table: TableDescription) -> str:
@@ -146,12 +146,12 @@ class TableReader(ABC):
         """A value as a literal of the source's SQL."""
         return _quoted(value)
 
-    def newest(self, kind: TableKind, *, today: date) -> str | None:
+    def newest_watermark(self, kind: TableKind, *, today: date) -> str | None:
         """The newest watermark at the source that is no later than today; None where there is none. A row dated 2102 by
         mistake would otherwise hide everything recorded after it.
 
         Raises:
-            SourceFailed: it could not be had.
+            SourceFailed: the source did not return it.
         """
         table = self.county.tables[kind]
         if table.watermark is None:
@@ -170,7 +170,7 @@ class TableReader(ABC):
         from the key `after` on. There is at least one window.
 
         Raises:
-            SourceFailed: a page could not be had. What came before is not the whole.
+            SourceFailed: a page could not be read. The windows before it are not all.
         """
         main = self.county.tables[TableKind.INSTRUMENTS]
         others = [kind for kind in self.county.tables if kind is not TableKind.INSTRUMENTS]
@@ -232,7 +232,7 @@ class TableReader(ABC):
         """All rows of these documents.
 
         Raises:
-            SourceFailed: they could not be had.
+            SourceFailed: the source did not return them.
         """
         table = self.county.tables[kind]
         parts = [tuple(keys[start : start + KEYS_AT_ONCE]) for start in range(0, len(keys), KEYS_AT_ONCE)]
@@ -242,7 +242,7 @@ class TableReader(ABC):
         """Rows of the county's addresses that the query may mean. Some others are among them.
 
         Raises:
-            SourceFailed: they could not be had.
+            SourceFailed: the source did not return them.
         """
         house, *street = table.columns["address"].of
         column, before = (street[0], "") if street else (house, f"{query.house} ")
@@ -352,9 +352,9 @@ class Arcgis(TableReader):
             return f"TIMESTAMP '{datetime.fromtimestamp(int(value) / 1000, UTC):%Y-%m-%d %H:%M:%S}'"
         return value if kind not in {None, "esriFieldTypeString", "esriFieldTypeDate"} else _quoted(value)
 
-    def newest(self, kind: TableKind, *, today: date) -> str | None:
+    def newest_watermark(self, kind: TableKind, *, today: date) -> str | None:
         """See `TableReader`. A layer without pagination has no order, so it is read completely each time."""
-        return super().newest(kind, today=today) if self._is_paged(self.county.tables[kind]) else None
+        return super().newest_watermark(kind, today=today) if self._is_paged(self.county.tables[kind]) else None
 
     def query(self, table: TableDescription, where: str, order: str, limit: int) -> tuple[list[Row], bool]:
         """See `TableReader`."""

@@ -88,8 +88,8 @@ class Files(TableReader):
             yield Window(rows=rows, upto=None if share == shares - 1 else "")
 
     def _share(self, kind: TableKind, share: int, shares: int) -> Iterator[Row]:
-        """One share of a table's rows. A damaged file stops no other: the rows before the damage are used, and the
-        county is unknown."""
+        """One share of a table's rows. A damaged file does not stop the others: the rows before the damage are used,
+        and the county is unknown."""
         table = self.county.tables[kind]
         problems: Counter[str] = Counter()
         for path in self._files(kind):

@@ -49,13 +49,13 @@ class CountyReader:
         """
         return self.tables.freshness()
 
-    def newest(self, *, today: date) -> dict[str, str]:
+    def newest_watermarks(self, *, today: date) -> dict[str, str]:
         """The newest watermark of each table, where the next read begins. Ask for it before the first window.
 
         Raises:
-            SourceUnavailable: they could not be had.
+            SourceUnavailable: the source did not return them.
         """
-        found = {kind.value: self.tables.newest(kind, today=today) for kind in self.county.tables}
+        found = {kind.value: self.tables.newest_watermark(kind, today=today) for kind in self.county.tables}
         return {kind: mark for kind, mark in found.items() if mark is not None}
 
     def read(

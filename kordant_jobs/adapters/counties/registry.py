@@ -62,7 +62,7 @@ class Counties:
         if not self.is_remote(county):
             return None
         reader = self.reader(self.by_id[county])
-        reader.tables.server = replace(reader.tables.server, limits=_BRIEF, patience=())
+        reader.tables.server = replace(reader.tables.server, limits=_BRIEF, retry_waits_s=())
         try:
             return reader.freshness()
         except (SourceUnavailable, LookupError, TypeError, ValueError):  # an answer of another shape is none
@@ -78,7 +78,8 @@ class Counties:
 
 
 def open_counties(settings: Settings) -> Counties:
-    """The counties of the settings. A file that describes no county is listed as a problem, and stops no other."""
+    """The counties of the settings. A file that describes no county is listed as a problem, and does not stop the
+    others."""
     found, problems = dict(shipped()), []
     folder = settings.counties
     for path in sorted(folder.glob("*.yaml")) if folder.is_dir() else []:

@@ -37,8 +37,8 @@ def has_sign(text, starts, ends, found):
 def judge_cells(text, starts, ends, codes):
     """The kind of secret in each span: a hash, clear text, or UNSURE where `adapters.dumps.secrets` must decide.
 
-    A value that begins with a short run of base64 characters is no hash, and it is empty only if it is a word such as
-    'null'.
+    A value that begins with a short run of base64 characters is not a hash, and it is empty only if it is a word such
+    as 'null'.
     """
     for span in range(len(starts)):
         start, size = starts[span], ends[span] - starts[span]

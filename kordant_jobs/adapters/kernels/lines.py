@@ -92,9 +92,9 @@ UNSURE = 3
 def judge_secrets(text, starts, lengths, count, codes):
     """The kind of secret after each address: 0 none, 1 a hash, 2 clear text, 3 unsure.
 
-    A value that begins with a short run of base64 characters is no hash, and it is empty only if it is a word such as
-    'null', 'none' or 'n/a'. A run of hex digits of the right length up to the line's end is a hash; any other long run
-    up to there is not (base64 of a hash ends with '=').
+    A value that begins with a short run of base64 characters is not a hash, and it is empty only if it is a word such
+    as 'null', 'none' or 'n/a'. A run of hex digits of the right length up to the line's end is a hash; any other long
+    run up to there is not (base64 of a hash ends with '=').
     """
     for span in range(count):
         at = np.int64(starts[span]) + np.int64(lengths[span])

@@ -45,7 +45,7 @@ class Members:
     """A set of blind indexes, two words each. 10^6 of them take 28 MB."""
 
     def __init__(self, keys: Words) -> None:
-        """`keys` has the shape (n, 2). Of equal ones the first counts."""
+        """`keys` has the shape (n, 2). Of equal keys the first one counts."""
         size = max(1, len(keys) - 1).bit_length()
         self._keys = np.ascontiguousarray(keys, np.uint64)
         self._slots, self._bits = np.uint64((2 << size) - 1), np.uint64((32 << size) - 1)

@@ -342,7 +342,7 @@ def read_php(
     text, at, stop, line, final, names, codes, stack, row_starts, row_ends, row_lines, row_parents, cell_rows,
     cell_roles, cell_starts, cell_ends, cell_forms
 ):  # fmt: skip
-    """Read arrays: `a:1:{s:5:"email";…}`, `array('email' => …)`, `['email' => …]`. Returns as `read_xml`."""
+    """Read arrays: `a:1:{s:5:"email";…}`, `array('email' => …)`, `['email' => …]`. Returns the same as `read_xml`."""
     rows, cells, damaged, depth = 0, 0, 0, 0
     room, cell_room = len(row_starts) - 4, len(cell_rows) - 4
     safe, safe_depth = (0, 0, at, line, 0), DEPTH_MAX + 1

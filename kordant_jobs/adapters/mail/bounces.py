@@ -25,7 +25,7 @@ logging.getLogger("flufl.bounce").setLevel(logging.CRITICAL + 1)
 
 
 class NoReceipt(ValueError):
-    """The text is no receipt, or one of a message that we did not send."""
+    """The text is not a receipt, or is one of a message that we did not send."""
 
 
 BOUNCE_MAX_BYTES = 1 << 20
@@ -68,7 +68,7 @@ def read_bounce(content: bytes, *, domain: str) -> Receipt | None:
     """The receipt in a bounce of a mail from our `domain`; None when it only reports a delay.
 
     Raises:
-        NoReceipt: it is no bounce, or of no mail of ours.
+        NoReceipt: it is not a bounce, or not one of a mail of ours.
     """
     if len(_BOUNDARY.findall(content)) > PARTS_MAX:
         raise NoReceipt
@@ -95,7 +95,7 @@ def _read(mail: Message, domain: str) -> Receipt | None:
 
 
 def outcome_in(mail: Message) -> Outcome | None:
-    """The outcome that a bounce tells; None when a mail is no bounce of a known form."""
+    """The outcome that a bounce tells; None when a mail is not a bounce of a known form."""
     parts = _parts(mail)
     blocks = [block for part in parts if part.get_content_type() in _STATUS_TYPES for block in _blocks(part)]
     read = [outcome for block in blocks if (outcome := _of_block(block))]

@@ -91,9 +91,9 @@ class SmtpTransport:
 
     Where the server allows it (PIPELINING, RFC 2920), a mail is sent in one write with the envelope of the next one:
     one round trip for each mail, during which the mail after that is composed. A connection lost in the middle of a
-    batch is opened again for the following mails; a mail whose envelope loses it twice waits, and stops no other. A
-    mail whose connection was lost after its last dot may have been accepted: its outcome is uncertain, and its
-    Message-ID identifies copies.
+    batch is opened again for the following mails; a mail whose envelope loses it twice waits, and does not stop the
+    others. A mail whose connection was lost after its last dot may have been accepted: its outcome is uncertain, and
+    its Message-ID identifies copies.
     """
 
     def __init__(self, server: SmtpServer, *, sender: str, context: ssl.SSLContext | None = None) -> None:

@@ -47,7 +47,7 @@ def seal(
     otherwise each message gets new ones.
 
     Raises:
-        ValueError: `browser` is no point of P-256, or the message is longer than `LONGEST` bytes.
+        ValueError: `browser` is not a point of P-256, or the message is longer than `LONGEST` bytes.
     """
     if len(clear) > LONGEST:
         raise ValueError(f"a push message has at most {LONGEST} bytes; this one has {len(clear)}")

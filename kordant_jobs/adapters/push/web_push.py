@@ -37,7 +37,7 @@ class Subscription:
 
 
 def parse_subscription(text: str, *, services: Collection[str], insecure: bool = False) -> Subscription | None:
-    """Parse a PushSubscription in JSON; None for an invalid one, or when the endpoint's host is none of `services`.
+    """Parse a PushSubscription in JSON; None for an invalid one, or when the endpoint's host is not one of `services`.
 
     The endpoint comes from a browser: without this check a user could make us post to a host inside our network.
     """

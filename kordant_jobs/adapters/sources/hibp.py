@@ -122,7 +122,8 @@ class Hibp(HttpSource):
         return {"hibp-api-key": self._key.get_secret_value()} if self._key else {}
 
     def requests_for(self, kind: IdentifierKind) -> int:
-        """One request, and for an e-mail address one more for pastes."""
+        """One request for a kind that the source accepts, with a second one for pastes if it is an e-mail address and
+        pastes are configured; else 0."""
         if kind is IdentifierKind.EMAIL:
             return 1 + self._pastes
         return int(kind in {IdentifierKind.PHONE, IdentifierKind.USERNAME, IdentifierKind.DOMAIN})

@@ -70,7 +70,7 @@ class Reply:
         """The body as JSON of this model. The model decides whether unknown keys are allowed.
 
         Raises:
-            SourceFailed: it is none.
+            SourceFailed: the body is not JSON of this model.
         """
         try:
             return model.validate_json(self.body)

@@ -114,7 +114,7 @@ class LeakCheck(HttpSource):
         return {"x-api-key": self._key.get_secret_value()} if self._key else {}
 
     def requests_for(self, kind: IdentifierKind) -> int:
-        """One request; for phone numbers and domains only with a key."""
+        """One request for an e-mail address or username, and with a key also for a phone number or domain; else 0."""
         if kind in {IdentifierKind.PHONE, IdentifierKind.DOMAIN}:
             return int(self._key is not None)
         return int(kind in {IdentifierKind.EMAIL, IdentifierKind.USERNAME})

@@ -63,7 +63,7 @@ class XposedOrNot(HttpSource):
         return {}
 
     def requests_for(self, kind: IdentifierKind) -> int:
-        """One request for an e-mail address; other kinds are not accepted."""
+        """One request for an e-mail address; 0 for other kinds, which the source does not accept."""
         return int(kind is IdentifierKind.EMAIL)
 
     async def _findings(self, session: Session, question: Question) -> Sequence[Finding]:

@@ -189,7 +189,7 @@ def _turns(spans: Sequence[tuple[int, int]]) -> list[list[tuple[int, int]]]:
 
 
 def _pieces(samples: Samples, spans: Sequence[tuple[int, int]]) -> list[Floats]:
-    """The pieces of speech, one for each embedding. Of a long clip at most EMBEDDED_MAX, spread evenly."""
+    """The pieces of speech, one for each embedding. A long clip gives at most EMBEDDED_MAX pieces, spread evenly."""
     pieces = [
         (turn, place, count)
         for turn in _turns(spans)

@@ -217,7 +217,7 @@ def _serve(place: int) -> None:
 
 
 def _decode_one(ours: socket.socket, files: list[int], hint: str | None) -> int:
-    """In the child: decode and send the answer. Returns the exit code, 0 if an answer was sent."""
+    """Decode a clip and send the answer; runs in the child process. Returns the exit code, 0 if an answer was sent."""
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S + 5))
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_MB << 20, MEMORY_MB << 20))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

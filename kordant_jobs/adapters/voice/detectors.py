@@ -112,7 +112,7 @@ def _number(value: object) -> float:
     """The score as a float.
 
     Raises:
-        TypeError: it is no number, such as `true` or `"5"`.
+        TypeError: it is not a number, such as `true` or `"5"`.
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError

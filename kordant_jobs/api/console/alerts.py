@@ -30,7 +30,7 @@ def show(connection: Connection, visit: Visit) -> Response:
     )
 
 
-def act(connection: Connection, visit: Visit) -> Response:
+def handle_form(connection: Connection, visit: Visit) -> Response:
     """Acknowledge one alert, or silence a rule."""
     form = visit.form
     if form.get("action") == "silence":

@@ -106,17 +106,17 @@ PAGES: tuple[tuple[str, View, View | None], ...] = (
     ("/", health.show, None),
     ("/requests", requests.show_list, None),
     ("/requests/{request_id}", requests.show_one, None),
-    ("/requests/{request_id}/{action}", requests.ask, requests.act),
+    ("/requests/{request_id}/{action}", requests.ask, requests.handle_form),
     ("/dead", dead.show, None),
-    ("/dead/{action}", dead.ask, dead.act),
+    ("/dead/{action}", dead.ask, dead.handle_form),
     ("/performance", performance.show, None),
     ("/approvals", approvals.show_list, None),
-    ("/approvals/{change_id}", approvals.show_one, approvals.act),
+    ("/approvals/{change_id}", approvals.show_one, approvals.handle_form),
     ("/agents", agents.show_list, None),
     ("/agents/{agent_id}", agents.show_one, None),
     ("/schedules", schedules.show_list, None),
-    ("/schedules/{job}/{tier}", schedules.show_one, schedules.act),
-    ("/alerts", alerts.show, alerts.act),
+    ("/schedules/{job}/{tier}", schedules.show_one, schedules.handle_form),
+    ("/alerts", alerts.show, alerts.handle_form),
     ("/sources", system.show_sources, None),
     ("/subscriptions", subscriptions.show_list, None),
     ("/subscriptions/{subscription_id}", subscriptions.show_one, None),
@@ -165,7 +165,7 @@ def application(console: Console, changes: Changes, *, on_error: Mapping[Any, An
             return Response(status_code=204)
         try:
             request_id = UUID(request.path_params["request_id"])
-            return await events(console.hub, visit.call, request_id, timeout_s=WATCHED_S)
+            return await events(console.watcher, visit.call, request_id, timeout_s=WATCHED_S)
         except (ValueError, Problem):
             return Response(status_code=204)
 

@@ -84,7 +84,7 @@ def show_one(connection: Connection, visit: Visit) -> Response:
     )
 
 
-def act(connection: Connection, visit: Visit) -> Response:
+def handle_form(connection: Connection, visit: Visit) -> Response:
     """Approve the proposal by the digest of what was shown, or reject it. A reader whose sign-in is older than
     `session.FRESH` must sign in again first."""
     change_id, decision = _id(visit), visit.form.get("decision")

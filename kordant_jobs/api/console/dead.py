@@ -58,7 +58,7 @@ def ask(connection: Connection, visit: Visit) -> Response:
     )
 
 
-def act(connection: Connection, visit: Visit) -> Response:
+def handle_form(connection: Connection, visit: Visit) -> Response:
     """Do the action on the whole group, if its size is still about the confirmed one."""
     name, expected = visit.request.path_params["action"], visit.form.get("expected_count", "")
     meant = _filter(visit)

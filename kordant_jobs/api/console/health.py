@@ -18,8 +18,8 @@ def show(connection: Connection, visit: Visit) -> Response:
     if not visit.may(Action.SYSTEM_READ):
         return visit.go("/console/requests")
     now = visit.who.now
-    of_month = visit.cached("month", lambda: job_health.month(connection, now=now))
-    jobs = job_health.jobs(connection, now=now, of_month=of_month)
+    month_shares = visit.cached("month", lambda: job_health.month(connection, now=now))
+    jobs = job_health.jobs(connection, now=now, month_shares=month_shares)
     firing = [one for one in alerts.listed(connection, all_of_them=False, limit=50) if one.state == AlertState.FIRING]
     ages_s = heartbeats.ages_s(connection)
     silent = heartbeats.silent(ages_s)

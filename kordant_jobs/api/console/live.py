@@ -39,7 +39,7 @@ SELECT (SELECT id FROM kordant.job_requests ORDER BY id DESC LIMIT 1),
 
 @dataclass
 class Changes:
-    """Reads `_MARK` twice a second while a page is open, and notifies the streams of changes."""
+    """Queries the database twice a second while a page is open, and notifies the streams when a list has changed."""
 
     db: Engine
     _last: tuple[Any, ...] = ()
@@ -49,7 +49,7 @@ class Changes:
     _task: asyncio.Task[None] | None = None
 
     def read(self) -> tuple[Any, ...]:
-        """The current values of `_MARK`."""
+        """The current values that change when one of the lists changes."""
         with self.db.connect() as connection:
             return tuple(connection.execute(_MARK).one())
 

@@ -117,7 +117,7 @@ def ask(connection: Connection, visit: Visit) -> Response:
     return visit.page("ask.html", visit.words.say("Are you sure?"), one=shown, name=name)
 
 
-def act(connection: Connection, visit: Visit) -> Response:
+def handle_form(connection: Connection, visit: Visit) -> Response:
     """Do the action, by the operation of the API."""
     action = ACTIONS.get(visit.request.path_params["action"])
     if action is None:

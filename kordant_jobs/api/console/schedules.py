@@ -15,7 +15,7 @@ from kordant_jobs.api.schemas import Pause
 from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.domain.access.policy import Action
 from kordant_jobs.domain.schedules.cadence import next_tick
-from kordant_jobs.domain.schedules.rows import ScheduleRow, StoredRow
+from kordant_jobs.domain.schedules.rows import ScheduleRow, StoredScheduleRow
 from kordant_jobs.domain.schedules.simulation import Planned
 from kordant_jobs.store.schedules import config as scheduler_config
 from kordant_jobs.triggers import price_list
@@ -51,9 +51,10 @@ def show_list(connection: Connection, visit: Visit) -> Response:
 
 
 def _forecast(
-    connection: Connection, rows: Sequence[StoredRow], now: datetime
+    connection: Connection, rows: Sequence[StoredScheduleRow], now: datetime
 ) -> list[tuple[date, str, int, int | None, datetime]]:
-    """By day (UTC) and schedule: runs, subscriptions (None: the job is not split by them), and the first start."""
+    """The forecast by day (UTC) and schedule: number of runs, number of subscriptions (None: the job is not split by
+    them), and the time of the first start."""
     known = [one for one in rows if one.row.job in BY_NAME]
     planned = price_list.planned(connection, known, start=now, until=now + timedelta(days=FORECAST_DAYS))
     by_day: dict[tuple[date, str], list[Planned]] = {}
@@ -87,7 +88,7 @@ def show_one(connection: Connection, visit: Visit) -> Response:
     )
 
 
-def act(connection: Connection, visit: Visit) -> Response:
+def handle_form(connection: Connection, visit: Visit) -> Response:
     """Pause or resume a row."""
     key = _key(visit)
     if visit.form.get("action") == "resume":

@@ -16,7 +16,7 @@ from kordant_jobs.api.problems import Problem
 from kordant_jobs.domain.access.policy import Action
 from kordant_jobs.observability import standing
 from kordant_jobs.observability.checks import CHECKS
-from kordant_jobs.observability.doctor import Patient, examine
+from kordant_jobs.observability.doctor import ExaminedSystem, examine
 from kordant_jobs.settings import load_settings
 from kordant_jobs.store.darkwatch import source_states
 
@@ -72,7 +72,7 @@ def examine_now(connection: Connection, visit: Visit) -> Callable[[], Response]:
     backend = visit.console.backend
 
     def afterwards() -> Response:
-        results = examine(Patient(settings=load_settings(), db=backend.db, stack=backend.stack()), CHECKS)
+        results = examine(ExaminedSystem(settings=load_settings(), db=backend.db, stack=backend.stack()), CHECKS)
         visit.console.examined[:] = [(datetime.now(UTC), results)]
         return visit.go("/console/doctor", done="examined")
 

@@ -20,7 +20,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from kordant_jobs.api.asked import Backend, Transaction
+from kordant_jobs.api.asked import AuditedTransaction, Backend
 from kordant_jobs.api.calls import Call
 from kordant_jobs.api.console import HOME
 from kordant_jobs.api.console import session as sessions
@@ -28,12 +28,12 @@ from kordant_jobs.api.console.filters import ENVIRONMENT, percent
 from kordant_jobs.api.console.words import done_word, word
 from kordant_jobs.api.gate import Quotas, Tokens
 from kordant_jobs.api.problems import Problem, not_found
-from kordant_jobs.api.watch import Hub
+from kordant_jobs.api.watch import RequestWatcher
 from kordant_jobs.domain.access.policy import Action, Owner, decide
 from kordant_jobs.domain.access.principals import Principal, Role
 from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.observability.doctor import Result
-from kordant_jobs.pages.html import reader
+from kordant_jobs.pages.html import preferred_locale
 from kordant_jobs.pages.ui_guard import PREFIX
 from kordant_jobs.wording import Wording, wording
 
@@ -59,12 +59,13 @@ HEADERS: Mapping[str, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Console:
-    """The resources that the pages use. `hub` makes the streams of requests; `cache` is the cache of `Visit.cached`."""
+    """The resources that the pages use. `watcher` feeds the streams of requests; `cache` is the cache of
+    `Visit.cached`."""
 
     backend: Backend
     tokens: Tokens
     quotas: Quotas
-    hub: Hub
+    watcher: RequestWatcher
     cache: dict[str, tuple[float, object, Any]] = field(default_factory=dict)
     examined: list[tuple[datetime, Sequence[Result]]] = field(default_factory=list)
     """The doctor's last results in this process, with their time; empty before the first examination."""
@@ -209,7 +210,7 @@ def an_id(text: str) -> UUID:
     """The id in a path or a form.
 
     Raises:
-        Problem: 404, the text is no id.
+        Problem: 404, the text is not an id.
     """
     try:
         return UUID(text)
@@ -275,7 +276,9 @@ async def enter(console: Console, request: Request) -> Visit:
         request.state.quota = console.quotas.take(principal, request.method)
         call = call_of(console, principal, datetime.now(UTC))
     language = request.cookies.get(LANGUAGE_COOKIE)
-    locale = Locale(language) if language in set(Locale) else reader(request.headers.get("accept-language", ""))
+    locale = (
+        Locale(language) if language in set(Locale) else preferred_locale(request.headers.get("accept-language", ""))
+    )
     form: dict[str, str] = {}
     if request.method == "POST":
         form = {name: value for name, value in (await request.form()).items() if isinstance(value, str)}
@@ -317,7 +320,7 @@ async def serve(console: Console, request: Request, view: View, *, open_to_all: 
 def _run(visit: Visit, view: View) -> Response:
     db = visit.console.backend.db
     operation = f"{visit.request.method} {visit.request.url.path}"[:300]
-    begun = Transaction(db, visit.call, operation) if visit.call else db.begin()
+    begun = AuditedTransaction(db, visit.call, operation) if visit.call else db.begin()
     with begun as connection:
         if visit.request.method == "GET":  # a form does as much as was asked for, however long that takes
             connection.execute(sa.text(f"SET LOCAL statement_timeout = '{STATEMENT_S}s'"))

@@ -210,7 +210,7 @@ def closes_too_many(closing: int, rows: int) -> bool:
 
 
 def ordinals(keys: Iterable[tuple[object, ...]]) -> list[int]:
-    """For each key, the number of equal keys before it: it distinguishes equal rows of a day.
+    """The number of equal keys before each key: it distinguishes equal rows of a day.
 
     >>> ordinals([("a",), ("b",), ("a",)])
     [0, 0, 1]

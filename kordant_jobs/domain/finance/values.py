@@ -38,7 +38,7 @@ def amount_of(value: Any) -> Decimal:
     the decimals.
 
     Raises:
-        BadRow: it is no number, or has more than 15 digits before the point.
+        BadRow: it is not a number, or has more than 15 digits before the point.
 
     >>> amount_of("1000.0400"), amount_of(Decimal("0.1")) + amount_of("0.2"), amount_of("12000,0000")
     (Decimal('1000.0400'), Decimal('0.3'), Decimal('12000.0000'))
@@ -62,7 +62,7 @@ def currency_of(value: Any) -> str:
     """An ISO 4217 code; BRL where there is none.
 
     Raises:
-        BadRow: it is no code.
+        BadRow: it is not a code.
     """
     if value is None:
         return "BRL"
@@ -78,7 +78,7 @@ def day_of(value: Any, *, midnight_is_a_day: bool) -> tuple[date, datetime | Non
     of exactly midnight UTC is that day, not the evening before.
 
     Raises:
-        BadRow: it is no date, or one that no account has.
+        BadRow: it is not a date, or one that no account has.
 
     >>> day_of("2026-03-01T02:59:00Z", midnight_is_a_day=False)[0].isoformat()
     '2026-02-28'

@@ -49,7 +49,7 @@ FILES = frozenset(
         "dll",
     ]
 )
-"""File extensions that are no top-level domains: 'logo@2x.png' is no address."""
+"""File extensions that are no top-level domains: 'logo@2x.png' is not an address."""
 
 
 def _email(raw: str, _region: str) -> str | None:

@@ -8,8 +8,8 @@ from kordant_jobs.domain.insights.calendar import month_of
 
 
 def cash_flow(rows: pl.DataFrame, *, day: str = "day") -> pl.DataFrame:
-    """By `entity`, `month` (its first day) and `category`: `inflow`, `outflow` (positive), `net` in cents, `count`. A
-    refund lowers the outflow of its category.
+    """The cash flow by `entity`, `month` (its first day) and `category`: `inflow`, `outflow` (positive), `net` in
+    cents, `count`. A refund lowers the outflow of its category.
 
     `rows` has `entity`, `day`, `cents`, `category` and `is_refund`, without own transfers. `day` names the column that
     counts: the day of purchase, or `cash_day`, the day on which a card's bill takes the money.

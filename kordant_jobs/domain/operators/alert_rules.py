@@ -239,7 +239,7 @@ DEFAULT_RULES = (
         severity=Severity.TICKET,
         fires_at=1.0,
         clears_at=1.0,
-        unit="files that no run takes in, an hour after they were dropped: they lie there in clear, and no alert comes "
+        unit="files that no run imports, an hour after they were dropped: they lie there in clear, and no alert comes "
         "of them",
         what="files in the drop folder of clips belong to no subscription",
         mend="kordant-jobs doctor",

@@ -73,9 +73,9 @@ KEPT_DAYS = 30
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """The size to calculate for. `records` is the number of dump lines in the corpus, `dump_records` of those arriving
-    in a month."""
+class PlannedSize:
+    """The planned size of the system. `records` is the number of dump lines in the corpus; `dump_records` is the number
+    of dump lines that arrive in a month."""
 
     subscribers: int
     records: float = 1e10
@@ -96,30 +96,30 @@ class Need:
     how: str
 
 
-def needs(wanted: Wanted, given: Mapping[str, float] | None = None) -> list[Need]:
+def needs(planned: PlannedSize, given: Mapping[str, float] | None = None) -> list[Need]:
     """The needs of this size. `given` replaces coefficients by name.
 
-    >>> found = {one.key: one.value for one in needs(Wanted(subscribers=10_000_000))}
+    >>> found = {one.key: one.value for one in needs(PlannedSize(subscribers=10_000_000))}
     >>> round(found["scans_a_day"] / 1e6, 2), round(found["rows_gb"]), round(found["monday_core_hours"])
     (2.14, 26, 147)
     """
     c = {name: one.value for name, one in COEFFICIENTS.items()} | dict(given or {})
-    tiers = {name: wanted.subscribers * c[f"share_{name}"] for name in ("basic", "plus", "premium")}
+    tiers = {name: planned.subscribers * c[f"share_{name}"] for name in ("basic", "plus", "premium")}
     scans = sum(count * c[f"scans_{name}"] for name, count in tiers.items())
     runs = 3 * c["ticks"] + 96  # scheduled scans of three tiers; notifications every 15 minutes, at least
-    changes = wanted.subscribers * c["churn"] / DAYS_A_MONTH
-    alerts = wanted.subscribers * c["alerts"] / 365.25
+    changes = planned.subscribers * c["churn"] / DAYS_A_MONTH
+    alerts = planned.subscribers * c["alerts"] / 365.25
     largest = max(count * c[f"scans_{name}"] / c["ticks"] for name, count in tiers.items())
-    items_mb = wanted.subscribers * c["items"] * c["item_memory"] / MB
+    items_mb = planned.subscribers * c["items"] * c["item_memory"] / MB
     monday = tiers["premium"] * c["report_cpu"] / 3600
     first = tiers["plus"] * c["report_cpu"] / 3600
-    cores = max(monday, first) / wanted.report_hours
-    cores += wanted.dump_records / DAYS_A_MONTH * c["dump_bytes"] / MB * c["ingest"] / 86_400
+    cores = max(monday, first) / planned.report_hours
+    cores += planned.dump_records / DAYS_A_MONTH * c["dump_bytes"] / MB * c["ingest"] / 86_400
     cores += (runs + changes) * c["run_cpu"] / 86_400
-    hosts = max(2, math.ceil(cores / wanted.host_cores))
-    connections = hosts * (c["idle_connections"] + wanted.host_runs * c["run_connections"])
+    hosts = max(2, math.ceil(cores / planned.host_cores))
+    connections = hosts * (c["idle_connections"] + planned.host_runs * c["run_connections"])
     history = KEPT_DAYS * (runs * c["events_scan"] + changes * c["events_run"])
-    rows = wanted.subscribers * c["row_subscription"]
+    rows = planned.subscribers * c["row_subscription"]
     written = scans * c["rewritten"] + runs * c["events_scan"] + changes * c["events_run"] + alerts * c["row_alert"]
     return [
         Need(key="scans_a_day", value=scans, unit="subscriptions", how="tiers × how often each is scanned"),
@@ -130,14 +130,14 @@ def needs(wanted: Wanted, given: Mapping[str, float] | None = None) -> list[Need
         Need(key="alerts_gb_a_year", value=alerts * 365.25 * c["row_alert"] / 1e9, unit="GB", how="alerts a year"),
         Need(key="history_gb", value=history / 1e9, unit="GB", how=f"Dagster's events, {KEPT_DAYS} days"),
         Need(key="written_gb_a_day", value=written / 1e9, unit="GB", how="rewritten and new rows; WAL is more"),
-        Need(key="corpus_gb", value=wanted.records * c["corpus"] / 1e9, unit="GB", how="records of dumps, blinded"),
+        Need(key="corpus_gb", value=planned.records * c["corpus"] / 1e9, unit="GB", how="records of dumps, blinded"),
         Need(key="monday_core_hours", value=monday, unit="core-hours", how="weekly reports of premium"),
         Need(key="first_core_hours", value=first, unit="core-hours", how="monthly reports of plus, on the first"),
-        Need(key="cores", value=cores, unit="cores", how=f"reports in {wanted.report_hours:g} h, ingestion, runs"),
-        Need(key="hosts", value=hosts, unit="hosts", how=f"of {wanted.host_cores} cores; two at least"),
+        Need(key="cores", value=cores, unit="cores", how=f"reports in {planned.report_hours:g} h, ingestion, runs"),
+        Need(key="hosts", value=hosts, unit="hosts", how=f"of {planned.host_cores} cores; two at least"),
         Need(
             key="host_memory_mb",
-            value=c["host_memory"] + wanted.host_runs * c["run_memory"],
+            value=c["host_memory"] + planned.host_runs * c["run_memory"],
             unit="MB",
             how="warm processes and idle runs; what runs load comes on top",
         ),
@@ -154,7 +154,7 @@ class Limits:
     report_runs: int
 
 
-def walls(found: Sequence[Need], limits: Limits) -> list[str]:
+def exceeded_limits(found: Sequence[Need], limits: Limits) -> list[str]:
     """The limits that are exceeded at that size, as text: the first one reached, and how to raise it."""
     value = {one.key: one.value for one in found}
     said = []

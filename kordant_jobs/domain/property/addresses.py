@@ -56,7 +56,7 @@ AT = "at "
 
 
 def place_of(raw: str) -> str | None:
-    """The stand-in for a parcel number where only its street address is known; None when the text is no address.
+    """The stand-in for a parcel number where only its street address is known; None when the text is not an address.
 
     >>> place_of("12 North Main Street  4B"), place_of("REAR LOT")
     ('at 12 N MAIN ST 4B', None)

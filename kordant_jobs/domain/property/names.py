@@ -137,10 +137,10 @@ def nicknames_of(given: str) -> frozenset[str]:
     return _called().get(given, frozenset())
 
 
-def plain(raw: str) -> str:
+def normalise_name(raw: str) -> str:
     """A text in upper case, without accents and signs, with single blanks.
 
-    >>> plain(" O'Brien-Müller,  José ")
+    >>> normalise_name(" O'Brien-Müller,  José ")
     'OBRIEN MULLER JOSE'
     """
     decomposed = unicodedata.normalize("NFKD", raw.upper())
@@ -172,7 +172,7 @@ def parse(raw: str, order: Order = Order.EITHER) -> Name:
     text = _ESTATE.sub(" ", text) if is_estate else text
     text = _TAILS.sub(" ", text)
     comma = _comma_first(text)
-    words = [word for word in joined(plain(text)).split() if word not in TITLES]
+    words = [word for word in joined(normalise_name(text)).split() if word not in TITLES]
     is_trust = bool(_TRUST.search(text)) and not is_estate
     core = [word for word in words if not _TRUST.fullmatch(word)] if is_trust else words
     if _is_body(core):
@@ -206,7 +206,11 @@ def _is_body(words: list[str]) -> bool:
 
 def _comma_first(text: str) -> bool:
     head, comma, tail = text.partition(",")
-    return bool(comma) and plain(tail).split()[:1] not in ([], *([one] for one in SUFFIXES)) and len(head.split()) <= 3
+    return (
+        bool(comma)
+        and normalise_name(tail).split()[:1] not in ([], *([one] for one in SUFFIXES))
+        and len(head.split()) <= 3
+    )
 
 
 _PREFIXES = frozenset({"DE", "LA", "DEL", "DI", "VAN", "VON", "DER", "DEN", "MC", "MAC", "ST", "DA", "DOS", "LE", "DU"})
@@ -251,10 +255,10 @@ def flipped(name: Name) -> Name:
                 suffix=name.suffix)  # fmt: skip
 
 
-def keys_of(name: Name) -> tuple[str, ...]:
+def lookup_keys(name: Name) -> tuple[str, ...]:
     """The keys by which a name is looked up before it is compared. Two spellings of one name nearly always share a key.
 
-    >>> keys_of(parse("SMITH JANE")), keys_of(parse("SMYTH JAYNE"))[0]
+    >>> lookup_keys(parse("SMITH JANE")), lookup_keys(parse("SMYTH JAYNE"))[0]
     (('p:SMT:J', 'g:JANE:S'), 'p:SMT:J')
     """
     if name.surname and name.given:

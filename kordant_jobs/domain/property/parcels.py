@@ -105,7 +105,7 @@ def normalise_parcel(kind: ParcelKind, raw: str) -> str | None:
 
 
 def has_words(raw: str) -> bool:
-    """True when a text has words beside digits, as in an address or before a name: it is no parcel number.
+    """True when a text has words beside digits, as in an address or before a name: it is not a parcel number.
 
     >>> [has_words(one) for one in ("731 Main St", "77-0001-01 John Smith", "0431-B-00017-0000-00", "R0012345")]
     [True, True, False, False]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from kordant_jobs.domain.property.addresses import normalise_address
-from kordant_jobs.domain.property.names import joined, parse, plain
+from kordant_jobs.domain.property.names import joined, normalise_name, parse
 
 _BOX = re.compile(r"\b(?:P\s*O\s*BOX|POB|POST\s+OFFICE\s+BOX|BOX)\s*(?:NO\s+|NUMBER\s+)?#?\s*(?=\d)")
 _ZIP = re.compile(r"\b(\d{5})(?:\s*-\s*\d{0,4}|\d{4})?\s*(?:USA?)?\s*$")
@@ -50,7 +50,7 @@ def canonical_owners(owners: Iterable[str]) -> str:
     words: set[str] = set()
     for raw in owners:
         name = parse(raw)
-        words |= set(normalise_address(joined(plain(" ".join(name.words)))).split()) | {name.suffix}
+        words |= set(normalise_address(joined(normalise_name(" ".join(name.words)))).split()) | {name.suffix}
     return " ".join(sorted(word for word in words - _SILENT if len(word) > 1))
 
 

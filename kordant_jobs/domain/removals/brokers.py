@@ -92,7 +92,7 @@ def host_of(url: str) -> str:
 
 @lru_cache(maxsize=65_536)
 def registrable(host: str) -> str:
-    """The registered domain; empty where the text is no host.
+    """The registered domain; empty where the text is not a host.
 
     >>> registrable("https://www.bbc.co.uk/privacy"), registrable("privacy [at] vdx.tv"), registrable("localhost")
     ('bbc.co.uk', '', '')

@@ -1,4 +1,4 @@
-"""The details that a subscriber gives for requests, in the form in which they go out. Pure."""
+"""The details that a subscriber gives for requests, in the form in which they are sent. Pure."""
 
 from __future__ import annotations
 

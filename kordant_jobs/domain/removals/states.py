@@ -95,7 +95,7 @@ WITH_THE_BROKER = frozenset(
 """The broker may still answer, and its answer moves the request."""
 
 BEFORE_THE_BROKER = frozenset({S.DRAFT, S.QUEUED, S.BOUNCED, S.CONTACT_MOVED, S.RELISTED})
-"""A request is about to go out, or to be asked again: no answer moves it."""
+"""The states in which a request is about to be sent, or sent again: a reply does not move it."""
 
 DONE = frozenset({S.VERIFIED_REMOVED, S.NO_MATCH, S.EXEMPT, S.DENIED, S.CANCELLED})
 """No party has to act any more."""

@@ -30,7 +30,7 @@ PublicKeys = Mapping[str, Ed25519PublicKey]
 
 
 class ReceiptRefused(ValueError):
-    """The text is no receipt of ours, or was changed after signing; the message tells which."""
+    """The text is not a receipt of ours, or was changed after signing; the message tells which."""
 
 
 class _Strict(BaseModel):
@@ -98,7 +98,8 @@ def verify(text: str, keys: PublicKeys) -> Receipt:
     """Verify a signed receipt and return its content.
 
     Raises:
-        ReceiptRefused: it is none, was changed or cut off, or is signed with a key that is not among `keys`.
+        ReceiptRefused: the text is not a receipt, was changed or cut off, or is signed with a key that is not among
+        `keys`.
     """
     text = text.strip()
     if len(text) > TEXT_MAX or not text.isascii() or text.count(".") != 2:
@@ -153,7 +154,7 @@ def public_keys_of(document: Mapping[str, Any]) -> PublicKeys:
     """The keys of a JWK set (RFC 7517); those of other kinds are left out.
 
     Raises:
-        ReceiptRefused: it is none, or holds no key of this kind.
+        ReceiptRefused: it is not a JWK set, or has no key of this kind.
     """
     keys: dict[str, Ed25519PublicKey] = {}
     for one in document.get("keys", ()) if isinstance(document, Mapping) else ():

@@ -64,7 +64,7 @@ def check_link(link: str, *, now: datetime, key: bytes) -> UUID:
     """The id of the report that the link opens, after verifying it in constant time.
 
     Raises:
-        PermanentError: the link is none of ours, or was changed.
+        PermanentError: the link is not one of ours, or was changed.
         ExpiredLink: it is ours, and its time is over.
     """
     refused = PermanentError("this link to a report is not valid. Open the newest message about it.")

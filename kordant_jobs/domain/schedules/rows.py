@@ -35,7 +35,7 @@ class Cadence(StrEnum):
 
 
 class Anchor(StrEnum):
-    """The day of a week or month: each subscription's own, or Monday and the first for everybody."""
+    """The day of a week or month: each subscription's own, or Monday and the first for all subscriptions."""
 
     ANNIVERSARY = "anniversary"
     CALENDAR = "calendar"
@@ -130,7 +130,8 @@ def row_from(values: Mapping[str, Any]) -> ScheduleRow:
     """A checked row from plain values: from the database, a file or the command line. Unknown names are ignored.
 
     Raises:
-        PermanentError: a value is none of its set, or they do not go together; says what to write instead.
+        PermanentError: a value is not one of its set, or two values contradict each other; the text says what to write
+        instead.
     """
     given = {name: values[name] for name in COLUMNS if name in values}
     for name, kind in {
@@ -225,8 +226,8 @@ class Pause:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StoredRow:
-    """A row as stored in the database."""
+class StoredScheduleRow:
+    """A row of the price list as stored in the database, with its version and its pause."""
 
     row: ScheduleRow
     version: int

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from kordant_jobs.domain.schedules.cadence import Progress, Span, decide, fresh_progress
 from kordant_jobs.domain.schedules.cron import occurrences
-from kordant_jobs.domain.schedules.rows import Cadence, ScheduleRow, StoredRow
+from kordant_jobs.domain.schedules.rows import Cadence, ScheduleRow, StoredScheduleRow
 
 Places = Mapping[int, Sequence[int]]
 """The slots of a row's subscriptions by anchor, sorted."""
@@ -49,7 +49,7 @@ def check_moments(row: ScheduleRow, start: datetime, until: datetime, outages: S
 
 
 def simulate(
-    stored: StoredRow,
+    stored: StoredScheduleRow,
     places: Places,
     *,
     start: datetime,

@@ -23,7 +23,8 @@ have at most 0.90 (LibriSpeech, 24 pairs), one recording in two formats above 0.
 
 @dataclass(frozen=True, kw_only=True)
 class EnrolmentClip:
-    """One clip: its name, seconds of speech, band, number of voices, and an embedding for each band."""
+    """One clip of an enrolment. `band` is the frequency band of the recording (telephone or full), `voices` the number
+    of different voices in it, and `by_band` an embedding for each band."""
 
     name: str = field(repr=False)
     speech_s: float

@@ -46,14 +46,14 @@ class Leader:
             return self._take()
         return True
 
-    def watch(self, lost: Callable[[], None], stop: threading.Event, patience_s: float = 5.0) -> None:
+    def watch(self, lost: Callable[[], None], stop: threading.Event, timeout_s: float = 5.0) -> None:
         """Check the lock until `stop`; call `lost` once another process leads, or the database is unavailable for too
         long."""
         good = time.monotonic()
         while not stop.wait(POLL_S):
             if self.still():
                 good = time.monotonic()
-            elif time.monotonic() - good > patience_s:
+            elif time.monotonic() - good > timeout_s:
                 lost()
                 return
 

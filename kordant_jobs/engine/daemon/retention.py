@@ -1,4 +1,4 @@
-"""Prunes history as one of Dagster's daemons, so only in the process that leads, every ten minutes."""
+"""The daemon that prunes history every ten minutes. It is one of Dagster's daemons, so it runs only in the leader."""
 
 from __future__ import annotations
 

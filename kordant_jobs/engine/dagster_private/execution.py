@@ -151,7 +151,7 @@ def fail(instance: DagsterInstance, run_id: str, message: str, tags: Mapping[str
 
 
 def cancel(instance: DagsterInstance, run_id: str) -> None:
-    """Mark a run as being canceled, so that its interruption is no failure."""
+    """Mark a run as being canceled, so that its interruption is not a failure."""
     run = instance.get_run_by_id(run_id)
     if run is not None and not run.is_finished and run.status != DagsterRunStatus.CANCELING:
         instance.report_run_canceling(run)

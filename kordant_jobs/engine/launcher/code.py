@@ -61,7 +61,7 @@ def _sources(module: str) -> Iterable[tuple[str, os.stat_result]]:
 
 
 def _below(folder: str) -> Iterable[tuple[str, os.stat_result]]:
-    """Python files below a folder, by the cheapest calls: this is done every few seconds while the system is up."""
+    """Python files below a folder, by the cheapest calls: this is done every few seconds while the system runs."""
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.endswith(".py"):

@@ -161,7 +161,8 @@ class Front:
                 "code": self._host.code}  # fmt: skip
 
     def _on_watch(self, client: _Client, request: dict[str, Any]) -> None:
-        """Send the ends that the watcher missed, then each new one. With another numbering it missed all."""
+        """Send the ends that the watcher missed, then each new one. When the numbering has changed, it missed all of
+        them."""
         seen = request.get("after", 0) if request.get("boot") == self.ends.boot else 0
         self._watchers[client.connection.fileno()] = client.connection
         client.connection.setblocking(True)

@@ -31,8 +31,8 @@ CAUSE_TAG = "kordant/cause"
 
 
 def limits_of(tags: Mapping[str, str]) -> dict[str, float]:
-    """The limits among a run's tags, by cause; a person's override the job's own. A tag that is no positive number is
-    ignored."""
+    """The limits among a run's tags, by cause; a person's override the job's own. A tag that is not a positive number
+    is ignored."""
     found = {}
     for name, cause in LIMITS.items():
         try:
@@ -92,7 +92,7 @@ class Run:
         return f"The run worker ended before the run did: {self.died or 'it was lost'}."
 
     def end(self, *, final_status: str | None = None) -> RunEnd:
-        """The end of the run: what the child reported, or else what Dagster's storage shows by now."""
+        """The end of the run: what the child reported, or else what Dagster's storage shows."""
         report = self.report or {}
         by_status = {"SUCCESS": "success", "CANCELED": "canceled"}
         outcome = report.get("outcome") or by_status.get(final_status or "", "failure")

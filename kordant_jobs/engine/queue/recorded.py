@@ -43,7 +43,8 @@ class PartitionRun(Payload):
 
 
 class Refused(Payload):
-    """A run configuration that is no valid payload of its job: the job's first op reports that, also after a replay."""
+    """A run configuration that is not a valid payload of its job: the job's first op reports that, also after a
+    replay."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 

@@ -94,7 +94,7 @@ def prune(
     between steps); folders of deleted runs are deleted as well."""
     rules = _rules(now, keep, run_files, more)
     with db.connect() as connection:
-        if not history.there(connection):
+        if not history.has_dagster_tables(connection):
             rules = {kind: rule for kind, rule in rules.items() if not rule.dagster}
         if dry_run:
             return Pruned(counts={kind: rule.count(connection) for kind, rule in rules.items()})
@@ -191,6 +191,6 @@ def _tidy(db: Engine) -> None:
     """Free the space of deleted rows for reuse. A table that another process is vacuuming is skipped."""
     tables = [f"{SCHEMA}.{name}" for name in ("job_requests", "job_attempts", "idempotency_keys", "run_progress")]
     with db.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        if history.there(connection):
+        if history.has_dagster_tables(connection):
             tables += [f"{DAGSTER_SCHEMA}.{name}" for name in ("event_logs", "runs", "run_tags", "job_ticks")]
         connection.execute(sa.text(f"VACUUM (SKIP_LOCKED, ANALYZE) {', '.join(tables)}"))

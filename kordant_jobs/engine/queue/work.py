@@ -210,7 +210,7 @@ def my_requests(connection: Connection, lease: Lease) -> list[Running]:
     """The requests that this run serves and has not completed yet.
 
     Raises:
-        LeaseLost: they are another attempt's by now.
+        LeaseLost: another attempt has them now.
     """
     leases.fenced(connection, lease)
     return attempts.running(connection, [lease.id], lock=False)
@@ -221,7 +221,7 @@ def complete(connection: Connection, lease: Lease, done: Sequence[Done], *, cloc
     running.
 
     Raises:
-        LeaseLost: they are another attempt's by now; roll back.
+        LeaseLost: another attempt has them now; roll back.
     """
     leases.fenced(connection, lease)
     mine = {one.id for one in attempts.running(connection, [lease.id], lock=True)}

@@ -25,7 +25,7 @@ _TICKS = f"""
 """
 
 
-def there(connection: Connection) -> bool:
+def has_dagster_tables(connection: Connection) -> bool:
     """True when Dagster's tables exist."""
     return connection.execute(sa.text(f"SELECT to_regclass('{DAGSTER_SCHEMA}.runs')")).scalar() is not None
 

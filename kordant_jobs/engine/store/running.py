@@ -47,7 +47,7 @@ def report_progress(
     """Write the progress of the lease's requests (all, or these). Returns those that are to be cancelled.
 
     Raises:
-        LeaseLost: they are another attempt's by now.
+        LeaseLost: another attempt has them now.
     """
     fenced(connection, lease)
     column = job_requests.c

@@ -1,6 +1,6 @@
 """Banks' files from the drop folder, which has a subfolder for each entity, named by its id. A file that was read is
-removed. A file that is no statement is renamed to *.refused; one that cannot be read at the moment waits. A file may be
-dropped twice: its rows are stored once."""
+removed. A file that is not a statement is renamed to *.refused; one that cannot be read at the moment waits. A file may
+be dropped twice: its rows are stored once."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Taken:
 
 
 def take_files(folder: Path, *, db: Engine, keyring: Keyring, now: datetime) -> Taken:
-    """Read every waiting file. A file that cannot be read stops no other."""
+    """Read every waiting file. A file that cannot be read does not stop the others."""
     taken = Taken()
     for path, entity_id in _dropped(folder):
         name = keyring.file_key(path.name).hex()
@@ -119,7 +119,7 @@ def _take(path: Path, entity_id: UUID, *, db: Engine, keyring: Keyring, now: dat
     """Store the content of one file, in one transaction. Returns the number of new rows.
 
     Raises:
-        NoStatement: it is none.
+        NoStatement: the file is not a statement.
         PermanentError: there is no such entity.
         TransientError: its connection is paused, or a file of the same bank is read elsewhere just now.
         TooManyBad: too many of its rows could not be understood.

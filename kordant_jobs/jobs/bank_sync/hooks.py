@@ -25,7 +25,7 @@ THROTTLE_S = 5.0
 
 
 class NoWebhook(ValueError):
-    """The body is no webhook of this provider."""
+    """The body is not a webhook of this provider."""
 
 
 def read_webhook(provider: Provider, body: bytes) -> Webhook:
@@ -63,7 +63,7 @@ def take_webhook(connection: Connection, keyring: Keyring, provider: Provider, b
     known already.
 
     Raises:
-        NoWebhook: it is none.
+        NoWebhook: the body is not a webhook of this provider.
     """
     webhook = read_webhook(provider, body)
     if not webhooks.take(connection, keyring, provider, webhook, now=now):

@@ -175,7 +175,7 @@ class _Reader:
         self._done = ChunkSync()
 
     async def all(self, chunk: Sequence[UUID], threads: ThreadPoolExecutor) -> ChunkSync:
-        """Read every connection; an error with one stops no other."""
+        """Read every connection; an error with one does not stop the others."""
         asyncio.get_running_loop().set_default_executor(threads)
         banks = await asyncio.to_thread(_institutions, self._db, chunk)
         async with asyncio.TaskGroup() as tasks:

@@ -122,7 +122,7 @@ def file_of(dump: dumps.DumpRow, box: DropBox, keyring: Keyring) -> DroppedFile:
     """The file of a registered dump.
 
     Raises:
-        DumpUnreadable: it is gone, or another one lies in its place.
+        DumpUnreadable: it is gone, or was replaced by another one.
         TransientError: the folder in which it lies is not the one that this machine has.
     """
     for file in dropped_files(box.folder):

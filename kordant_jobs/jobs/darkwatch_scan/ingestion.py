@@ -127,7 +127,7 @@ class Ingestion:
                 writer.add(batch)
                 if is_kept:
                     with self.db.begin() as connection:
-                        dumps.begun_once(connection, dump.id)
+                        dumps.reset_attempts(connection, dump.id)
                 self.progress.advance(source.bytes_read - read, f"ingesting dump {dump.id}")
                 read = source.bytes_read
             layout = {"shape": str(source.shape), "compression": str(source.compression), "encoding": source.encoding}

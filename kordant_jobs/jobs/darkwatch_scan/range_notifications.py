@@ -65,7 +65,7 @@ def accept_range_notification(
     """Accept one notification in the caller's transaction. A repeated one counts once.
 
     Raises:
-        NotificationRefused: 401 it does not prove itself, 400 it is none, 413 it is too large.
+        NotificationRefused: 401 its secret is wrong, 400 it is not a notification, 413 it is too large.
     """
     if len(body) > MAX_BYTES:
         raise NotificationRefused(413, "the notification is too large.")

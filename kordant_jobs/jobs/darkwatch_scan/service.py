@@ -78,7 +78,7 @@ class ChunkResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Recorded:
-    """The result of the scan."""
+    """The number of subscriptions scanned, the numbers by verdict, and the number of new alerts."""
 
     subscriptions: int
     clean: int

@@ -71,7 +71,7 @@ def read_county(
         with db.begin() as connection:
             records.save_state(connection, county.id, **about)
         return records.Saved(), reader.tables.server.requests
-    reading = plan_reading(county, state, lambda: reader.newest(today=today), today)
+    reading = plan_reading(county, state, lambda: reader.newest_watermarks(today=today), today)
     since, target, after = reading.since, reading.target, reading.after
     saved, rows, as_of = records.Saved(), 0, None
     problems: Counter[str] = Counter()
@@ -126,7 +126,7 @@ def _is_nothing_new(county: County, state: records.CountyState, today: date) -> 
 
 
 def _is_whole_due(county: County, marks: Mapping[str, str], today: date) -> bool:
-    every, last = county.whole_read_days, marks.get(READ_WHOLE_ON)
+    every, last = county.full_read_interval_days, marks.get(READ_WHOLE_ON)
     return every is not None and (last is None or date.fromisoformat(last) <= today - timedelta(days=every))
 
 

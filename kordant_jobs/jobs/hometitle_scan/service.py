@@ -85,7 +85,7 @@ class TitlePlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
-    """The result of one chunk."""
+    """The counts of one chunk."""
 
     watches: int = 0
     instruments: int = 0
@@ -94,7 +94,8 @@ class Compared:
 
 @dataclass(frozen=True, kw_only=True)
 class Recorded:
-    """The result of the scan."""
+    """The number of watched parcels and owners by verdict, the number of new alerts, and the counties (`stale`) whose
+    newest record is older than their latency."""
 
     clean: int
     found: int
@@ -120,8 +121,8 @@ def plan_scan(
     progress: Progress | None = None,
 ) -> TitlePlan:
     """Read new records of the watched counties, and distribute the watches that may have something new. A county that
-    cannot be read stops no other: its saved records are joined, and its verdict is unknown. For a past window nothing
-    is read; saved records are joined."""
+    cannot be read does not stop the others: its saved records are joined, and its verdict is unknown. For a past window
+    nothing is read; saved records are joined."""
     until = now_of(db)
     with db.begin() as connection:
         scans.choose(connection, scope)

@@ -75,7 +75,7 @@ def _due(db: Engine, plan: RefreshPlan, *, between: tuple[UUID, UUID] | None = N
     with db.connect() as connection:
         if plan.force:
             return saving.all_entities(connection, ids=named, between=between)
-        return saving.stale(connection, day_began=_day_began(plan.now), ids=named, between=between)
+        return saving.stale_entities(connection, day_began=_day_began(plan.now), ids=named, between=between)
 
 
 def plan(*, named: Sequence[UUID], force: bool, db: Engine, now: datetime) -> RefreshPlan:
@@ -112,7 +112,7 @@ def refresh(
     made: RefreshPlan, chunk: tuple[UUID, UUID], *, db: Engine, progress: Progress, batch: int = BATCH
 ) -> Refreshed:
     """Refresh the entities of a chunk that are still stale. Safe to repeat: after a kill it continues at the first
-    batch that was not committed. An entity whose books cannot be assessed stops no other: it stays stale."""
+    batch that was not committed. An entity whose books cannot be assessed does not stop the others: it stays stale."""
     due = _due(db, made, between=chunk)
     done = Refreshed()
     for start in range(0, len(due), batch):

@@ -153,7 +153,7 @@ def _facts(words: Wording, row: AlertRow) -> list[tuple[str, str]]:
     if row.breached_on:
         facts.append((words.say("Date of the breach"), words.day(row.breached_on)))
     if stolen := stolen_classes(row):
-        facts.append((words.say("What was stolen"), words.all_of(words.data_classes(stolen))))
+        facts.append((words.say("What was stolen"), words.join_list(words.data_classes(stolen))))
     facts.append((words.say("Found by us"), words.moment(row.alerted_at, row.time_zone)))
     return facts
 

@@ -172,7 +172,7 @@ def _group(words: Wording, bundle: Bundle, places: list[int], severity: Severity
     if row.breached_on:
         facts.append((words.say("Date of the breach"), words.day(row.breached_on)))
     if stolen := list(dict.fromkeys(name for place in places for name in stolen_classes(_alert_row(bundle, place)))):
-        facts.append((words.say("What was stolen"), words.all_of(words.data_classes(stolen))))
+        facts.append((words.say("What was stolen"), words.join_list(words.data_classes(stolen))))
     facts.append((words.say("Found by us"), words.moment(row.alerted_at, row.time_zone)))
     return Group(
         title=words.say("A collection of stolen data whose origin is not known")

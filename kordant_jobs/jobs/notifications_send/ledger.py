@@ -58,7 +58,8 @@ class Ledger:
             return outbox.begin(connection, claims)
 
     def settle(self, marks: Sequence[Mark], *, gone: Gone | None = None) -> None:
-        """Settle the notifications of one message; they are written together. An address in `gone` is used no more."""
+        """Settle the notifications of one message; they are written together. An address in `gone` is not used any
+        more."""
         self._open += marks
         self.repeats += sum(self.claims[mark.id].interrupted and mark.status is OutboxStatus.SENT for mark in marks)
         if gone is not None and gone.address_id is not None:

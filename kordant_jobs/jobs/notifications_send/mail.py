@@ -31,7 +31,7 @@ from kordant_jobs.wording import wording
 
 
 class NoSuchAddress(ValueError):
-    """The subscriber's contact is no e-mail address."""
+    """The subscriber's contact is not an e-mail address."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +110,7 @@ def compose(bundle: Bundle, *, sender: MailFrom, now: datetime) -> OutgoingMail:
     """The mail for one bundle: text and HTML, with a Message-ID that is the same in every attempt.
 
     Raises:
-        NoSuchAddress: the contact is no e-mail address.
+        NoSuchAddress: the contact is not an e-mail address.
     """
     recipient = recipient_of(bundle.address)
     subject, texts = texts_of(bundle, sender=sender, now=now)
@@ -172,7 +172,7 @@ def recipient_of(address: str) -> str:
     """The address for the envelope: its domain in ASCII.
 
     Raises:
-        NoSuchAddress: it is no e-mail address.
+        NoSuchAddress: it is not an e-mail address.
     """
     try:
         # Whether a name such as `.test` leads anywhere is for the mail server to say, not for us.

@@ -44,7 +44,7 @@ PAUSE_WHEN_DOWN = timedelta(minutes=1)
 ONE_HOUR = timedelta(hours=1)
 
 CRITICAL_WAIT = timedelta(minutes=5)
-"""Beyond the cap, critical alerts go out in one message at once, and then in one each time this has passed."""
+"""Beyond the cap, critical alerts are sent in one message at once, and then in one each time this has passed."""
 
 COPIES_MAX = 1
 """The second copies that are risked where a copy shows. A notification whose sender was interrupted more often may have

@@ -1,4 +1,4 @@
-"""Selects the claimed notifications that go out now: checks suppressed addresses, quiet hours, digests and rates."""
+"""Selects the claimed notifications that are sent now: checks suppressed addresses, quiet hours, digests and rates."""
 
 from __future__ import annotations
 

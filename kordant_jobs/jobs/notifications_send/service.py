@@ -93,7 +93,7 @@ def send_due(
     affects no other; a channel that cannot work is paused, and the other channels are served.
 
     Raises:
-        SourceUnavailable: a transport is down. What was sent is marked, and the rest is put back.
+        SourceUnavailable: a transport is down. The sent messages are marked, and the others are released.
     """
     with db.connect() as connection:
         paused = pauses.pauses(connection)
@@ -342,7 +342,7 @@ def _deliver(load: _Load, ledger: Ledger, *, sender: ChannelSender[Any]) -> str 
 
 def _written(load: _Load, ledger: Ledger, sender: ChannelSender[Any]) -> Iterator[Any]:
     """The messages of a batch, written one by one on demand. A message that cannot be written is settled here, and
-    stops nothing else; when the time is up there are no more."""
+    does not stop the rest; after the deadline none follows."""
     for bundle in load.bundles:
         if time.monotonic() > load.until:
             return

@@ -11,7 +11,7 @@ from kordant_jobs.jobs.notifications_send.alert_message import AlertMessage
 from kordant_jobs.jobs.notifications_send.bundle import Bundle
 from kordant_jobs.wording import Wording, wording
 from kordant_jobs.wording.texts import one_line, severity_word
-from kordant_jobs.wording.voices import clip_mark, clip_result, clip_word, person_word
+from kordant_jobs.wording.voices import clip_result, clip_word, person_word, short_clip_id
 
 ROWS_MAX = 25
 """The most clips that one mail lists."""
@@ -32,7 +32,7 @@ def clip_subject(words: Wording, rows: Sequence[VoiceRow]) -> str:
     """The subject of a mail about clips. For one clip it has the clip's mark, so that several mails within a minute
     differ; for several it has their number."""
     if len(rows) == 1:
-        return words.voice("subject_of_one", clip=clip_mark(rows[0]))
+        return words.voice("subject_of_one", clip=short_clip_id(rows[0]))
     return words.voice("subject_of_several", number=words.number(len(rows)))
 
 

@@ -71,7 +71,7 @@ def _named(keyring: Keyring, purpose: str, request: str, token: str) -> UUID | N
 
 def status_called(db: Engine, keyring: Keyring, request: str, token: str) -> bool:
     """A business says that a status changed. That is not signed, so the next run asks for the status itself; what the
-    call says is not read. False when the address is none of ours."""
+    call says is not read. False when the address is not one of ours."""
     request_id = _named(keyring, CALLBACK, request, token)
     if request_id is None:
         return False
@@ -91,16 +91,17 @@ def names_a_form(keyring: Keyring, request: str, token: str) -> bool:
 
 
 def done_by_link(db: Engine, keyring: Keyring, request: str, token: str, *, now: datetime) -> RemovalState | None:
-    """As `form_done`, by the signed address that the product's app posts to; None when it is none of ours."""
+    """Like `form_done`, but for the signed address that the product's app posts to. None when the signature is not
+    ours."""
     request_id = _named(keyring, DONE, request, token)
     return form_done(db, request_id, actor="subscriber", now=now) if request_id else None
 
 
 def person_read(db: Engine, reply_id: UUID, meaning: ReplyClass, *, actor: str, now: datetime) -> RemovalState:
-    """A person says what a reply means; its request moves where that leads. The state that it is in then.
+    """Record an operator's classification of a reply, and move its request accordingly. Returns the new state.
 
     Raises:
-        PermanentError: there is no such reply, or its request is just about to go out, so that no answer moves it.
+        PermanentError: there is no such reply, or its request is about to be sent, so that no reply moves it.
     """
     with db.begin() as connection:
         reply = connection.execute(sa.select(removal_replies).where(removal_replies.c.id == reply_id)).one_or_none()

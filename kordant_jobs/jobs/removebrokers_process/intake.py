@@ -1,4 +1,4 @@
-"""Takes replies in: matched to their request, read by the rules, kept sealed, and the request moves.
+"""Processes replies: each is matched to its request, read by the rules, kept sealed, and the request moves.
 
 A hundred mails are a transaction: a statement a mail took half of a run. A mail goes from the mailbox only once
 what it says is in the database.
@@ -40,14 +40,15 @@ LINKS_MOST = 3
 INTAKE_LIMIT = 20_000
 BATCH = 100
 BATCH_BYTES = 16 << 20
-"""Mails that are taken in together: so many, or so many bytes."""
+"""The most mails, and the most bytes, that are processed together."""
 UNMATCHED_KEPT = timedelta(days=30)
 """Time for which a mail without a request waits for an operator. `forget` cannot find it, so it does not stay."""
 
 
 @dataclass(kw_only=True)
-class TakenIn:
-    """The result of reading the mailbox."""
+class MailboxSummary:
+    """The number of mails by what became of them: `repeated` were known already, `for_a_person` need an operator, and
+    `unmatched` belong to no request. `problem`: the mailbox did not answer."""
 
     read: int = 0
     moved: int = 0
@@ -55,20 +56,21 @@ class TakenIn:
     for_a_person: int = 0
     unmatched: int = 0
     failed: int = 0
-    """Mails that could not be taken in, by a fault of ours; they wait beside those of no request."""
+    """Mails that could not be processed because of an error of ours; they are put aside like those of no request."""
     problem: str | None = None
 
 
-def take_in(
+def process_mailbox(
     inbox: InboundMail, *, db: Engine, keyring: Keyring, now: Callable[[], datetime], limit: int = INTAKE_LIMIT
-) -> TakenIn:
-    """Take in what the mailbox holds. A mailbox that does not answer is a problem of this run, not an error."""
-    total = TakenIn()
+) -> MailboxSummary:
+    """Process up to `limit` mails of the mailbox as replies to removal requests, and delete the mails that were put
+    aside more than 30 days ago. If the mailbox does not answer, the result has the reason as `problem`."""
+    total = MailboxSummary()
     try:
         inbox.tidy(now() - UNMATCHED_KEPT)
         for batch in _batches(inbox.messages(limit)):
             found = _each_for_itself([one.content for one in batch], db=db, keyring=keyring, now=now())
-            of_ours = [one for one in found if isinstance(one, Taken)]
+            of_ours = [one for one in found if isinstance(one, ProcessedReply)]
             total.read += len(batch)
             total.failed += sum(isinstance(one, Failed) for one in found)
             total.unmatched += sum(one is None for one in found)
@@ -76,8 +78,8 @@ def take_in(
             total.moved += sum(one.moved for one in of_ours)
             total.for_a_person += sum(one.needs_person for one in of_ours)
             both = list(zip(batch, found, strict=True))
-            inbox.done([message.key for message, one in both if isinstance(one, Taken)])
-            inbox.put_aside([message.key for message, one in both if not isinstance(one, Taken)])
+            inbox.done([message.key for message, one in both if isinstance(one, ProcessedReply)])
+            inbox.put_aside([message.key for message, one in both if not isinstance(one, ProcessedReply)])
     except SourceUnavailable as error:
         total.problem = str(error)
     return total
@@ -99,8 +101,8 @@ def _batches(messages: Iterable[InboundMessage]) -> Iterator[list[InboundMessage
 
 
 @dataclass(frozen=True, kw_only=True)
-class Taken:
-    """The result of one reply."""
+class ProcessedReply:
+    """The effect of one reply: `repeated` when it was known already, `moved` when its request changed its state."""
 
     repeated: bool = False
     moved: bool = False
@@ -108,20 +110,21 @@ class Taken:
 
 
 class Failed:
-    """A mail that could not be taken in."""
+    """A mail that could not be processed."""
 
 
 def _each_for_itself(
     contents: Sequence[bytes], *, db: Engine, keyring: Keyring, now: datetime
-) -> list[Taken | Failed | None]:
-    """As `take_mails`; of mails that cannot be taken in together, those that can."""
+) -> list[ProcessedReply | Failed | None]:
+    """The results of `process_mails`. When one mail makes a batch fail, the halves of the batch are processed apart, so
+    that only that mail is `Failed`."""
     try:
-        return [*take_mails(contents, db=db, keyring=keyring, now=now)]
+        return [*process_mails(contents, db=db, keyring=keyring, now=now)]
     except (KordantError, sa.exc.OperationalError):  # the keys, the database: no fault of a mail
         raise
     except Exception as error:  # noqa: BLE001 - whatever is wrong with one mail is that mail's
         if len(contents) == 1:
-            _log.error("a reply could not be taken in (%s); it waits with those of no request", type(error).__name__)
+            _log.error("a reply could not be processed (%s); it waits with those of no request", type(error).__name__)
             return [Failed()]
     middle = len(contents) // 2
     return [
@@ -133,7 +136,7 @@ def _each_for_itself(
 
 @dataclass(frozen=True, kw_only=True)
 class _Read:
-    """A mail with what the rules read in it. `place` is its place among those taken together."""
+    """A mail with what the rules read in it. `place` is its index among the mails that are processed together."""
 
     place: int
     key: str = field(repr=False)
@@ -148,18 +151,20 @@ class _Read:
         )  # fmt: skip
 
 
-def take_mail(content: bytes, *, db: Engine, keyring: Keyring, now: datetime) -> Taken | None:
-    """Take one mail in; None when it belongs to no request."""
-    return take_mails([content], db=db, keyring=keyring, now=now)[0]
+def process_mail(content: bytes, *, db: Engine, keyring: Keyring, now: datetime) -> ProcessedReply | None:
+    """Process one mail. None when it belongs to no request."""
+    return process_mails([content], db=db, keyring=keyring, now=now)[0]
 
 
-def take_mails(contents: Sequence[bytes], *, db: Engine, keyring: Keyring, now: datetime) -> list[Taken | None]:
-    """Take mails in, each once; None for those that belong to no request.
+def process_mails(
+    contents: Sequence[bytes], *, db: Engine, keyring: Keyring, now: datetime
+) -> list[ProcessedReply | None]:
+    """Process mails, each once; None for those that belong to no request.
 
-    In rounds, a transaction each, of one mail a request: a second one moves the request from where the first left it,
-    and may be known by the case number that the first gave.
+    They are processed in rounds. Each round is one transaction with at most one mail for each request, since a second
+    mail moves the request from the state that the first left, and may be matched by the case number in the first.
     """
-    found: list[Taken | None] = [None] * len(contents)
+    found: list[ProcessedReply | None] = [None] * len(contents)
     waiting = [_read(place, content) for place, content in enumerate(contents)]
     while waiting:
         with db.begin() as connection:
@@ -197,10 +202,10 @@ _BOUNCES = {
 
 def _taken(
     connection: Connection, keyring: Keyring, first: Mapping[UUID, _Read], matches: Mapping[int, Match], now: datetime
-) -> dict[int, Taken]:
+) -> dict[int, ProcessedReply]:
     """Keep one reply of each of these requests and move the requests; by place. One of a subscriber who was forgotten
     meanwhile counts as repeated: nothing of it is kept."""
-    taken = {one.place: Taken(repeated=True) for one in first.values()}
+    taken = {one.place: ProcessedReply(repeated=True) for one in first.values()}
     keys = keyring.load_keys(connection, [matches[place].subscriber_id for place in taken], for_writing=True)
     rows = {row.id: row for row in requests.locked(connection, list(first)) if row.subscriber_id in keys}
     domains = catalogue.domains_of(connection, {row.broker_id for row in rows.values()})
@@ -246,7 +251,7 @@ def _taken(
     moves.apply(connection, moves.frame_of([moved[one] for one in moved if one in kept]), now=now, actor=ACTOR)
     for reply in fresh:
         if reply.id in kept:
-            taken[first[reply.request_id].place] = Taken(moved=reply.moved, needs_person=reply.needs_person)
+            taken[first[reply.request_id].place] = ProcessedReply(moved=reply.moved, needs_person=reply.needs_person)
             if contact := dead.get(reply.request_id):
                 fault, broker_id = reply.reading.reply_class.value, rows[reply.request_id].broker_id
                 catalogue.note_fault(connection, broker_id, contact, fault, now=now)
@@ -291,7 +296,7 @@ def _dead_contact(mail: ReplyMail, reading: Reading, sent: Sequence[Any]) -> str
 
 
 def where_to(reading: Reading, *, link: bool) -> tuple[RemovalState | None, str]:
-    """The state that a reply leads to, and the reason. A confirmation link that we follow ourselves is no work for the
+    """The state that a reply leads to, and the reason. A confirmation link that we follow ourselves is not work for the
     subscriber; a refused agent is: they ask by themselves.
 
     >>> where_to(Reading(reply_class=ReplyClass.REJECTED, rule="x", detail="agent_not_accepted"), link=False)

@@ -96,7 +96,7 @@ def _labels(words: Wording) -> dict[str, str]:
 
 
 def least(wanted: Sequence[str], given: Mapping[str, str]) -> tuple[str, ...]:
-    """The fields that go out: what the broker needs and the subscriber gave.
+    """The fields to disclose: those that the broker needs and the subscriber gave.
 
     >>> least(("name", "phone", "city"), {"name": "Ann", "city": "Fresno", "birth_date": "1980-01-01"})
     ('name', 'city')
@@ -132,7 +132,7 @@ def write_letter(
         .get_template(f"{kind}.{language}.txt")
         .render(
             broker=broker,
-            fronts=words.all_of(list(fronts)) if fronts else "",
+            fronts=words.join_list(list(fronts)) if fronts else "",
             permission=has_permission,
             ask=ask.value,
             law=law.value,

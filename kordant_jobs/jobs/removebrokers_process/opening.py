@@ -1,4 +1,4 @@
-"""Opens the ways to brokers, by the settings: what is not configured is left out, and its steps with it."""
+"""Opens the channels to brokers that the settings configure. Steps that need another channel are left out."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def open_inbox(settings: Settings) -> ImapInbox | MaildirInbox:
     """The mailbox where brokers' replies arrive.
 
     Raises:
-        SettingsError: the address of the mailbox is none.
+        SettingsError: the address of the mailbox is not valid.
     """
     imap = settings.removals_imap_url
     return ImapInbox(imap.get_secret_value()) if imap else MaildirInbox(settings.removals_inbox)
@@ -59,7 +59,7 @@ def open_key(settings: Settings) -> Ed25519PrivateKey | None:
     """Our key of the Data Rights Protocol; None: we have no id there.
 
     Raises:
-        SettingsError: its file is none.
+        SettingsError: the file is not a key.
     """
     if not settings.drp_agent_id or settings.drp_key_path is None:
         return None

@@ -190,7 +190,7 @@ def _doubt(found: ReplyClass, own: Sequence[str], said: Sequence[str], sender: s
 
 
 _WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*|[^\s\w,.;:!()-]")
-"""Words, and marks that are none of the usual ones: a quotation mark is no plain word."""
+"""Words, and marks that are none of the usual ones: a quotation mark is not a plain word."""
 _PLACES = re.compile(r"https?://\S+|[^\s@<>]+@[^\s@<>]+\w", re.IGNORECASE)
 
 

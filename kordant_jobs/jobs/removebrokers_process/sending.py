@@ -95,7 +95,7 @@ _LOST = frozenset({MessageStatus.FAILED, MessageStatus.UNCERTAIN})
 
 
 def _withdraw(db: Engine, broker_ids: Sequence[UUID], now: datetime) -> None:
-    """Take back what is no longer to go out; a request whose contact turned out dead looks for another way."""
+    """Withdraw messages that must not be sent any more. A request whose contact does not work gets another channel."""
     with db.begin() as connection:
         taken = outgoing.withdraw(connection, broker_ids, now=now)
         stuck = [
@@ -181,7 +181,8 @@ def wanted_of(row: Any) -> tuple[str, ...]:
 
 
 def _sent(work: _Batch, *, db: Engine, outside: Outside, total: Sent) -> Iterator[tuple[UUID, Fate]]:
-    """Each message's fate, as it becomes known; what has none stays claimed until its lease ends, or is put back."""
+    """The outcome of each message as it becomes known. A message without an outcome stays claimed until its lease ends,
+    or is released."""
     gone = [one for one in work.messages if one.id not in work.letters]
     yield from ((one.id, Fate(status=MessageStatus.WITHDRAWN, code="no_profile")) for one in gone)
     there = [one for one in work.messages if one.id in work.letters]

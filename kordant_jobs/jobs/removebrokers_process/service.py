@@ -1,7 +1,7 @@
 """Load, decide, save: takes removal requests a step further, a chunk of brokers at a time.
 
 Replies first (`intake`), then for each chunk: what came over the Data Rights Protocol, confirmation links, our own
-checks, the decisions (`rules`), and what goes out (`sending`).
+checks, the decisions (`rules`), and the messages to send (`sending`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from kordant_jobs.domain.removals.states import RemovalState, may_move
 from kordant_jobs.engine import Progress
 from kordant_jobs.errors import SourceUnavailable
 from kordant_jobs.jobs.removebrokers_process import intake, rules, rules_sending, sending
-from kordant_jobs.jobs.removebrokers_process.intake import TakenIn
+from kordant_jobs.jobs.removebrokers_process.intake import MailboxSummary
 from kordant_jobs.jobs.removebrokers_process.outside import Outside
 from kordant_jobs.ports import RescanAnswer, RescanQuestion, RescanSource, RightsAgent, RightsError, RightsStatus
 from kordant_jobs.store.people.keyring import Keyring
@@ -47,7 +47,7 @@ class RemovalPlan:
 
     chunks: tuple[tuple[UUID, ...], ...]
     total: int
-    taken_in: TakenIn
+    mailbox: MailboxSummary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,17 +71,18 @@ class Carried:
 
 
 def plan(*, db: Engine, keyring: Keyring, outside: Outside, now: Callable[[], datetime]) -> RemovalPlan:
-    """Take in what brokers answered, then share out the brokers that have work, the busiest apart from each other."""
-    taken = intake.TakenIn()
+    """Process the replies of brokers, then divide the brokers with due requests into chunks, with the busiest in
+    different ones."""
+    taken = intake.MailboxSummary()
     if outside.inbox is not None:
-        taken = intake.take_in(outside.inbox, db=db, keyring=keyring, now=now)
+        taken = intake.process_mailbox(outside.inbox, db=db, keyring=keyring, now=now)
     with db.connect() as connection:
         work = due.brokers_with_work(connection, now())
     total = sum(number for _, number in work)
     chunks: list[list[UUID]] = [[] for _ in range(min(CHUNKS_MOST, len(work), ceil(total / CHUNK_LEAST)))]
     for place, (broker_id, _) in enumerate(work):
         chunks[place % len(chunks)].append(broker_id)
-    return RemovalPlan(chunks=tuple(map(tuple, chunks)), total=total, taken_in=taken)
+    return RemovalPlan(chunks=tuple(map(tuple, chunks)), total=total, mailbox=taken)
 
 
 def carry(
@@ -93,11 +94,12 @@ def carry(
     now: datetime,
     progress: Progress | None = None,
 ) -> Carried:
-    """Take the requests to these brokers a step further. Safe to repeat: what was done is not due any more."""
+    """Carry out the next step of every due request to these brokers. Safe to repeat: a step that was carried out is not
+    due any more."""
     polled = _poll(broker_ids, db=db, keyring=keyring, outside=outside, now=now)
     followed = _follow(broker_ids, db=db, keyring=keyring, outside=outside, now=now)
     checked = _check(broker_ids, db=db, keyring=keyring, rescan=outside.rescan, now=now)
-    found, moved = decide(broker_ids, db=db, now=now, agent=outside.rights is not None)
+    found, moved = decide_due_requests(broker_ids, db=db, now=now, agent=outside.rights is not None)
     if progress is not None:
         progress.advance(found, "decided")
     sent = sending.send_waiting(broker_ids, db=db, keyring=keyring, outside=outside, now=now)
@@ -116,9 +118,12 @@ def carry(
     )
 
 
-def decide(broker_ids: Sequence[UUID], *, db: Engine, now: datetime, agent: bool = False) -> tuple[int, int]:
-    """Decide every due request to these brokers in one transaction: how many there were, how many were written. A step
-    that leads on at once (bounced → another channel) is taken in the same call."""
+def decide_due_requests(
+    broker_ids: Sequence[UUID], *, db: Engine, now: datetime, agent: bool = False
+) -> tuple[int, int]:
+    """Decide the next step of every due request to these brokers, and record it. Each round is one transaction; a step
+    that has another one at once (bounced → another channel) gets a further round. Returns the number of steps decided,
+    and of those recorded."""
     found = written = 0
     for _ in range(STEPS_MOST):
         with db.begin() as connection:
@@ -145,7 +150,7 @@ STEPS_MOST = 4
 
 
 def _poll(broker_ids: Sequence[UUID], *, db: Engine, keyring: Keyring, outside: Outside, now: datetime) -> int:
-    """Ask for the status of due requests of the Data Rights Protocol. A status that can't be had changes nothing; the
+    """Ask for the status of due requests of the Data Rights Protocol. A status that can't be read changes nothing; the
     clock goes on. `POLLS_TOGETHER` statuses are written in a transaction; a killed run asks for its last ones again."""
     if outside.rights is None:
         return 0
@@ -179,7 +184,7 @@ def _status_of(business: Mapping[str, Any], outside_id: str) -> Callable[[Rights
 
 
 def _revoke(business: Mapping[str, Any], request: Any, *, db: Engine, tokens: rights.Tokens, now: datetime) -> None:
-    """Tell the business that the subscriber withdrew; where it does not answer, again tomorrow."""
+    """Notify the business that the subscriber withdrew. If it does not answer, this is repeated tomorrow."""
     again_at = None
     reason = "the consumer withdrew the request"
     try:
@@ -195,7 +200,7 @@ def _revoke(business: Mapping[str, Any], request: Any, *, db: Engine, tokens: ri
 def take_statuses(
     connection: sa.Connection, keyring: Keyring, statuses: Mapping[UUID, RightsStatus], *, now: datetime
 ) -> int:
-    """Take statuses that were asked for, by request; how many moved theirs."""
+    """Apply the statuses that businesses returned, by request. Returns the number of requests whose state changed."""
     rows = []
     for request in requests.locked(connection, list(statuses)):
         status = statuses[request.id]

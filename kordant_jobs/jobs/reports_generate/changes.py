@@ -24,9 +24,9 @@ MENTION_MAX = 60
 def some(words: Wording, parts: Sequence[str], limit: int) -> str:
     """The first `limit` of the parts, and the number of the others."""
     if len(parts) <= limit:
-        return words.all_of(parts)
+        return words.join_list(parts)
     rest = len(parts) - limit
-    return words.all_of([*parts[:limit], words.count("%(number)s more", "%(number)s more", rest)])
+    return words.join_list([*parts[:limit], words.count("%(number)s more", "%(number)s more", rest)])
 
 
 def breach_title(words: Wording, source: str, title: str, limit: int) -> str:

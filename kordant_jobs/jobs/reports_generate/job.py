@@ -48,7 +48,7 @@ def partitions_of(tier: Tier) -> Partitions:
 
 def plan(payload: ReportsGenerate, report: Report, db: Engine) -> ReportPlan:
     """Choose the subscriptions and distribute them over chunks."""
-    start_on, end_on = payload.days
+    start_on, end_on = payload.period
     period = Period(kind=ReportKind(payload.kind), start_on=start_on, end_on=end_on)
     scope = ReportScope(
         tiers=payload.tiers, subscription_ids=payload.subscription_ids, only_affected=payload.only_affected

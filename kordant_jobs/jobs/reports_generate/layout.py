@@ -100,7 +100,7 @@ def _browser_style() -> CSS:
 
 def _parsed(page: ReportPage) -> HTML:
     """The page parsed for WeasyPrint. Our template is also XML, which Python parses in 1 ms where WeasyPrint's HTML
-    parser takes 16; text that is no XML (a name with a control character) is still parsed as HTML."""
+    parser takes 16; text that is not XML (a name with a control character) is still parsed as HTML."""
     from cssselect2 import ElementWrapper
     from weasyprint import HTML
     from weasyprint.urls import URLFetcher

@@ -34,7 +34,7 @@ class CloseReason(StrEnum):
     NOT_WATCHED = "not_watched"
     """Its identifier is no longer watched."""
     WITHDRAWN = "withdrawn"
-    """The breach turned out not to be one, or not to be reported."""
+    """The breach proved not to be one, or may not be reported."""
 
 
 class ReportKind(StrEnum):

@@ -198,8 +198,8 @@ def _generate_batch(
         known = reports.known_figures(connection, batch, kind=period.kind, start=period.start_on, end=period.end_on)
         asked = removal_requests.lines(connection, batch)
         heard = clip_analyses.facts(connection, batch, start=period.start_on, end=period.end_on)
-        watched = property_reporting.facts(connection, batch, start=period.start_on, end=period.end_on)
-        accounts = money_reporting.facts(connection, keyring, batch, start=period.start_on, end=period.end_on)
+        watched = property_reporting.property_facts(connection, batch, start=period.start_on, end=period.end_on)
+        accounts = money_reporting.money_facts(connection, keyring, batch, start=period.start_on, end=period.end_on)
         keys = keyring.load_keys(connection, list(facts.people["subscriber_id"]))
     removals = {own: [RemovalLine(**line) for line in found] for own, found in asked.items()}
     properties = {own: [property_line(line) for line in found] for own, found in watched.watches.items()}
@@ -356,7 +356,8 @@ class _SealedFacts:
 def _pages(
     due: Sequence[ReportFigures], sealed: _SealedFacts, lines: Mapping[UUID, str]
 ) -> Iterator[ReportPage | None]:
-    """Each report's page, None when it cannot be written: an error with one subscriber stops no other's report."""
+    """Each report's page, None when it cannot be written: an error with one subscriber does not stop the reports of the
+    others."""
     for figures in due:
         try:
             page = page_of(write_report(figures, sealed.open(figures), lines[figures.subscription_id]))

@@ -34,7 +34,7 @@ def plan(
         report.warn(f"{voice_models.problem} Until then verdicts are unknown; the clips wait.")
     if made.refused:
         report.warn(f"{made.refused} dropped clips were refused (no such subscription, or too large) and stay there.")
-    report.show({"taken in": made.taken_in, "refused": made.refused, "clips": made.total})
+    report.show({"taken in": made.imported, "refused": made.refused, "clips": made.total})
     return made
 
 
@@ -64,7 +64,7 @@ def analyse(
 def summarise(plan: VoicePlan, results: list[Analysed]) -> Summary:
     """The figures of the run."""
     whole = sum(results, Analysed())
-    return Summary({**_figures(whole), "taken_in": plan.taken_in}, items_failed=whole.failed)
+    return Summary({**_figures(whole), "taken_in": plan.imported}, items_failed=whole.failed)
 
 
 def _figures(done: Analysed) -> dict[str, int]:

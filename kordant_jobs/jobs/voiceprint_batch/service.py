@@ -42,7 +42,7 @@ class VoicePlan:
 
     chunks: tuple[tuple[UUID, ...], ...]
     total: int
-    taken_in: int
+    imported: int
     refused: int
 
 
@@ -76,15 +76,15 @@ def plan(
     now: datetime,
 ) -> VoicePlan:
     """Import dropped clips (`drop` None: none), then divide the pending clips into chunks."""
-    taken, refused = take_in(drop, db=db, keyring=keyring, now=now) if drop is not None else (0, 0)
+    taken, refused = import_dropped_clips(drop, db=db, keyring=keyring, now=now) if drop is not None else (0, 0)
     with db.connect() as connection:
         waiting = clips.pending(
             connection, has_models=loaded.models is not None, subscription_ids=subscription_ids, limit=CLIPS_MAX
         )
-    return VoicePlan(chunks=chunked(waiting), total=len(waiting), taken_in=taken, refused=refused)
+    return VoicePlan(chunks=chunked(waiting), total=len(waiting), imported=taken, refused=refused)
 
 
-def take_in(drop: Path, *, db: Engine, keyring: Keyring, now: datetime) -> tuple[int, int]:
+def import_dropped_clips(drop: Path, *, db: Engine, keyring: Keyring, now: datetime) -> tuple[int, int]:
     """Import dropped clips; each is sealed before its file is removed. Returns the numbers of imported and of refused
     files, which stay. Safe to repeat: the same file gives one clip. A file that changed while it was read stays until
     it is complete."""

@@ -29,8 +29,8 @@ def bench_engine(
     ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
-    """From a committed request to the op's body; 100 queued runs; CPU a run; 10,000 coalesced; a critical one behind
-    1,000; idle cost; memory. Ours beside stock Dagster."""
+    """Measure the time from a committed request to the op's body; 100 queued runs; CPU a run; 10,000 coalesced; a
+    critical one behind 1,000; idle cost; memory. Ours beside stock Dagster."""
     from kordant_jobs.lab.bench.engine import Load, measure
     from kordant_jobs.lab.figures import finish
 
@@ -43,7 +43,8 @@ def bench_notifications(
     mails: Annotated[int, typer.Option(min=100, help="Alerts that wait.")] = 10_000,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
-    """From alerts that wait to mails on a server with a ledger. Ours beside a plain smtplib loop."""
+    """Measure the time from pending alerts to mails on a server with a ledger, for our job and for a plain smtplib
+    loop."""
     from kordant_jobs.lab.bench.notifications import measure
     from kordant_jobs.lab.figures import finish
 
@@ -192,7 +193,8 @@ def bench_reports(
     ] = 100,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
-    """From figures to stored PDFs, a core and two processes. Ours beside WeasyPrint on the same HTML."""
+    """Measure the time from figures to stored PDFs, on one core and with two processes, for our job and for WeasyPrint
+    on the same HTML."""
     from kordant_jobs.lab.bench.reports import measure
     from kordant_jobs.lab.figures import finish
 

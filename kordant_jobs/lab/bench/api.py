@@ -103,7 +103,7 @@ async def _ask(port: int, paths: Sequence[str], token: str, seconds: float) -> l
 
 
 async def _enqueue(base: str, token: str, times: int) -> float:
-    """Milliseconds until a request is queued: the median of so many, one after the other."""
+    """Milliseconds until a request is queued: the median of `times` requests, sent one after the other."""
     took = []
     async with httpx.AsyncClient(base_url=f"{base}/api/jobs", timeout=WITHIN_S, trust_env=False) as client:
         for number in range(times):
@@ -118,7 +118,7 @@ async def _enqueue(base: str, token: str, times: int) -> float:
 
 
 async def _watch(base: str, tokens: Sequence[str], ids: Sequence[UUID], watchers: int) -> float:
-    """Seconds until each of so many streams had its snapshot, all of them open at once."""
+    """Seconds until each of `watchers` streams had its snapshot, with all of them open at once."""
     limits = httpx.Limits(max_connections=watchers)
     everyone = asyncio.Barrier(watchers)
 
@@ -174,7 +174,7 @@ def _token(db: Engine, keyring: Keyring, number: int) -> str:
 
 
 def _to_op(events: int) -> tuple[float, float]:
-    """Seconds from the call to the op's body, and from the same request by SQL: medians of so many, in turn."""
+    """Seconds from the call to the op's body, and from the same request by SQL: medians of `events` calls, in turn."""
     master, port = os.urandom(32), free_port(3880)
     key, base = base64.b64encode(master).decode(), f"http://127.0.0.1:{port}"
     by_http, by_sql = [], []

@@ -25,7 +25,7 @@ class Stamp(Payload):
 
 
 class Nudge(Stamp):
-    """As Stamp, for the job of which many requests become one run."""
+    """Like Stamp, but for the job of which many requests become one run."""
 
     job: ClassVar[str] = "bench_nudge"
 

@@ -57,10 +57,10 @@ def _bare(db: Engine) -> float:
 
 
 def measure(rows: int = 1_000_000) -> list[Figure]:
-    """Verify a log of so many rows.
+    """Verify a log of `rows` rows.
 
     Raises:
-        KordantError: it does not hold.
+        KordantError: the log is not valid.
     """
     with tempfile.TemporaryDirectory(prefix="kordant-bench-") as folder, EmbeddedPostgres(Path(folder)) as postgres:
         db, keyring = database.create_engine(postgres.url()), Keyring(os.urandom(32))

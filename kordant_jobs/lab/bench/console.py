@@ -158,7 +158,7 @@ async def _ask(
 
 @contextmanager
 def world(requests: int, *, master: bytes | None = None) -> Iterator[tuple[Engine, Keyring, str]]:
-    """A database with so many requests, its keyring, and an admin's token."""
+    """A database with this number of requests, its keyring, and an admin's token."""
     with tempfile.TemporaryDirectory(prefix="kordant-bench-") as folder, EmbeddedPostgres(Path(folder)) as postgres:
         db, keyring, now = database.create_engine(postgres.url()), Keyring(master or os.urandom(32)), datetime.now(UTC)
         migrate.upgrade(db)

@@ -86,7 +86,7 @@ def _text(addresses: pl.Series, passwords: pl.Series) -> bytes:
 
 
 def _damaged(draw: np.random.Generator, text: bytes) -> bytes:
-    """The last byte of some lines made one that is no UTF-8, and in some the delimiter doubled in the password."""
+    """The last byte of some lines made one that is not UTF-8, and in some the delimiter doubled in the password."""
     content: Any = np.frombuffer(text, np.uint8).copy()
     ends = np.flatnonzero(content == ord("\n"))
     content[ends[draw.random(len(ends)) < BROKEN_SHARE] - 1] = _BROKEN

@@ -1,4 +1,5 @@
-"""From a dump that lies in the drop folder to alert rows, by the job's own steps, for many premium subscribers."""
+"""Measures the time from a dump in the drop folder to alert rows, by the job's own steps, for many premium
+subscribers."""
 
 from __future__ import annotations
 
@@ -28,7 +29,7 @@ from kordant_jobs.store.darkwatch.scans import Scope
 from kordant_jobs.store.people.keyring import Keyring
 
 PER_LINE = 1_000
-"""One subscriber in so many stands in the dump, spread over all of it."""
+"""One subscriber in this number is in the dump; they are spread over all of it."""
 CHECK_EVERY_S = 0.05
 _ROWS = 500_000
 SETTLED = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
@@ -46,7 +47,7 @@ INSERT INTO kordant.scan_watermarks (subscription_id, job, known_until)
 
 
 def retro_scan(subscribers: int, dump_bytes: int) -> dict[str, Any]:
-    """Seconds from a file that lies in the drop folder to the first and the last alert row, as another connection sees
+    """Seconds from a file in the drop folder to the first and the last alert row, as another connection sees
     them, to the end of the scan, and by step. What comes before (two seconds in which the file must rest, the sensor,
     the start of a run) is not in it: see `bench engine`.
 

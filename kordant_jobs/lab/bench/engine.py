@@ -1,8 +1,8 @@
 """The engine's speed: ours and stock Dagster, one after the other, on the same jobs, database and machine.
 
-An event's clock starts before the transaction that writes it, and stops in the op's body: the queue, the dispatcher
-and the launcher lie in between. CPU is that of all processes of the system; Postgres is shown beside it, for itself.
-The first event, which fills caches, does not count.
+An event's clock starts before the transaction that writes it, and stops in the op's body: this includes the queue, the
+dispatcher and the launcher. CPU is that of all processes of the system; Postgres is shown beside it, for itself. The
+first event, which fills caches, does not count.
 """
 
 from __future__ import annotations

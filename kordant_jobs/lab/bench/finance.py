@@ -315,7 +315,8 @@ def _plan(db: Engine, keyring: Keyring, number: int) -> list[Figure]:
 
 
 def _sync(db: Engine, keyring: Keyring, number: int) -> list[Figure]:
-    """As many connections as given, each with an account, at a provider without limits that takes 300 ms an answer."""
+    """Sync the given number of connections, each with an account, at a provider without limits that takes 300 ms an
+    answer."""
     ledger = Ledger(now=NOW)
     with FakePluggy(ledger, faults=Faults(latency_s=0.3)) as server:
         with db.begin() as connection:

@@ -107,7 +107,7 @@ class _Source(TableReader):
         return [{"good_through_date": "1"}], False
 
     def page(self, table: TableDescription, span: Span, last: Place | None) -> tuple[list[Row], bool]:
-        """As a server would cut it."""
+        """One page of rows, as a server would return it."""
         self.server.requests += 1
         places = self.places[table.dataset]
         start = bisect_right(places, last or (span.after or "", "~"))
@@ -128,7 +128,7 @@ def fetch(new: int) -> Figure:
         ]  # fmt: skip
     reader = CountyReader(shipped()["nyc"], _Source(rows))
     reader.freshness()
-    since = dict.fromkeys(reader.newest(today=date(2026, 5, 1)), "0")
+    since = dict.fromkeys(reader.newest_watermarks(today=date(2026, 5, 1)), "0")
     documents = sum(len(part.documents) for part in reader.read(since, today=date(2026, 5, 1)))
     if documents != new:
         raise AssertionError(f"{documents} documents came of {new}")

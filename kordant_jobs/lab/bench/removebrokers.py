@@ -101,7 +101,7 @@ def _loop(db: Engine, brokers: list[UUID], number: int) -> float:
 
 
 def measure(requests: int = 100_000) -> list[Figure]:
-    """Decide so many due requests: each becomes overdue, with its event and a reminder to its broker.
+    """Decide this number of due requests: each becomes overdue, with its event and a reminder to its broker.
 
     Raises:
         KordantError: not every request was decided.
@@ -114,7 +114,7 @@ def measure(requests: int = 100_000) -> list[Figure]:
         each = _loop(db, brokers, looped)
         chunks = [brokers[place :: service.CHUNKS_MOST] for place in range(service.CHUNKS_MOST)]
         began = time.perf_counter()
-        written = sum(service.decide(chunk, db=db, now=NOW)[1] for chunk in chunks)
+        written = sum(service.decide_due_requests(chunk, db=db, now=NOW)[1] for chunk in chunks)
         took = time.perf_counter() - began
         if written != total - looped:
             raise KordantError(f"{written} of {total - looped} requests were decided.")

@@ -201,7 +201,7 @@ def _rate(make: Callable[[int], None], count: int) -> float:
 
 
 def _bare(page: ReportPage) -> bytes:
-    """By the library's own ways; style and fonts are read once."""
+    """A PDF made with the library alone; style and fonts are read once."""
     from weasyprint import HTML
 
     return bytes(
@@ -215,7 +215,7 @@ def _bare(page: ReportPage) -> bytes:
 
 
 def _plain(page: ReportPage) -> bytes:
-    """By the library's own ways; style and fonts are read for each report."""
+    """A PDF made with the library alone; style and fonts are read for each report."""
     from weasyprint import HTML
     from weasyprint.text.fonts import FontConfiguration
 

@@ -42,7 +42,7 @@ from kordant_jobs.store.schedules import due_slots
 from kordant_jobs.store.schedules import progress as schedule_progress
 from kordant_jobs.triggers import price_list
 from kordant_jobs.triggers.orders import run_requests
-from kordant_jobs.triggers.tick import RowCheck, take
+from kordant_jobs.triggers.tick import RowCheck, decide_starts
 
 KEY = ("darkwatch_scan", "premium")
 TICKS = 5
@@ -89,7 +89,7 @@ def _ticks(db: Engine) -> tuple[float, list[str]]:
     for day in range(TICKS):
         at = first + timedelta(days=day)
         began = time.perf_counter()
-        taken = take(db, RowCheck(key=KEY, source=f"tick {at}", tick_at=at), busy=lambda: False, now=at)
+        taken = decide_starts(db, RowCheck(key=KEY, source=f"tick {at}", tick_at=at), busy=lambda: False, now=at)
         asked = [one for start in taken.starts for one in run_requests(taken.row or _never(), start)]
         slowest = max(slowest, time.perf_counter() - began)
         if not asked:
@@ -151,7 +151,7 @@ def _lateness(db: Engine, *, since: datetime, until: datetime) -> list[float]:
 
 
 def _minutes(db: Engine, minutes: int) -> list[float]:
-    """Let so many ticks come, and give their lateness."""
+    """Wait for a tick in each of these minutes. Returns their lateness."""
     since = datetime.now(UTC)
     until = since + timedelta(minutes=minutes)
     time.sleep(minutes * 60 + 8)

@@ -38,7 +38,7 @@ from kordant_jobs.postgres import database
 from kordant_jobs.postgres.embedded import EmbeddedPostgres
 from kordant_jobs.store import migrate
 
-PATIENCE_S = 600.0
+TIMEOUT_S = 600.0
 BY = "bench"
 
 
@@ -60,19 +60,20 @@ class Site(ABC):
 
     @abstractmethod
     def nudge(self, number: int) -> tuple[float, Callable[[], bool]]:
-        """Events, in one transaction, that share runs: when it began, and what says whether all of them are done."""
+        """Create events that share runs, in one transaction. Returns the time at which it began, and a function that is
+        true when all of them are done."""
 
     @abstractmethod
     def forget(self) -> None:
-        """Take back the events that did not start."""
+        """Withdraw the events that did not start."""
 
-    def wait_for(self, events: Sequence[int], patience_s: float = PATIENCE_S) -> dict[int, float]:
+    def wait_for(self, events: Sequence[int], timeout_s: float = TIMEOUT_S) -> dict[int, float]:
         """When each op's body ran.
 
         Raises:
             TransientError: not all ran in time.
         """
-        wait_until(lambda: self.seen().keys() >= set(events), f"{len(events)} runs did not all start", patience_s)
+        wait_until(lambda: self.seen().keys() >= set(events), f"{len(events)} runs did not all start", timeout_s)
         seen = self.seen()
         return {event: seen[event] for event in events}
 
@@ -105,8 +106,8 @@ class Site(ABC):
     def lasting_memory_mb(self) -> dict[str, float]:
         """Memory of each process that lives as long as the system does; the children of the warm process do not."""
         found = {}
-        for name, keeper in self.stack.pids().items():
-            for pid in tree.children(keeper):
+        for name, supervisor in self.stack.pids().items():
+            for pid in tree.children(supervisor):
                 found[name] = tree.resident_mb(pid)
                 if name == "code-server":  # the one that answers keeps the one that has the code loaded as a child
                     found["code"] = sum(map(tree.resident_mb, tree.children(pid)))
@@ -182,17 +183,17 @@ class StockSite(Site):
 
 
 def wait_until(
-    done: Callable[[], bool], failed: str, patience_s: float = PATIENCE_S, *, look_every_s: float = 0.02
+    done: Callable[[], bool], failed: str, timeout_s: float = TIMEOUT_S, *, look_every_s: float = 0.02
 ) -> float:
     """Wait; the moment at which it was so, on the wall clock.
 
     Raises:
         TransientError: it was not in time; the text begins with `failed`.
     """
-    deadline = time.monotonic() + patience_s
+    deadline = time.monotonic() + timeout_s
     while not done():
         if time.monotonic() >= deadline:
-            raise TransientError(f"{failed} in {patience_s:g} s: see the logs, and try again on a machine less busy")
+            raise TransientError(f"{failed} in {timeout_s:g} s: see the logs, and try again on a machine less busy")
         time.sleep(look_every_s)
     return time.time()
 

@@ -33,17 +33,17 @@ PER_RUN_S = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
-    """The system at rest."""
+class RestingSizes:
+    """The sizes of the system at rest: of the database, and of each process, in MB."""
 
     database_mb: float
     memory_mb: dict[str, float]
 
 
-def look(at: OurSite) -> Look:
-    """Wait until what was kept is gone, then look."""
+def measure_at_rest(at: OurSite) -> RestingSizes:
+    """Wait until finished runs and requests are pruned, then measure the sizes."""
     time.sleep(KEEP_S + 2 * PRUNE_S)
-    return Look(database_mb=at.database_mb(), memory_mb=at.lasting_memory_mb())
+    return RestingSizes(database_mb=at.database_mb(), memory_mb=at.lasting_memory_mb())
 
 
 def load(at: OurSite, runs: int, say: Callable[[int], None], *, at_least_s: float = 0.0) -> list[int]:
@@ -84,14 +84,16 @@ def measure(runs: int) -> list[Figure]:
         folder = Path(temporary)
         with EmbeddedPostgres(folder / "postgres") as server, site(folder, server, OurSite, **settings) as at:
             first = load(at, AT_ONCE, lambda count: status.update(f"{count} runs to begin with"), at_least_s=4 * KEEP_S)
-            before = look(at)
+            before = measure_at_rest(at)
             began = time.monotonic()
             fired = first + load(at, runs, lambda count: status.update(f"{count} of {runs} runs"))
             took_s = time.monotonic() - began
-            return figures(before, look(at), fired, at.stamped(), runs_per_s=runs / took_s)
+            return figures(before, measure_at_rest(at), fired, at.stamped(), runs_per_s=runs / took_s)
 
 
-def figures(before: Look, after: Look, fired: list[int], stamped: list[int], *, runs_per_s: float) -> list[Figure]:
+def figures(
+    before: RestingSizes, after: RestingSizes, fired: list[int], stamped: list[int], *, runs_per_s: float
+) -> list[Figure]:
     """The growth from before to after, and whether each event ran exactly once."""
     times = Counter(stamped)
     lost = sum(1 for event in fired if not times[event])

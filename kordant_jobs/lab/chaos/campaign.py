@@ -115,7 +115,8 @@ class Campaign:
 def run_campaign(
     faults: int, seed: int, folder: Path, *, only: Sequence[str] = (), requests: int = REQUESTS, quiet: bool = False
 ) -> Campaign:
-    """Strike a system in this folder with so many faults, each amid so many requests, and compare the books at the end.
+    """Inject this number of faults into a system in this folder, each while `requests` requests run, and compare the
+    ledgers at the end.
 
     Raises:
         KordantError: the system did not start, or there is no such fault.
@@ -145,10 +146,10 @@ def run_campaign(
     return Campaign(strikes=strikes, books=books, gave_up=gave_up)
 
 
-def settled_books(at: Site, patience_s: float = 90.0) -> Books:
+def settled_books(at: Site, timeout_s: float = 90.0) -> Books:
     """The books once Dagster shows no run as under way; a run whose daemon was killed before it
     was handed on is given up by Dagster after a minute."""
-    deadline = time.monotonic() + patience_s
+    deadline = time.monotonic() + timeout_s
     while (books := at.books()).unfinished and time.monotonic() < deadline:
         time.sleep(0.2)
     return books

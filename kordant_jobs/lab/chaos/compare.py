@@ -1,7 +1,7 @@
 """`chaos --compare`: the same faults on ours and on others, judged by the ledger of the sink that none of them touches.
 
-For each system and fault: so many jobs are asked for, the fault strikes once the first effect was had, a supervisor
-starts again at once what has died, and the ledger is read until all is done or the patience is over.
+For each system and fault: a number of jobs is requested, the fault is injected after the first effect, a supervisor
+starts again at once what has died, and the ledger is read until all is done or the time-out has passed.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from kordant_jobs.postgres import database
 from kordant_jobs.postgres.embedded import EmbeddedPostgres
 
 JOBS, WORK_S = 12, 0.4
-PATIENCE_S = 45.0
+TIMEOUT_S = 45.0
 """Longer than what brings work back in any of them: leases and heartbeats of 2 to 10 s, a check every 10 s. Celery on
 Redis delivers again after an hour (`visibility_timeout`), which counts as lost here."""
 POISON_RUNS = 4
@@ -55,7 +55,7 @@ POISON_S = 20.0
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """The result of one fault on one system. `not_done`: jobs without an effect when the patience was over.
+    """The result of one fault on one system. `not_done`: jobs without an effect when the time-out had passed.
 
     `repeated`: effects that were asked for more than once. The sink has each key's effect once; at a party that takes
     no key they would be doubled. `runs_of_poison`: how often the deadly job began.
@@ -304,9 +304,9 @@ class _Stock(Peer):
     def executing(self) -> list[int]:
         """The run workers: processes that the code server has spawned."""
         found = []
-        for keeper in self._stack.pids().values():
+        for supervisor in self._stack.pids().values():
             with suppress(psutil.NoSuchProcess):
-                below = psutil.Process(keeper).children(recursive=True)
+                below = psutil.Process(supervisor).children(recursive=True)
                 found += [one.pid for one in below if "spawn_main" in " ".join(one.cmdline())]
         return found
 
@@ -360,11 +360,11 @@ KILL, DATABASE, BROKER, POISON = "worker killed", "database restarted", "broker 
 FAULTS = (KILL, DATABASE, BROKER, POISON)
 
 
-def _until(done: Callable[[], bool], patience_s: float, failed: str) -> float:
+def _until(done: Callable[[], bool], timeout_s: float, failed: str) -> float:
     began = time.monotonic()
     while not done():
-        if time.monotonic() - began > patience_s:
-            raise TransientError(f"{failed} in {patience_s:g} s")
+        if time.monotonic() - began > timeout_s:
+            raise TransientError(f"{failed} in {timeout_s:g} s")
         time.sleep(0.02)
     return time.monotonic() - began
 
@@ -397,7 +397,7 @@ def strike(system: str, fault: str, peer: Peer, ledger: Path, port: int, numbers
             server.start()
     recovery: float | None = None
     with suppress(TransientError):
-        _until(lambda: all(_calls(ledger)[one] for one in numbers), PATIENCE_S, "")
+        _until(lambda: all(_calls(ledger)[one] for one in numbers), TIMEOUT_S, "")
         recovery = time.monotonic() - struck
     if fault == POISON:
         time.sleep(max(0.0, struck + POISON_S - time.monotonic()))
@@ -462,7 +462,7 @@ def compare(only: Sequence[str], *, as_json: bool) -> int:
             for one in found
         ]
         print_table(
-            ["system", "fault", f"not done in {PATIENCE_S:g} s", "asked again", "recovered s", "runs of the poison"],
+            ["system", "fault", f"not done in {TIMEOUT_S:g} s", "asked again", "recovered s", "runs of the poison"],
             rows,
         )
         out.print("")

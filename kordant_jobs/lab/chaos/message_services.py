@@ -58,7 +58,7 @@ class Services:
         return named, named
 
     def ledgers(self) -> dict[str, list[str]]:
-        """By channel, who got a message, in order."""
+        """The recipients of messages by channel, in order."""
         self.asks.write("\n")
         self.asks.flush()
         found: dict[str, list[str]] = json.loads(self.answers.readline())

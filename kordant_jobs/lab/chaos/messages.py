@@ -84,8 +84,8 @@ class MessageBooks:
 
 
 def run_campaign(kills: int, seed: int, *, receivers: int | None = None, quiet: bool = False) -> MessageBooks:
-    """Kill so many senders, each channel having a message for `receivers` (8 a kill, when not said), let a last one
-    finish, and compare.
+    """Kill this number of senders, each channel having a message for `receivers` (default: 8 for each kill), let a last
+    sender finish, and compare.
 
     Raises:
         KordantError: the world could not be made, or the last sender did not empty the outbox.

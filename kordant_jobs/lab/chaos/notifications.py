@@ -61,7 +61,7 @@ WHERE many.subscription_id = o.subscription_id;
 UPDATE kordant.notification_outbox SET due_at = now() + interval '1 day' WHERE held_for IS NULL
 """
 """One subscriber in four waits for a digest of three alerts. The others wait until half of the kills are over, since
-digests are sent after what goes out singly."""
+digests are sent after single messages."""
 
 _REST = "UPDATE kordant.notification_outbox SET due_at = now() WHERE held_for IS NULL"
 
@@ -76,7 +76,7 @@ class Books:
 
     kills: int
     struck_in_time: int
-    """Kills that found their sender still at work."""
+    """The number of kills that hit a sender that was still running."""
     mails: int
     """Different messages that were due."""
     lost: int
@@ -125,7 +125,8 @@ def _send_all(world: World, url: str) -> service.SendSummary:
 
 
 def run_campaign(kills: int, seed: int, *, mails: int | None = None, quiet: bool = False) -> Books:
-    """Kill so many senders of `mails` notifications (16 a kill, when not said), let a last one finish, and compare.
+    """Kill this number of senders of `mails` notifications (default: 16 for each kill), let a last sender finish, and
+    compare.
 
     Raises:
         KordantError: the world could not be made, or the last sender did not empty the outbox.

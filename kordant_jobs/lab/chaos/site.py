@@ -99,9 +99,9 @@ class Site:
             return {}
 
     def part(self, name: str) -> int | None:
-        """The process of a part of `up`: the command itself, not its keeper."""
-        keeper = self.stack.pids().get(name)
-        below = tree.children(keeper) if keeper else []
+        """The process of a part of `up`: the command itself, not its supervisor."""
+        supervisor = self.stack.pids().get(name)
+        below = tree.children(supervisor) if supervisor else []
         return next((pid for pid in below if tree.start_ticks(pid) is not None), None)
 
     def whole(self) -> bool:

@@ -45,7 +45,7 @@ _OUTWARD = {"execute", "commit", "rollback", "send", "sendall", "recv", "recv_in
 
 
 def killed(work: Callable[[], object], *, fuse: int | None, after_s: float) -> bool:
-    """Do `work` in a process of its own that is killed. True when it was still at work."""
+    """Do `work` in a process of its own that is killed. True when it was still running."""
     child = os.fork()
     if child == 0:
         try:

@@ -104,7 +104,7 @@ class FakeServer(ABC):
             daemon_threads = True
 
             def handle_error(self, request: Any, client_address: Any) -> None:
-                """A client that was killed is no news."""
+                """A client that was killed is not news."""
 
         return Server(("127.0.0.1", 0), Handler)
 
@@ -128,7 +128,7 @@ class FakeServer(ABC):
 
 
 class FakeHttp2Server(FakeServer):
-    """As `FakeServer`, by HTTP/2 with prior knowledge."""
+    """Like `FakeServer`, but over HTTP/2 with prior knowledge."""
 
     def _make(self) -> socketserver.TCPServer:
         fake = self

@@ -61,7 +61,7 @@ class FakeFcm(FakeServer):
         }
 
     def forget_tokens(self) -> None:
-        """As if every OAuth token had been withdrawn."""
+        """Invalidate every OAuth token."""
         self._valid.clear()
 
     def answer(self, asked: Asked) -> Answer:

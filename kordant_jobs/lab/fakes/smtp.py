@@ -35,8 +35,8 @@ class Answers:
 class FakeSmtpServer:
     """Runs while entered. `received` is the truth about what was taken, `connections` how many were opened.
 
-    `pipelining` says that it takes several commands in one write. `hang_up_after` ends a connection without a word
-    after so many of its mails. With `tls` it takes mails only after STARTTLS.
+    `pipelining` says that it takes several commands in one write. `hang_up_after` is the number of mails after which a
+    connection is closed without a reply. With `tls` it takes mails only after STARTTLS.
     """
 
     answers: Answers = field(default_factory=Answers)

@@ -1,7 +1,7 @@
 """Calls that agents and subscribers may try over HTTP and MCP, with an observer of the tables who counts what they got
 away with, and a canary in everything that is not theirs.
 
-Each call is one at a time, so that a change has one author. Some are as they should be, some name what is another's,
+Each call is one at a time, so that a change has one author. Some are valid, some name what is another's,
 some are damaged. A violation is a row that changed and should not have, a canary that was answered, or a 5xx.
 """
 
@@ -43,8 +43,8 @@ MANY_OPEN = 40
 
 
 @dataclass
-class Found:
-    """The results of the calls: answers by status, changes of rows, and the violations."""
+class AgentFuzzResult:
+    """The counts of answers by status and of changed rows, and the violations of invariants that were found."""
 
     answers: Counter[str] = field(default_factory=Counter)
     changes: Counter[str] = field(default_factory=Counter)
@@ -99,7 +99,7 @@ def _plant(db: Engine, callers: Mapping[str, Who]) -> Planted:
 
 @dataclass(frozen=True, kw_only=True)
 class Sent:
-    """One call as it goes out."""
+    """One call as it is sent."""
 
     method: str
     path: str
@@ -328,9 +328,11 @@ async def _filled(app: App, path: str, sent: Sent, headers: dict[str, str]) -> A
     return sent.body
 
 
-async def _run(app: Any, db: Engine, callers: Mapping[str, Who], count: int, seed: int, seconds: float | None) -> Found:
+async def _run(
+    app: Any, db: Engine, callers: Mapping[str, Who], count: int, seed: int, seconds: float | None
+) -> AgentFuzzResult:
     until = None if seconds is None else time.monotonic() + seconds
-    found, dice = Found(), Random(seed)  # noqa: S311 - dice
+    found, dice = AgentFuzzResult(), Random(seed)  # noqa: S311 - dice
     planted = _plant(db, callers)
     caller, observer = Caller(dice, callers, planted), Observer(db)
     server = http_tools(app, app.state.tokens, url=URL)
@@ -384,7 +386,7 @@ def _outcome(sent: Sent, status: int, text: str) -> str:
     return "tool refused" if json.loads(text).get("result", {}).get("isError", True) else "tool done"
 
 
-def fuzz_agents(count: int, seed: int, *, folder: Path, seconds: float | None = None) -> Found:
+def fuzz_agents(count: int, seed: int, *, folder: Path, seconds: float | None = None) -> AgentFuzzResult:
     """So many calls, or as many as `seconds` allow, against a database that is made in `folder` and goes away."""
     with world(folder) as (db, app, callers):
         return asyncio.run(_run(app, db, callers, count, seed, seconds))

@@ -1,6 +1,6 @@
 """Every form of a dump × every kind of damage: cut off, NULs, bytes that are no text, mixed line ends, one giant line.
 
-Whose address still stands in the damaged bytes has to be found, or the dump refused or counted as partly read.
+Each person whose address is still in the damaged bytes has to be found, or the dump refused or counted as partly read.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ class Observer:
         self._connection = self._db.connect()
 
     def close(self) -> None:
-        """Watch no more."""
+        """Stop watching."""
         self._connection.close()
 
     def judge(self, who: Who) -> list[str]:

@@ -1,7 +1,7 @@
 """Whole dumps through the whole scan: each input is registered, ingested, scanned for ten watched people and judged.
 
-An input may be refused or read in part. It may not raise, fail the scan, or leave a person *clean* whose address stands
-in it as people and programs write addresses: in plain, with '%40', '&#64;' or '\\u0040', or as LDIF's base64.
+An input may be refused or read in part. It may not raise, fail the scan, or leave a person *clean* whose address is in
+it as people and programs write addresses: in plain, with '%40', '&#64;' or '\\u0040', or as LDIF's base64.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ _CLEARED = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
-    """The result of an input: the dump's status, and the people called clean though they stand in it."""
+class ScanFuzzResult:
+    """The result of one input: the dump's status, and the people with the verdict *clean* who are in the dump."""
 
     status: str
     missed: tuple[str, ...] = ()
@@ -83,7 +83,7 @@ class World:
             subscribers.add(connection, new, keyring)
         return cls(db=db, keyring=keyring, folder=folder, subscriptions=made)
 
-    def judge(self, content: bytes) -> Judged:
+    def judge(self, content: bytes) -> ScanFuzzResult:
         """Drop one input, scan, and clear up. Raises whatever the scan raises."""
         shutil.rmtree(self.folder, ignore_errors=True)
         drop = self.folder / "drop"
@@ -109,7 +109,7 @@ class World:
                 for table in _CLEARED:
                     connection.execute(sa.text(f"DELETE FROM kordant.{table}"))  # noqa: S608 - names of ours
 
-    def _judged(self, content: bytes) -> Judged:
+    def _judged(self, content: bytes) -> ScanFuzzResult:
         with self.db.connect() as connection:
             row = connection.execute(sa.text("SELECT status, reason FROM kordant.breach_dumps")).one_or_none()
             status, reason = row or ("not registered", None)
@@ -118,7 +118,7 @@ class World:
             verdicts = connection.execute(sa.text("SELECT subscription_id, verdict FROM kordant.source_verdicts"))
             clean = {subscription for subscription, verdict in verdicts if verdict == "clean"}
         missed = [one for one in standing(content) if self.subscriptions[one] in clean]
-        return Judged(status=status, missed=tuple(missed))
+        return ScanFuzzResult(status=status, missed=tuple(missed))
 
 
 def standing(content: bytes) -> list[str]:

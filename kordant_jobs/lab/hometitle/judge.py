@@ -24,7 +24,7 @@ from kordant_jobs.domain.darkwatch.exposures import UnknownReason
 from kordant_jobs.domain.property.codes import kind_of
 from kordant_jobs.domain.property.instruments import TITLE, Event
 from kordant_jobs.domain.property.likeness import likeness
-from kordant_jobs.domain.property.names import Name, NameKind, Order, parse, plain
+from kordant_jobs.domain.property.names import Name, NameKind, Order, normalise_name, parse
 from kordant_jobs.domain.property.parcels import ParcelKind, normalise_parcel
 from kordant_jobs.jobs.hometitle_scan.rules.history import read_history
 from kordant_jobs.jobs.hometitle_scan.rules.relations import Relation, relation
@@ -234,7 +234,8 @@ def _f1(name: str, people: list[tuple[str | None, str | None, str]]) -> Figure:
     named = [
         (Name(kind=NameKind.PERSON, words=(surname, given), surname=surname, given=given), entity)
         for raw_surname, raw_given, entity in people
-        if (surname := plain(raw_surname or "").replace(" ", "")) and (given := plain(raw_given or "").replace(" ", ""))
+        if (surname := normalise_name(raw_surname or "").replace(" ", ""))
+        and (given := normalise_name(raw_given or "").replace(" ", ""))
     ]
     count: Counter[tuple[bool, bool]] = Counter()
     for (one, entity), (other, of) in combinations(named, 2):

@@ -10,7 +10,7 @@ from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.property.codes import kind_of
 from kordant_jobs.domain.property.findings import Finding
 from kordant_jobs.domain.property.instruments import Event, Instrument, Party, role_of
-from kordant_jobs.domain.property.names import Order, flipped, keys_of, parse
+from kordant_jobs.domain.property.names import Order, flipped, lookup_keys, parse
 from kordant_jobs.domain.property.rolls import RollState, canonical_mailing, canonical_owners
 from kordant_jobs.jobs.hometitle_scan.rules.history import read_history
 from kordant_jobs.jobs.hometitle_scan.rules.owners import OWNER_AT, best_of
@@ -187,7 +187,7 @@ def judge_owners(county: County, watched: int) -> tuple[Count, list[tuple[float,
     of_person: dict[int, list[Record]] = {}
     for record in county.records:
         names = [parse(name, Order.SURNAME_FIRST) for name in (*record.givers, *record.takers)]
-        for key in {key for name in names for key in keys_of(name)}:
+        for key in {key for name in names for key in lookup_keys(name)}:
             on_key.setdefault(key, []).append(record)
         for one in {*record.giver_ids, *record.taker_ids}:
             of_person.setdefault(one, []).append(record)
@@ -196,7 +196,7 @@ def judge_owners(county: County, watched: int) -> tuple[Count, list[tuple[float,
     count, likely = Count(), []
     for owner in county.rng.sample(owners, min(watched, len(owners))):
         name = parse(owner.full, Order.GIVEN_FIRST)
-        keys = {key for reading in (name, flipped(name)) for key in keys_of(reading)}
+        keys = {key for reading in (name, flipped(name)) for key in lookup_keys(reading)}
         theirs = {record.key for record in of_person[owner.id]}
         alerted = set()
         for record in {one.key: one for key in keys for one in on_key.get(key, ())}.values():

@@ -1,4 +1,5 @@
-"""Writes an invented world into the tables of banks, as a sync would have: rows, transfers, bills, balances, versions."""
+"""Writes an invented world into the tables of banks, as a sync would have: rows, transfers, bills, balances,
+versions."""
 
 from __future__ import annotations
 
@@ -112,7 +113,7 @@ def _write_balances(connection: Connection, world: World, accounts: pl.DataFrame
 def write_rows(
     connection: Connection, keyring: Keyring, world: World, accounts: pl.DataFrame, written: pl.DataFrame, day: date
 ) -> None:
-    """Append rows of a world. Payees are kept as keyed hashes, as a sync keeps what is no known firm."""
+    """Append rows of a world. Payees are kept as keyed hashes, as a sync keeps what is not a known firm."""
     names = written["name"].unique()
     hashed = [KNOWN_FIRMS_ONLY + keyring.blind_index("payee", one).hex() for one in names]
     rows = (

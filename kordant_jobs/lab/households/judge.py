@@ -57,7 +57,7 @@ def streams_frame(rows: pl.DataFrame) -> pl.DataFrame:
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """A score with what was wrong and what was missed."""
+    """A score, with the rows that were found wrongly and those that were missed."""
 
     score: Score
     wrong: pl.DataFrame

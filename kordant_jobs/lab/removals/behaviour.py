@@ -157,7 +157,7 @@ NEVER_SHARE = 0.4
 
 
 def behaviours(brokers: int) -> list[Behaviour]:
-    """The behaviour of each of so many brokers: four in ten never answer, the others share the rest.
+    """The behaviour of each of these brokers: four in ten never answer, the others share the rest.
 
     >>> found = behaviours(100)
     >>> found.count(Behaviour.NEVER), len(set(found)) == len(Behaviour)

@@ -71,7 +71,7 @@ def signing_key(seed: int) -> Ed25519PrivateKey:
 
 
 def killed_run(site: Mapping[str, object], now: datetime, *, step: int) -> bool:
-    """Run in a process that is killed at a step; whether it was still at work then."""
+    """Run in a process that is killed at a step. True when the process was still running then."""
     given = json.dumps({"site": site, "now": now.isoformat(), "step": step})
     done = subprocess.run(
         [sys.executable, "-m", __name__], input=given, text=True, cwd=CHECKOUT, check=False, capture_output=True

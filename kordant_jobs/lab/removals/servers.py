@@ -59,8 +59,8 @@ class SimBroker:
         """Its domain."""
         return f"sim-{self.number:04d}.com"
 
-    def came(self, name: str, message: str, now: datetime, *, is_reminder: bool) -> bool:
-        """Write down a request or reminder; whether it is a new request."""
+    def record_message(self, name: str, message: str, now: datetime, *, is_reminder: bool) -> bool:
+        """Record a request or reminder that arrived. True when it is a new request."""
         case = self.cases.setdefault(name, Case())
         if message in case.requests:
             case.copies += 1
@@ -122,7 +122,7 @@ class BrokerWorld:
         text = parts[0].decode() if parts and isinstance(parts[0], bytes) else ""
         name = re.search(r"(?m)^\s+(?:Name|Nome): (.+?)\s*$", text)
         message_id = str(mail["Message-ID"])
-        is_new = broker.came(
+        is_new = broker.record_message(
             name[1] if name else "?", message_id, self.now, is_reminder=mail["In-Reply-To"] is not None
         )
         if is_new:
@@ -213,7 +213,7 @@ class _Web(FakeServer):
             return Answer(status=403)
         if path == "/v1/data-rights-request":
             agent_request = str(message["agent-request-id"])
-            if broker.came(str(message["name"]), agent_request, self._world.now, is_reminder=False):
+            if broker.record_message(str(message["name"]), agent_request, self._world.now, is_reminder=False):
                 self._rights[agent_request] = (broker, self._world.now)
             return self._status(agent_request)
         return self._status(path.rpartition("/")[2])

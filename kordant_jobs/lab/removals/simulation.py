@@ -100,7 +100,8 @@ class Simulation:
     names: dict[UUID, str]
 
     def run(self, now: datetime) -> tuple[int, int]:
-        """One run of the job, some chunks at a time; how many replies came, and how many wait for a person."""
+        """Run the job once, some chunks at a time. Returns the number of replies, and of those that need an
+        operator."""
 
         def carry(chunk: tuple[UUID, ...]) -> None:
             service.carry(chunk, db=self.db, keyring=self.keyring, outside=self.site.outside(), now=now)
@@ -108,7 +109,7 @@ class Simulation:
         plan = service.plan(db=self.db, keyring=self.keyring, outside=self.site.outside(), now=lambda: now)
         with ThreadPoolExecutor(AT_A_TIME) as pool:
             list(pool.map(carry, plan.chunks))
-        return plan.taken_in.read, plan.taken_in.for_a_person
+        return plan.mailbox.read, plan.mailbox.for_a_person
 
 
 @contextmanager

@@ -153,5 +153,5 @@ def _typo(text: str, rng: random.Random) -> str:
 
 
 def written_all(them: Sequence[CountyParty], rng: random.Random) -> tuple[str, ...]:
-    """As `written`, for several."""
+    """Like `written`, but for several names."""
     return tuple(written(one, rng) for one in them)

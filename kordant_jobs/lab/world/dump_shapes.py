@@ -1,4 +1,5 @@
-"""The demo's ten files: what each looks like and how it writes a row. Who stands in the rows is `dump_rows.py`'s."""
+"""The demo's ten files: what each looks like and how it writes a row. `dump_rows.py` decides which people are in the
+rows."""
 
 from __future__ import annotations
 
@@ -91,7 +92,7 @@ def _joined(*columns: str, by: str) -> Callable[[], pl.Expr]:
 
 
 def _quoted(column: str) -> pl.Expr:
-    """As RFC 4180 has it."""
+    """The value in quotes, with its quotes doubled (RFC 4180)."""
     return pl.lit('"') + pl.col(column).str.replace_all('"', '""', literal=True) + pl.lit('"')
 
 

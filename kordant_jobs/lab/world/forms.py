@@ -1,4 +1,4 @@
-"""One set of people in many forms: dialect × quoting × encoding × nesting × damage. For trying readers on.
+"""One set of people in many forms: dialect × quoting × encoding × nesting × damage. Readers are tried on them.
 
 Each form says what a reader can find in it: addresses in all of them, the rest where the form has it.
 """
@@ -52,7 +52,7 @@ def people(count: int = 30) -> list[Someone]:
 
 @dataclass(frozen=True, kw_only=True)
 class Form:
-    """A form, and what of each person stands in it so that a reader can know it."""
+    """A form, with the facts of each person that it contains in a readable way."""
 
     name: str
     content: bytes
@@ -87,7 +87,7 @@ def _lines(template: str, *, first: str = "", last: str = "", between: str = "\n
 
 
 def _folded(template: str, fold: str) -> Write:
-    """With a fold before and behind each '@'."""
+    """Writes lines with a fold before and behind each '@'."""
     written = _lines(template)
 
     def write(persons: Sequence[Someone]) -> str:

@@ -74,7 +74,7 @@ class World:
 
 @contextmanager
 def world(mails: int) -> Iterator[World]:
-    """A world in which so many subscribers wait for a mail each."""
+    """A world in which this number of subscribers wait for one mail each."""
     with (
         tempfile.TemporaryDirectory(prefix="kordant-bench-") as folder,
         EmbeddedPostgres(Path(folder) / "postgres") as postgres,

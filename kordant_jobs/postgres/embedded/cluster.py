@@ -113,7 +113,7 @@ def clear_remains(folders: Folders) -> None:
         (folders.socket / left).unlink(missing_ok=True)
 
 
-def last_words(log: Path) -> str:
+def last_log_line(log: Path) -> str:
     """The reason why the server did not start: the last refusal in its log."""
     try:
         return _reason(log.read_text(errors="replace"))

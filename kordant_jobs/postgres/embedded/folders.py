@@ -22,7 +22,7 @@ from pathlib import Path
 
 from kordant_jobs.errors import DatabaseUnavailable, SetupError
 from kordant_jobs.postgres.embedded.account import Account
-from kordant_jobs.postgres.embedded.locks import all_alone, exclusive
+from kordant_jobs.postgres.embedded.locks import exclusive, try_exclusive
 from kordant_jobs.postgres.embedded.process import stop_postmaster
 
 # sun_path holds 108 bytes on Linux and 104 on macOS, with the NUL; '/.s.PGSQL.5432' takes 14 of them.
@@ -69,8 +69,8 @@ class Folders:
         return self.base / "version"
 
 
-def pointer(state: Path) -> Path:
-    """The file in a state folder that names a base outside it."""
+def outside_base_file(state: Path) -> Path:
+    """The file in a state folder that names the folder outside it that has the server's data."""
     return state / "postgres.at"
 
 
@@ -170,9 +170,9 @@ def _new_folders(state: Path, account: Account) -> Folders:
     base.mkdir(mode=0o711)
     base.chmod(0o711)
     (base / "state").write_text(str(state))
-    draft = state / f"{pointer(state).name}.new"
+    draft = state / f"{outside_base_file(state).name}.new"
     draft.write_text(str(base))
-    draft.replace(pointer(state))
+    draft.replace(outside_base_file(state))
     return Folders(base=base, socket=socket_dir(base))
 
 
@@ -181,8 +181,8 @@ def _remove_orphans(place: Path) -> None:
         base = note.parent
         with (
             suppress(OSError, DatabaseUnavailable),
-            exclusive(base / "lock", patience_s=0),
-            all_alone(base / "clients") as alone,
+            exclusive(base / "lock", timeout_s=0),
+            try_exclusive(base / "clients") as alone,
         ):
             if alone and not Path(note.read_text()).exists():
                 stop_postmaster(base / "data")
@@ -190,15 +190,16 @@ def _remove_orphans(place: Path) -> None:
 
 
 def _sheltered(state: Path) -> Path | None:
-    """The base that the pointer names, if it belongs to this state folder: a copied folder does not share it."""
+    """The base folder that `outside_base_file` names, if it belongs to this state folder: a copied folder does not
+    share it."""
     try:
-        base = Path(pointer(state).read_text())
+        base = Path(outside_base_file(state).read_text())
         owner = Path((base / "state").read_text())
     except OSError:
         return None
     if owner == state:
         return base
-    if pointer(owner).exists():
+    if outside_base_file(owner).exists():
         return None  # a copy of a state folder that is still there
     (base / "state").write_text(str(state))
     return base

@@ -18,7 +18,7 @@ import time
 from dataclasses import dataclass
 
 TICK_S = 0.5  # how long a server may outlive its last client when that one was killed
-STOP_PATIENCE_S = 20.0  # then without a checkpoint; as in process.py
+STOP_TIMEOUT_S = 20.0  # then without a checkpoint; as in process.py
 LOG_LIMIT_BYTES = 8 << 20  # the log is cut to nothing beyond this; it holds starts, stops and refusals only
 
 
@@ -149,7 +149,7 @@ def _lock(fd: int) -> bool:
 
 def _stop(pid: int, watch: int | None) -> None:
     _signal(pid, watch, signal.SIGINT)
-    deadline = time.monotonic() + STOP_PATIENCE_S
+    deadline = time.monotonic() + STOP_TIMEOUT_S
     while _alive(pid, watch, 0.01):
         if time.monotonic() > deadline:
             _signal(pid, watch, signal.SIGQUIT)

@@ -18,7 +18,7 @@ from pathlib import Path
 from kordant_jobs.errors import DatabaseUnavailable, SetupError
 
 # A cold start takes a second, crash recovery of a big database perhaps a minute.
-PATIENCE_S = 180.0
+TIMEOUT_S = 180.0
 
 
 def open_lock(path: Path) -> int:
@@ -36,19 +36,19 @@ def open_lock(path: Path) -> int:
 
 
 @contextmanager
-def exclusive(path: Path, *, patience_s: float = PATIENCE_S) -> Iterator[None]:
+def exclusive(path: Path, *, timeout_s: float = TIMEOUT_S) -> Iterator[None]:
     """Hold the lock exclusively.
 
     Raises:
-        DatabaseUnavailable: another process held it for all of `patience_s`.
+        DatabaseUnavailable: another process held it for all of `timeout_s`.
     """
     fd = open_lock(path)
     try:
-        deadline = time.monotonic() + patience_s
+        deadline = time.monotonic() + timeout_s
         while not _taken(fd, fcntl.LOCK_EX):
             if time.monotonic() > deadline:
                 raise DatabaseUnavailable(
-                    f"another process has held {path} for {patience_s:.0f} s: find it with fuser and end it."
+                    f"another process has held {path} for {timeout_s:.0f} s: find it with fuser and end it."
                 )
             time.sleep(0.002)
         try:
@@ -60,8 +60,9 @@ def exclusive(path: Path, *, patience_s: float = PATIENCE_S) -> Iterator[None]:
 
 
 @contextmanager
-def all_alone(path: Path) -> Iterator[bool]:
-    """True when no process holds a shared lock on the file; while the block runs, none can get one."""
+def try_exclusive(path: Path) -> Iterator[bool]:
+    """Try to hold the lock exclusively, without waiting. Yields True when that succeeded: then no process has a shared
+    lock on the file, and none can get one while the block runs."""
     fd = open_lock(path)
     try:
         alone = _taken(fd, fcntl.LOCK_EX)

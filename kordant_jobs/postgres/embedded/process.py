@@ -19,8 +19,8 @@ import psutil
 
 # A fast shutdown writes a checkpoint: seconds on a slow disk. Then an immediate one, which loses nothing (the
 # next start recovers); seen needed when asked in the instant of a restart after a crash of a backend.
-STOP_PATIENCE_S = 20.0
-ANSWER_PATIENCE_S = 2.0
+STOP_TIMEOUT_S = 20.0
+ANSWER_TIMEOUT_S = 2.0
 # "Would you speak TLS?", to which a server says N or S before it asks who we are: length 8, code 80877103.
 SSL_REQUEST = struct.pack("!II", 8, 80877103)
 
@@ -50,7 +50,7 @@ def find_postmaster(data: Path) -> Postmaster | None:
 def answers(server: Postmaster) -> bool:
     """True when the server accepts a connection: one killed a moment ago still looks alive, but does not."""
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(ANSWER_PATIENCE_S)
+        connection.settimeout(ANSWER_TIMEOUT_S)
         try:
             connection.connect(f"{server.socket}/.s.PGSQL.5432")
             connection.sendall(SSL_REQUEST)
@@ -64,14 +64,14 @@ def strays(data: Path) -> list[psutil.Process]:
     return [process for process in _postgres_processes() if _works_in(data, process)]
 
 
-def stop_postmaster(data: Path, *, patience_s: float = STOP_PATIENCE_S) -> bool:
+def stop_postmaster(data: Path, *, timeout_s: float = STOP_TIMEOUT_S) -> bool:
     """Stop the server, cleanly if possible; False when none was alive. None of its processes is left afterwards."""
     server = find_postmaster(data)
     if server is None:
         return False
     with suppress(psutil.NoSuchProcess):
         server.process.send_signal(SIGINT)
-    if not _gone(data, patience_s):
+    if not _gone(data, timeout_s):
         with suppress(psutil.NoSuchProcess):
             server.process.send_signal(SIGQUIT)
         _gone(data, 10.0)
@@ -90,8 +90,8 @@ def kill_strays(data: Path) -> None:
         time.sleep(0.005)
 
 
-def _gone(data: Path, patience_s: float) -> bool:
-    deadline = time.monotonic() + patience_s
+def _gone(data: Path, timeout_s: float) -> bool:
+    deadline = time.monotonic() + timeout_s
     while find_postmaster(data) is not None:
         if time.monotonic() > deadline:
             return False

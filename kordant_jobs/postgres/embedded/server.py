@@ -24,18 +24,18 @@ from kordant_jobs.postgres.embedded.cluster import (
     clear_remains,
     durable_settings,
     ensure_cluster,
-    last_words,
+    last_log_line,
     server_command,
     write_version,
 )
-from kordant_jobs.postgres.embedded.folders import Folders, find_folders, give, make_folders, pointer
+from kordant_jobs.postgres.embedded.folders import Folders, find_folders, give, make_folders, outside_base_file
 from kordant_jobs.postgres.embedded.locks import (
-    all_alone,
     count_shared,
     exclusive,
     held_by_process,
     hold_shared,
     open_lock,
+    try_exclusive,
 )
 from kordant_jobs.postgres.embedded.process import Postmaster, answers, find_postmaster, kill_strays, stop_postmaster
 
@@ -43,7 +43,7 @@ DEFAULT_SETTINGS: Mapping[str, str] = MappingProxyType({"max_connections": "200"
 """Log segments are deleted, not recycled and overwritten later, so that their content is gone (`people.scrub`)."""
 LOG_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 # Recovery after a crash replays at most max_wal_size (1 GB): seconds; five minutes on a very slow disk.
-READY_PATIENCE_S = 300.0
+READY_TIMEOUT_S = 300.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +119,7 @@ class EmbeddedPostgres:
         folders = find_folders(self._state)
         if folders is None:
             return False
-        with exclusive(folders.lock), all_alone(folders.clients) as alone:
+        with exclusive(folders.lock), try_exclusive(folders.clients) as alone:
             return alone and _stop(folders)
 
     def stop(self) -> None:
@@ -135,7 +135,7 @@ class EmbeddedPostgres:
                 _stop(folders)
                 shutil.rmtree(folders.socket, ignore_errors=True)
                 shutil.rmtree(folders.base)
-                pointer(self._state).unlink(missing_ok=True)
+                outside_base_file(self._state).unlink(missing_ok=True)
 
     def url(self, database: str = "postgres") -> str:
         """The address of the server, for SQLAlchemy and Dagster. It holds no secret: the socket's folder is protected.
@@ -235,17 +235,17 @@ def _settled(folders: Folders) -> Postmaster | None:
 
 
 def _wait_ready(folders: Folders) -> Postmaster:
-    deadline = time.monotonic() + READY_PATIENCE_S
+    deadline = time.monotonic() + READY_TIMEOUT_S
     while time.monotonic() < deadline:
         guarded = held_by_process(folders.guard)
         server = find_postmaster(folders.data)
         if server is not None and server.state == "ready":
             return server
         if server is None and not guarded:  # checked in this order, so that it did not just appear
-            reason = last_words(folders.log)
+            reason = last_log_line(folders.log)
             raise SetupError(f"Postgres did not start in {folders.base}: {reason}. See {folders.log}.")
         time.sleep(0.004)
-    raise DatabaseUnavailable(f"Postgres is not ready after {READY_PATIENCE_S:.0f} s: see {folders.log}.")
+    raise DatabaseUnavailable(f"Postgres is not ready after {READY_TIMEOUT_S:.0f} s: see {folders.log}.")
 
 
 def _spawn_guard(folders: Folders, account: Account, *, command: list[str] | None = None, pid: int = 0) -> None:

@@ -70,7 +70,7 @@ class Total:
 
 @dataclass(frozen=True, kw_only=True)
 class Use(Total):
-    """As `Total`, of one job, with the CPU time of their runs that have ended."""
+    """Like `Total`, but of one job, with the CPU time of the runs that have ended."""
 
     cpu_s: float
 

@@ -36,7 +36,7 @@ def record(connection: Connection, keyring: Keyring, *entries: Entry) -> None:
 
 
 def stored_rows(connection: Connection, *, after: int = 0, limit: int | None = None) -> Iterator[Row]:
-    """Rows by `seq`, streamed: all, or so many behind one."""
+    """The rows behind `after` in the order of `seq`, streamed; at most `limit`."""
     connection.execute(sa.text("SELECT"))  # so that there is a transaction, in which the cursor lives
     driver: Any = connection.connection.driver_connection
     with driver.cursor(name="audit") as cursor:  # past SQLAlchemy: a quarter of the time

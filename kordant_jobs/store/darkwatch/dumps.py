@@ -207,8 +207,8 @@ def begin(connection: Connection, dump_id: UUID) -> int:
     return begun
 
 
-def begun_once(connection: Connection, dump_id: UUID) -> None:
-    """Record that reading made progress that is saved: earlier attempts count no more."""
+def reset_attempts(connection: Connection, dump_id: UUID) -> None:
+    """Record that the current attempt to read the dump has saved progress, so that earlier attempts no longer count."""
     table = breach_dumps
     connection.execute(sa.update(table).where(table.c.id == dump_id, table.c.begun > 1).values(begun=1))
 

@@ -43,7 +43,7 @@ class MoneyFacts:
         return self.keys.open(found) if found is not None and found.subscriber_id in self.keys else None
 
 
-def facts(
+def money_facts(
     connection: Connection, keyring: Keyring, subscription_ids: Sequence[UUID], *, start: date, end: date
 ) -> MoneyFacts:
     """The insights for reports of a period: months up to its last day, recurring payments, forecasts, and events within

@@ -122,7 +122,7 @@ def _hash(text: str) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=8).digest()
 
 
-def stale(
+def stale_entities(
     connection: Connection,
     *,
     day_began: datetime,
@@ -159,5 +159,5 @@ _ALL = sa.text(f"SELECT e.id FROM kordant.entities e WHERE {_CHOSEN} ORDER BY e.
 def all_entities(
     connection: Connection, *, ids: Sequence[UUID] | None = None, between: tuple[UUID, UUID] | None = None
 ) -> list[UUID]:
-    """Entities that were not forgotten, selected as in `stale`."""
+    """Entities that were not forgotten, selected as in `stale_entities`."""
     return list(connection.execute(_ALL, _chosen(ids, between)).scalars())

@@ -53,7 +53,7 @@ def add_denial(connection: Connection, rule: str, role: str) -> None:
 
 
 def denials(connection: Connection, role: Role) -> Mapping[str, int]:
-    """By rule, what callers of a role were refused since the beginning, the most frequent first."""
+    """The number of all calls that were refused to a role, by rule, the most frequent first."""
     column = policy_denials.c
     query = sa.select(column.rule, column.denials).where(column.role == role).order_by(column.denials.desc(), "rule")
     return dict(connection.execute(query).tuples().all())

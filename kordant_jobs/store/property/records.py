@@ -23,7 +23,7 @@ from kordant_jobs.domain.property.instruments import (
     key_apart,
     recorders_key,
 )
-from kordant_jobs.domain.property.names import Order, flipped, keys_of, parse
+from kordant_jobs.domain.property.names import Order, flipped, lookup_keys, parse
 from kordant_jobs.domain.property.parcels import index_text
 from kordant_jobs.postgres.bulk import write_frame
 from kordant_jobs.store.people.keyring import Keyring
@@ -171,7 +171,7 @@ def name_indexes(keyring: Keyring, county: str, names: Sequence[str], order: Ord
     """The blind indexes of names' look-up keys; where the surname may be last, those of both readings."""
     read = [parse(name, order) for name in names]
     both = [flipped(name) for name in read] if order is not Order.SURNAME_FIRST else []
-    keys = sorted({key for name in (*read, *both) for key in keys_of(name)})
+    keys = sorted({key for name in (*read, *both) for key in lookup_keys(name)})
     return keyring.blind_indexes(NAME_KEY, (f"{county}|{key}" for key in keys))
 
 

@@ -67,7 +67,9 @@ def open_charges(connection: Connection, watch_ids: Sequence[UUID]) -> dict[UUID
     return _by_watch(connection, _OPEN, watches=list(map(str, watch_ids)))
 
 
-def facts(connection: Connection, subscription_ids: Sequence[UUID], *, start: date, end: date) -> PropertyFacts:
+def property_facts(
+    connection: Connection, subscription_ids: Sequence[UUID], *, start: date, end: date
+) -> PropertyFacts:
     """Read the watches of these subscriptions, the events that became known in `start` ≤ day < `end`, and the charges
     open now."""
     values = {"ids": list(map(str, subscription_ids)), "start": start, "end": end}

@@ -12,7 +12,7 @@ import polars as pl
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from kordant_jobs.domain.property.names import Order, plain
+from kordant_jobs.domain.property.names import Order, normalise_name
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.postgres.bulk import write_frame
 from kordant_jobs.store.people.keyring import Keyring, Sealed
@@ -103,7 +103,7 @@ def add(connection: Connection, keyring: Keyring, subscription_id: UUID, wanted:
 
 def _meant(county: str, parcel: str | None, owners: Sequence[str]) -> tuple[str, str]:
     """The identity of a watch within a subscription: the parcel, or the names in any spelling."""
-    return county, parcel or " ".join(sorted(plain(name) for name in owners))
+    return county, parcel or " ".join(sorted(normalise_name(name) for name in owners))
 
 
 def _ever(connection: Connection, keyring: Keyring, subscription_id: UUID) -> list[Watch]:

@@ -41,9 +41,9 @@ class Imported:
 
 
 def import_rows(connection: Connection, source: ListSource, rows: Sequence[BrokerRow], *, now: datetime) -> Imported:
-    """Replace a list's rows with these. A row that is no longer in the list is kept with the time, and counts no more.
-    The same list changes nothing; a list without rows (none were usable, or the file is of another kind) removes
-    nothing. Requests follow a broker that is merged into another."""
+    """Replace a list's rows with these. A row that is no longer in the list is kept with the time, and no longer
+    counts. The same list changes nothing; a list without rows (none were usable, or the file is of another kind)
+    removes nothing. Requests follow a broker that is merged into another."""
     if not rows:
         return Imported(rows=0, new_rows=0, changed_rows=0, gone_rows=0, changes=())
     connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('kordant_jobs.brokers'))"))

@@ -126,7 +126,7 @@ def apply(
     reminder: without it none is sent and none is counted.
 
     Raises:
-        IntegrityError: a move is none of the table's; the database's trigger says so.
+        IntegrityError: a move is not in `REMOVAL_MOVES`; the database's trigger raises this.
     """
     if moves.is_empty():
         return 0

@@ -214,7 +214,7 @@ def written_to(connection: Connection, request_ids: Sequence[UUID]) -> dict[UUID
 
 
 def undisclose(connection: Connection, message_ids: Sequence[UUID], *, at: datetime) -> None:
-    """Take back what was written `at` this attempt of messages whose content did not leave us. What an earlier attempt
+    """Delete the disclosures recorded `at` this attempt for messages that were not sent. What an earlier attempt
     may have disclosed stays."""
     table = removal_disclosures.c
     connection.execute(

@@ -96,7 +96,7 @@ def _key(value: Any) -> Any:
 
 
 def _indexes(keyring: Keyring, numbers: Sequence[str], domain: str) -> list[bytes]:
-    """None for a domain that is shared by all: its case numbers are anybody's."""
+    """None for a domain that is shared by all: its case numbers may be of another broker."""
     if not domain or domain in MAIL_HOSTS or not numbers:
         return []
     return keyring.blind_indexes(REFERENCE, [f"{domain} {one}" for one in numbers])

@@ -37,8 +37,8 @@ TOKEN_BYTES = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Created:
-    """Requests that were created. `covered` brokers have one already, or are handled by one that has; those `elsewhere`
-    take requests only from other places than the person's."""
+    """The ids of the requests that were created. `covered` is the number of brokers that have a request already, or are
+    handled by a broker that has one; `elsewhere` is the number of brokers that do not serve the place of the person."""
 
     made: tuple[UUID, ...]
     covered: int

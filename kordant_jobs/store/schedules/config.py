@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
-from kordant_jobs.domain.schedules.rows import COLUMNS, Pause, ScheduleRow, StoredRow, row_from
+from kordant_jobs.domain.schedules.rows import COLUMNS, Pause, ScheduleRow, StoredScheduleRow, row_from
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.store.schedules.tables import scheduler_config, scheduler_history
 
@@ -40,7 +40,7 @@ class Change:
 class Loaded:
     """The valid rows, sorted by name, and the faults of the others."""
 
-    rows: tuple[StoredRow, ...]
+    rows: tuple[StoredScheduleRow, ...]
     problems: tuple[str, ...] = ()
 
 
@@ -48,7 +48,7 @@ def _where(key: Key) -> sa.ColumnElement[bool]:
     return sa.and_(scheduler_config.c.job == key[0], scheduler_config.c.tier == key[1])
 
 
-def _stored(values: Any) -> StoredRow:
+def _stored(values: Any) -> StoredScheduleRow:
     pause = None
     if values["paused_at"] is not None:
         pause = Pause(
@@ -57,7 +57,7 @@ def _stored(values: Any) -> StoredRow:
             since=values["paused_at"],
             until=values["paused_until"],
         )
-    return StoredRow(
+    return StoredScheduleRow(
         row=row_from(values),
         version=values["version"],
         changed_at=values["changed_at"],
@@ -67,8 +67,8 @@ def _stored(values: Any) -> StoredRow:
 
 
 def load(connection: Connection) -> Loaded:
-    """Load every row. A row that was made invalid directly by SQL is reported, and stops no other."""
-    rows: list[StoredRow] = []
+    """Load every row. A row that was made invalid directly by SQL is reported, and does not stop the others."""
+    rows: list[StoredScheduleRow] = []
     problems: list[str] = []
     for values in connection.execute(sa.select(scheduler_config)).mappings():
         try:
@@ -78,7 +78,7 @@ def load(connection: Connection) -> Loaded:
     return Loaded(rows=tuple(sorted(rows, key=lambda one: one.row.name)), problems=tuple(problems))
 
 
-def get(connection: Connection, key: Key, *, lock: bool = False) -> StoredRow | None:
+def get(connection: Connection, key: Key, *, lock: bool = False) -> StoredScheduleRow | None:
     """One row, None when there is none; with `lock` no other transaction can change it until this one ends.
 
     Raises:
@@ -121,7 +121,7 @@ def seed(connection: Connection, wanted: Iterable[ScheduleRow]) -> int:
     return connection.execute(changed).rowcount
 
 
-def save(connection: Connection, row: ScheduleRow, *, by: str, note: str | None = None) -> StoredRow:
+def save(connection: Connection, row: ScheduleRow, *, by: str, note: str | None = None) -> StoredScheduleRow:
     """Write a checked row. Returns the stored row. The same values make no new version."""
     _sign(connection, by)
     values = {**_values(row), "note": note}

@@ -68,7 +68,7 @@ def place(connection: Connection, subscription_ids: Sequence[UUID] | None = None
 
 
 def misplaced(connection: Connection) -> bool:
-    """True when a subscription's rows are not as they should be. It reads all: 0.2 s for 100,000 subscriptions."""
+    """True when `place` would change a row. Reads the rows of all subscriptions: 0.2 s for 100,000 of them."""
     return connection.execute(sa.text(_MISPLACED), {"ids": None}).scalar() is not None
 
 

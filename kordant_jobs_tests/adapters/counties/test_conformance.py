@@ -65,7 +65,7 @@ def documents(described: County, page: int, count: int, after: str | None = None
 def test_it_says_how_fresh_it_is_and_its_newest_watermark(described: County) -> None:
     reader = reader_of(described)
     assert reader.freshness()
-    assert set(reader.newest(today=datetime.now(UTC).date())) <= {kind.value for kind in described.tables}
+    assert set(reader.newest_watermarks(today=datetime.now(UTC).date())) <= {kind.value for kind in described.tables}
 
 
 def test_documents_come_whole_and_once_whatever_the_page(described: County) -> None:
@@ -94,7 +94,7 @@ def test_the_rows_of_a_document_are_those_that_its_window_held(described: County
 
 def test_rows_since_the_newest_watermark_are_few_and_bear_it(described: County) -> None:
     reader = reader_of(described)
-    newest, table = reader.newest(today=datetime.now(UTC).date()), reader.county.tables[MAIN]
+    newest, table = reader.newest_watermarks(today=datetime.now(UTC).date()), reader.county.tables[MAIN]
     if MAIN not in newest:
         assert table.watermark is None or not newest  # read whole each time
         return

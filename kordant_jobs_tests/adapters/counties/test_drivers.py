@@ -118,12 +118,12 @@ class TestEveryDriver:
     def test_only_what_is_new_since_the_sources_watermark(self, driver: str) -> None:
         rows = [row(n, "2026-04-01") for n in range(1, 2001)]
         with serving(driver, rows) as case:
-            assert case.reader.newest(today=TODAY) == {"instruments": "2026-04-01"}
+            assert case.reader.newest_watermarks(today=TODAY) == {"instruments": "2026-04-01"}
             rows.append(row(5000, "2026-04-02"))
             rows[3]["loaded"], rows[3]["price"] = "2026-04-03", 7
             second = read_all(case, {"instruments": "2026-04-02"})
             assert sorted(d.instrument.key for d in second) == ["D000004", "D005000"]
-            assert case.reader.newest(today=TODAY) == {"instruments": "2026-04-03"}
+            assert case.reader.newest_watermarks(today=TODAY) == {"instruments": "2026-04-03"}
 
     def test_what_is_still_processed_or_fails_once_is_asked_again(self, driver: str) -> None:
         for traps in (Traps(processing_first=1), Traps(errors_first=1)):

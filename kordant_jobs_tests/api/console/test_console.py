@@ -490,7 +490,7 @@ def test_health_says_what_the_tables_say(readers: dict[str, Reader], dead: Dead,
             SELECT kordant.uuid7(), 'cleanup', '{}', 'pending', p, now() + d * interval '1 hour', now(), now(), 'user:x'
             FROM generate_series(0, 3) p, unnest(ARRAY[-2, -1, 5]) d"""))  # fmt: skip
         operate.pause(connection, "voiceprint_batch", reason="r", by="user:x", now=datetime.now(UTC))
-        found = {one.job: one for one in health.jobs(connection, now=datetime.now(UTC), of_month={})}
+        found = {one.job: one for one in health.jobs(connection, now=datetime.now(UTC), month_shares={})}
     cleanup, scan = found["cleanup"], found["darkwatch_scan"]
     assert (cleanup.due, cleanup.later, cleanup.state) == (8, 4, "ready")
     assert cleanup.oldest_s is not None

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kordant_jobs.domain.property.likeness import likeness
-from kordant_jobs.domain.property.names import NameKind, keys_of, parse
+from kordant_jobs.domain.property.names import NameKind, lookup_keys, parse
 from kordant_jobs.domain.property.parcels import PARCELS, ParcelKind, mask_parcel, normalise_parcel
 
 
@@ -50,7 +50,7 @@ def test_near_neighbours_are_apart(one: str, other: str) -> None:
 def test_any_text_is_taken_apart(text: str) -> None:
     name = parse(text)
     assert name.kind in NameKind
-    keys_of(name)
+    lookup_keys(name)
 
 
 @given(st.sampled_from(sorted(ParcelKind)), st.text(max_size=30))

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from kordant_jobs.domain.people.tiers import Tier
 from kordant_jobs.domain.schedules.cadence import SLOTS, Span
-from kordant_jobs.domain.schedules.rows import Cadence, Pause, ScheduleRow, StoredRow
+from kordant_jobs.domain.schedules.rows import Cadence, Pause, ScheduleRow, StoredScheduleRow
 from kordant_jobs.domain.schedules.simulation import check_moments, count, load_per_hour, simulate
 
 MONDAY = datetime(2026, 11, 16, tzinfo=UTC)
@@ -14,8 +14,8 @@ DAY = timedelta(days=1)
 ROW = ScheduleRow(job="darkwatch_scan", tier=Tier.PREMIUM, cadence=Cadence.DAILY, cron="0 2,3 * * *")
 
 
-def stored(pause: Pause | None = None) -> StoredRow:
-    return StoredRow(row=ROW, version=1, changed_at=MONDAY, changed_by="ann", pause=pause)
+def stored(pause: Pause | None = None) -> StoredScheduleRow:
+    return StoredScheduleRow(row=ROW, version=1, changed_at=MONDAY, changed_by="ann", pause=pause)
 
 
 def test_subscriptions_are_counted_by_their_slots() -> None:

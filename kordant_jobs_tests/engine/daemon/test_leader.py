@@ -40,7 +40,7 @@ def test_a_leader_whose_connection_was_cut_leads_on_only_if_no_one_else_does(dat
     assert second.still()
     assert not first.still()
     lost = threading.Event()
-    first.watch(lost.set, threading.Event(), patience_s=0)
+    first.watch(lost.set, threading.Event(), timeout_s=0)
     assert lost.is_set()
     second.release()
     first.release()

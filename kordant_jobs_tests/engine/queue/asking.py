@@ -12,7 +12,7 @@ from kordant_jobs.engine.queue.dispatch_settings import DispatchSettings
 from kordant_jobs.engine.queue.enqueue import enqueue
 from kordant_jobs.engine.requests import Cause, Outcome
 from kordant_jobs.engine.store.requests import Filter, Request, find, get
-from kordant_jobs.lab.engine import FakeClock, InlineRuns, Work
+from kordant_jobs.lab.engine import FakeClock, InlineRuns, RunContext
 from kordant_jobs_tests.engine.queue.toys import Toy, catalog
 
 SEQUENTIAL = DispatchSettings(runs=1, critical_extra=0, tick_s=0.0)
@@ -42,9 +42,9 @@ def numbers(db: Engine, runs: InlineRuns) -> list[int]:
     return [by_id[order.tags["kordant/request_id"]] for order in runs.orders]
 
 
-def nothing(work: Work) -> None:
+def nothing(work: RunContext) -> None:
     """Succeed."""
 
 
-def numbers_in(work: Work) -> list[int]:
+def numbers_in(work: RunContext) -> list[int]:
     return [one.payload["number"] for one in work.requests()]

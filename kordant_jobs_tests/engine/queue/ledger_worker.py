@@ -19,7 +19,7 @@ from kordant_jobs.engine.queue.clock import DatabaseClock
 from kordant_jobs.engine.queue.dispatch import Dispatcher
 from kordant_jobs.engine.queue.dispatch_settings import DispatchSettings
 from kordant_jobs.engine.queue.work import Done, complete
-from kordant_jobs.lab.engine import InlineRuns, Work
+from kordant_jobs.lab.engine import InlineRuns, RunContext
 from kordant_jobs.postgres import database
 from kordant_jobs_tests.engine.queue.toys import mails
 
@@ -27,7 +27,7 @@ AT_ONCE = RetryPolicy(backoff=Backoff.FIXED, retries=100, first_s=0.01, jitter=0
 ROWS = mails(batch_size=20, concurrency=4, retries=AT_ONCE)
 
 
-def send(work: Work) -> None:
+def send(work: RunContext) -> None:
     """Write the effects of ten requests and their completion in one fenced transaction, then of the next ten."""
     mine = work.requests()
     for some in (mine[:10], mine[10:]):

@@ -18,7 +18,7 @@ from kordant_jobs.engine.requests import Cause, Outcome, RequestStatus
 from kordant_jobs.engine.runs import RunEnd, RunOrder
 from kordant_jobs.engine.store.requests import Filter, Request, find
 from kordant_jobs.errors import PermanentError, TransientError
-from kordant_jobs.lab.engine import FakeClock, Fault, InlineRuns, Work, drain, run_now
+from kordant_jobs.lab.engine import FakeClock, Fault, InlineRuns, RunContext, drain, run_now
 from kordant_jobs_tests.engine.queue.asking import causes, look, nothing, numbers_in, put
 from kordant_jobs_tests.engine.queue.toys import Mail, Toy, catalog, mails
 
@@ -27,7 +27,7 @@ def test_a_failed_request_waits_1_5_15_minutes_without_a_slot_and_is_then_dead(q
     request_id = put(queue, clock)
     begun, started = clock.now(), []
 
-    def fail(work: Work) -> None:
+    def fail(work: RunContext) -> None:
         started.append((clock.now() - begun).total_seconds() / 60)
         raise RuntimeError("no luck")
 
@@ -72,7 +72,7 @@ def test_a_permanent_error_is_dead_at_once_and_a_retry_after_is_kept(queue: Engi
     bad, slow = put(queue, clock, 1), put(queue, clock, 2)
     begun, starts = clock.now(), []
 
-    def handle(work: Work) -> None:
+    def handle(work: RunContext) -> None:
         (number,) = numbers_in(work)
         if number == 1:
             raise PermanentError("never")
@@ -188,7 +188,7 @@ def test_an_end_that_was_not_reported_is_looked_up_before_a_run_is_taken_for_los
 def test_a_partial_success_keeps_its_counts(queue: Engine, clock: FakeClock) -> None:
     request_id = put(queue, clock)
 
-    def handle(work: Work) -> None:
+    def handle(work: RunContext) -> None:
         (one,) = work.requests()
         work.complete(Done(request_id=one.id, summary={"sent": 8}, items_failed=2))
 
@@ -206,7 +206,7 @@ def test_what_a_run_completed_before_it_broke_is_not_done_again(queue: Engine, c
         enqueue_many(connection, items, requested_by="test", now=clock.now(), catalog=rows)
     sent: list[int] = []
 
-    def send(work: Work) -> None:
+    def send(work: RunContext) -> None:
         for one in work.requests():
             if len(sent) == 4:
                 sent.append(-1)

@@ -26,7 +26,7 @@ from kordant_jobs.engine.requests import RequestStatus
 from kordant_jobs.engine.runs import RunEnd
 from kordant_jobs.engine.store.leases import LeaseLost
 from kordant_jobs.engine.store.requests import Filter, find
-from kordant_jobs.lab.engine import Handler, InlineRuns, Work, statuses
+from kordant_jobs.lab.engine import Handler, InlineRuns, RunContext, statuses
 from kordant_jobs_tests.engine.queue.ledger_worker import ROWS
 from kordant_jobs_tests.engine.queue.toys import Mail, Toy, catalog
 
@@ -105,7 +105,7 @@ def test_it_goes_on_after_every_connection_was_cut(queue: Engine) -> None:
 def test_asked_to_stop_it_lets_running_work_end_and_starts_nothing_new(queue: Engine) -> None:
     begun = threading.Event()
 
-    def slow(work: Work) -> None:
+    def slow(work: RunContext) -> None:
         begun.set()
         time.sleep(0.3)
 
@@ -131,7 +131,7 @@ class Stoppable(InlineRuns):
 def test_work_that_does_not_end_in_time_goes_back_to_the_queue_and_costs_no_attempt(queue: Engine) -> None:
     begun, release = threading.Event(), threading.Event()
 
-    def endless(work: Work) -> None:
+    def endless(work: RunContext) -> None:
         begun.set()
         release.wait(30)
 
@@ -151,7 +151,7 @@ def test_a_run_that_keeps_its_own_lease_outlives_its_dispatcher(queue: Engine) -
     done = threading.Event()
     lost: list[bool] = []
 
-    def long(work: Work) -> None:
+    def long(work: RunContext) -> None:
         with working(queue, run_id=work.run_id, clock=work.clock, ttl_s=0.6) as heartbeat:
             time.sleep(1.5)
             lost.append(heartbeat.lost.is_set())
@@ -168,7 +168,7 @@ def test_a_run_that_keeps_its_own_lease_outlives_its_dispatcher(queue: Engine) -
 def test_a_paused_run_is_given_to_another_and_can_write_nothing_when_it_wakes(queue: Engine) -> None:
     outcome: list[str] = []
 
-    def pause_once(work: Work) -> None:
+    def pause_once(work: RunContext) -> None:
         if outcome:
             outcome.append("second did it")
             return

@@ -12,13 +12,13 @@ from kordant_jobs.engine.queue.enqueue import Item, enqueue, enqueue_many
 from kordant_jobs.engine.requests import Cause, RequestStatus
 from kordant_jobs.engine.store.requests import Filter, find
 from kordant_jobs.errors import PermanentError
-from kordant_jobs.lab.engine import FakeClock, Work, drain, statuses
+from kordant_jobs.lab.engine import FakeClock, RunContext, drain, statuses
 from kordant_jobs_tests.engine.queue.toys import Mail, Toy, catalog
 
 ROWS = catalog()
 
 
-def fail(work: Work) -> None:
+def fail(work: RunContext) -> None:
     raise PermanentError(f"the source of {work.order.job} is gone")
 
 
@@ -73,7 +73,7 @@ def test_a_filter_means_what_it_says_and_a_dry_run_changes_nothing(
 def test_a_replayed_request_has_all_its_retries_again(queue: Engine, dead: list[UUID], clock: FakeClock) -> None:
     begun, starts = clock.now(), []
 
-    def again(work: Work) -> None:
+    def again(work: RunContext) -> None:
         starts.append((clock.now() - begun).total_seconds() / 60)
         raise RuntimeError("still gone")
 

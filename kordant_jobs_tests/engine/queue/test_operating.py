@@ -14,7 +14,7 @@ from kordant_jobs.engine.requests import Priority, RequestStatus
 from kordant_jobs.engine.runs import RunEnd
 from kordant_jobs.engine.store.requests import Filter
 from kordant_jobs.engine.store.running import report_progress
-from kordant_jobs.lab.engine import FakeClock, Fault, InlineRuns, Work, drain
+from kordant_jobs.lab.engine import FakeClock, Fault, InlineRuns, RunContext, drain
 from kordant_jobs_tests.engine.queue.asking import SEQUENTIAL, look, nothing, numbers, put
 from kordant_jobs_tests.engine.queue.toys import catalog
 
@@ -25,7 +25,7 @@ def test_progress_is_readable_while_it_runs_and_tells_the_run_of_a_cancellation(
     request_id = put(queue, clock)
     told: list[set[UUID]] = []
 
-    def handle(work: Work) -> None:
+    def handle(work: RunContext) -> None:
         for done in (1, 2):
             with queue.begin() as connection:
                 told.append(report_progress(connection, work.lease, None, done=done, total=3, message="shards"))

@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 from kordant_jobs.engine.queue.dispatch import Dispatcher
 from kordant_jobs.engine.queue.enqueue import Item, enqueue, enqueue_many
 from kordant_jobs.engine.requests import Priority, RequestStatus
-from kordant_jobs.lab.engine import FakeClock, InlineRuns, Work, drain, statuses
+from kordant_jobs.lab.engine import FakeClock, InlineRuns, RunContext, drain, statuses
 from kordant_jobs_tests.engine.queue.asking import SEQUENTIAL, nothing, numbers, numbers_in, put
 from kordant_jobs_tests.engine.queue.toys import Mail, Toy, catalog, mails
 
@@ -93,7 +93,7 @@ def test_one_request_that_brings_its_run_down_is_soon_alone(queue: Engine, clock
         items = [Item(payload=Mail(number=n)) for n in range(100)]
         enqueue_many(connection, items, requested_by="test", now=clock.now(), catalog=rows)
 
-    def send(work: Work) -> None:
+    def send(work: RunContext) -> None:
         if 13 in numbers_in(work):
             raise RuntimeError("13 is unlucky")
 

@@ -16,7 +16,7 @@ from kordant_jobs.engine.queue.enqueue import LATEST, enqueue
 from kordant_jobs.engine.requests import RequestStatus
 from kordant_jobs.engine.store.progress import Progress, read_progress
 from kordant_jobs.errors import PermanentError
-from kordant_jobs.lab.engine import FakeClock, Work, drain
+from kordant_jobs.lab.engine import FakeClock, RunContext, drain
 from kordant_jobs_tests.engine.queue.asking import look, put
 from kordant_jobs_tests.engine.queue.toys import Toy, catalog
 
@@ -29,7 +29,7 @@ def test_the_end_is_recorded_whatever_the_error_says_and_the_next_is_served(
 ) -> None:
     bad, good = put(queue, clock, 1), put(queue, clock, 2)
 
-    def work(one: Work) -> None:
+    def work(one: RunContext) -> None:
         if one.requests()[0].payload["number"] == 1:
             raise PermanentError(text)
 

@@ -1,4 +1,4 @@
-"""One failure stops nothing else, limits are kept, and owners are told of what only they can mend."""
+"""One failure stops nothing else, limits are kept, and owners are notified of what only they can fix."""
 
 from __future__ import annotations
 

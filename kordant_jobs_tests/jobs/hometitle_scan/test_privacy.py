@@ -77,7 +77,9 @@ def test_a_report_names_no_party_and_masks_the_parcel(bench: Bench) -> None:
     forged = next(one for one in bench.county.records if one.givers == (OWNER,))
     parcel = bench.county.parcel(forged.lots[0])
     with bench.db.begin() as connection:
-        facts = reporting.facts(connection, [bench.person.subscription_id], start=PERIOD.start_on, end=PERIOD.end_on)
+        facts = reporting.property_facts(
+            connection, [bench.person.subscription_id], start=PERIOD.start_on, end=PERIOD.end_on
+        )
         opened = watches.load(connection, bench.keyring, subscription_id=bench.person.subscription_id)
     lines = tuple(map(reports_service.property_line, facts.watches[bench.person.subscription_id]))
     parcels = {one.id: one.parcel for one in opened if one.parcel}

@@ -127,7 +127,9 @@ def test_the_database_gives_new_events_open_charges_and_the_last_verdict(
     bench.publish("news", lambda one: one.key == forged.key)
     bench.scan()
     with db.connect() as connection:
-        facts = reporting.facts(connection, [bench.person.subscription_id], start=PERIOD.start_on, end=PERIOD.end_on)
+        facts = reporting.property_facts(
+            connection, [bench.person.subscription_id], start=PERIOD.start_on, end=PERIOD.end_on
+        )
     [lines] = facts.watches.values()
     events = {one["number"]: one["event"] for line in lines for one in line["events"]}
     assert events[forged.key] == "ownership_change"

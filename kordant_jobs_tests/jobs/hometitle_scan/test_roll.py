@@ -265,7 +265,7 @@ def test_no_owner_and_no_address_is_in_clear(bench: RollBench) -> None:
 
 
 def test_a_forgotten_subscriber_leaves_no_entry_and_an_export_shows_it(bench: RollBench) -> None:
-    from kordant_jobs.privacy.held import held
+    from kordant_jobs.privacy.held import stored_data
     from kordant_jobs.store.people.subscribers import forget
 
     watch(bench, 7)
@@ -273,7 +273,7 @@ def test_a_forgotten_subscriber_leaves_no_entry_and_an_export_shows_it(bench: Ro
     bench.roll[7]["owner_1"] = "THIEF THEODORE"
     bench.scan_again()
     with bench.db.begin() as connection:
-        found = {one.table: one for one in held(connection, bench.keyring, bench.person.subscriber_id)}
+        found = {one.table: one for one in stored_data(connection, bench.keyring, bench.person.subscriber_id)}
         [entry] = found["kordant.property_rolls"].rows
         forget(connection, bench.person.subscriber_id)
     assert entry["waiting_owners"] == "THIEF THEODORE\nSMITH MARY" or entry["waiting_owners"] == "THIEF THEODORE"

@@ -40,7 +40,7 @@ def test_a_report_says_nothing_of_the_day_and_the_month_after_its_period(
     """
     with db.begin() as connection:
         connection.execute(sa.text(made), {"entity": entity_id(world, 0)})
-        found = reporting.facts(connection, keyring, [owner], start=start, end=end)
+        found = reporting.money_facts(connection, keyring, [owner], start=start, end=end)
     assert [one["facts"]["key"] for one in found.lines[owner]] == ["2025-08", "30", "08-01", "08-31"]
 
 

@@ -20,7 +20,7 @@ from kordant_jobs.jobs.insights_refresh.service import Failure, Refreshed
 from kordant_jobs.lab.households.books import books_of
 from kordant_jobs.lab.households.fill import entity_id
 from kordant_jobs.lab.households.generator import World
-from kordant_jobs.privacy.held import held
+from kordant_jobs.privacy.held import stored_data
 from kordant_jobs.store.finance import entities, tables
 from kordant_jobs.store.insights import books, reading, saving
 from kordant_jobs.store.insights.saving import Saved
@@ -143,7 +143,7 @@ def test_a_change_that_lands_during_a_refresh_leaves_the_entity_stale(db: Engine
         found = assess(loaded.books, today=world.as_of)
         saving.save(connection, loaded, found, announce_from=world.as_of, now=now)
     with db.connect() as connection:
-        assert one in saving.stale(connection, day_began=now - timedelta(hours=12))
+        assert one in saving.stale_entities(connection, day_began=now - timedelta(hours=12))
 
 
 def test_a_refresh_of_older_data_neither_adds_nor_resolves_what_a_later_one_said(db: Engine, world: World) -> None:
@@ -194,7 +194,7 @@ def test_one_entity_with_impossible_books_stops_no_other(db: Engine, world: Worl
     assert done.entities == 4
     assert done.failed == (Failure(entity_id=bad, error="FeatureNotSupported"),)
     with db.connect() as connection:
-        assert saving.stale(connection, day_began=now_of(world) - timedelta(hours=12)) == [bad]
+        assert saving.stale_entities(connection, day_began=now_of(world) - timedelta(hours=12)) == [bad]
 
 
 def test_a_chunk_refreshes_the_entities_of_its_range_only(db: Engine, world: World) -> None:
@@ -203,7 +203,7 @@ def test_a_chunk_refreshes_the_entities_of_its_range_only(db: Engine, world: Wor
         plan = replace(service.plan(named=(), force=force, db=db, now=now_of(world)), chunks=((ids[1], ids[3]),))
         assert service.refresh(plan, plan.chunks[0], db=db, progress=nothing).entities == 3
     with db.connect() as connection:
-        left = saving.stale(connection, day_began=now_of(world) - timedelta(hours=12))
+        left = saving.stale_entities(connection, day_began=now_of(world) - timedelta(hours=12))
         assert left == [ids[0], ids[4]]
 
 
@@ -269,7 +269,7 @@ def test_forgetting_and_exporting_an_entity_cover_its_insights(db: Engine, keyri
     refresh(db, now_of(world))
     one = entity_id(world, 0)
     with db.connect() as connection:
-        by_table = {part.table: len(part.rows) for part in held(connection, keyring, one, root=tables.entities)}
+        by_table = {part.table: len(part.rows) for part in stored_data(connection, keyring, one, root=tables.entities)}
     assert by_table["kordant.insights"] > 10
     with db.begin() as connection:
         entities.forget(connection, one)

@@ -91,7 +91,7 @@ def test_a_broker_s_answer_is_not_repeated_once_it_is_in_doubt(db: Engine, keyri
         with db.connect() as connection:
             token = requests.get(connection, request).address_token
         mail = f"From: p@spoken.com\r\nTo: removals+{token}@k.example\r\nMessage-ID: <1@s>\r\n\r\nWe were wrong."
-        taken = intake.take_mail(mail.encode(), db=db, keyring=keyring, now=NOW)
+        taken = intake.process_mail(mail.encode(), db=db, keyring=keyring, now=NOW)
         assert taken is not None
         assert taken.needs_person
     with db.connect() as connection:

@@ -203,7 +203,7 @@ class Down:
         raise TransientError("down")
 
 
-def test_a_store_that_is_down_or_lost_the_content_asks_for_patience_and_tells_the_operator(
+def test_a_store_that_is_down_or_lost_the_content_asks_to_try_later_and_notifies_the_operator(
     world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for storage in (Down(), LocalReportStorage(tmp_path / "empty")):

@@ -53,7 +53,9 @@ class Desk:
         with self.db.connect() as connection:
             return requests.get(connection, request)
 
-    def reply(self, request: UUID, text: str, *, subject: str = "Re: Request", **headers: str) -> intake.Taken | None:
+    def reply(
+        self, request: UUID, text: str, *, subject: str = "Re: Request", **headers: str
+    ) -> intake.ProcessedReply | None:
         """The broker answers to the request's address."""
         self.replies += 1
         mail = EmailMessage(policy=SMTP)
@@ -64,7 +66,7 @@ class Desk:
         for name, value in headers.items():
             mail[name.replace("_", "-")] = value
         mail.set_content(text)
-        return intake.take_mail(mail.as_bytes(), db=self.db, keyring=self.keyring, now=self.now)
+        return intake.process_mail(mail.as_bytes(), db=self.db, keyring=self.keyring, now=self.now)
 
     @property
     def sent(self) -> list[Received]:

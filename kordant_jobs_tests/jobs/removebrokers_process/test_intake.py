@@ -54,7 +54,7 @@ def test_mails_taken_together_move_their_requests_one_after_the_other(desk: Desk
     (tmp_path / "new").mkdir()
     for number, content in enumerate(mails):
         (tmp_path / "new" / f"{number}").write_bytes(content)
-    taken = intake.take_in(MaildirInbox(tmp_path), db=desk.db, keyring=desk.keyring, now=lambda: desk.now)
+    taken = intake.process_mailbox(MaildirInbox(tmp_path), db=desk.db, keyring=desk.keyring, now=lambda: desk.now)
     assert (taken.read, taken.moved, taken.repeated, taken.unmatched) == (5, 3, 1, 1)
     assert [desk.state(one)[0] for one in (first, other)] == ["completed", "acknowledged"]
     assert [one.name for one in (tmp_path / "unmatched").iterdir()] == ["3"]
@@ -65,7 +65,7 @@ def test_mails_taken_together_move_their_requests_one_after_the_other(desk: Desk
     assert [one.to_state for one in story.events][-2:] == ["acknowledged", "completed"]
 
 
-def test_a_mail_that_cannot_be_taken_in_waits_alone(
+def test_a_mail_that_cannot_be_processed_is_put_aside_alone(
     desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = asked(desk, 3)
@@ -81,7 +81,7 @@ def test_a_mail_that_cannot_be_taken_in_waits_alone(
         return write(connection, keyring, keys, fresh)
 
     monkeypatch.setattr(replies, "write", refuse)
-    taken = intake.take_in(MaildirInbox(tmp_path), db=desk.db, keyring=desk.keyring, now=lambda: desk.now)
+    taken = intake.process_mailbox(MaildirInbox(tmp_path), db=desk.db, keyring=desk.keyring, now=lambda: desk.now)
     assert (taken.read, taken.moved, taken.failed, taken.unmatched) == (3, 2, 1, 0)
     assert [desk.state(one)[0] for one in made] == ["acknowledged", "sent", "acknowledged"]
     assert [one.name for one in (tmp_path / "unmatched").iterdir()] == ["1"]
@@ -98,7 +98,7 @@ def test_a_batch_of_mails_costs_the_database_no_more_than_a_few(desk: Desk) -> N
 
     sa.event.listen(desk.db, "before_cursor_execute", count)
     try:
-        taken = intake.take_mails(mails, db=desk.db, keyring=desk.keyring, now=desk.now)
+        taken = intake.process_mails(mails, db=desk.db, keyring=desk.keyring, now=desk.now)
     finally:
         sa.event.remove(desk.db, "before_cursor_execute", count)
     assert all(one is not None and one.moved for one in taken)

@@ -28,7 +28,7 @@ def test_every_partition_is_a_period_that_the_schedule_makes(tier: Tier, kind: s
         (anchor,) = due_anchors(row, end)
         start, _ = period_of(row, anchor, end)
         payload = ReportsGenerate.checked(config)
-        assert (payload.kind, payload.tiers, payload.days) == (kind, (tier,), (start, end))
+        assert (payload.kind, payload.tiers, payload.period) == (kind, (tier,), (start, end))
         assert config["period_start_on"] == key
 
 

@@ -21,7 +21,7 @@ from kordant_jobs.engine.store import requests
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.jobs.subscription_changed import service
 from kordant_jobs.jobs.subscription_changed.service import remove_schedules_for_subscription, schedule_for_subscription
-from kordant_jobs.lab.engine import FakeClock, Work, drain, statuses
+from kordant_jobs.lab.engine import FakeClock, RunContext, drain, statuses
 from kordant_jobs.store.people import subscriptions
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.schedules import config as scheduler_config
@@ -146,7 +146,7 @@ def test_the_event_places_a_subscription_and_does_not_stop_itself(listed: Engine
                 entity_key=entity,
             )  # fmt: skip
 
-    def place(work: Work) -> None:
+    def place(work: RunContext) -> None:
         ids = work.order.run_config["ops"]["place"]["config"]["subscription_ids"]
         service.place([UUID(one) for one in ids], db=work.db)
         work.complete(*(Done(request_id=one.id) for one in work.requests()))

@@ -25,7 +25,7 @@ from kordant_jobs.errors import PermanentError, SettingsError
 from kordant_jobs.jobs.voiceprint_batch import service
 from kordant_jobs.jobs.voiceprint_batch.rules import ATTEMPTS_MAX
 from kordant_jobs.lab.voices.speaking import InventedVoice, as_wav, speak
-from kordant_jobs.privacy.held import held
+from kordant_jobs.privacy.held import stored_data
 from kordant_jobs.store.people import subscribers
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.retention import deleting
@@ -190,24 +190,24 @@ def test_sound_whose_term_was_over_before_it_was_analysed_is_unknown(desk: Desk)
     assert desk.rows("SELECT 1 FROM kordant.voice_analyses UNION ALL SELECT 1 FROM kordant.analysis_jobs") == []
 
 
-def test_dropped_clips_are_taken_in_and_deleted_unless_their_id_is_unknown(desk: Desk, tmp_path: Path) -> None:
+def test_dropped_clips_are_imported_and_deleted_unless_their_id_is_unknown(desk: Desk, tmp_path: Path) -> None:
     mine = tmp_path / f"{desk.person.subscription_id} from Maria.wav"
     for path in (mine, tmp_path / f"{uuid4()}.wav", tmp_path / "notes.wav"):
         path.write_bytes(spoken_wav(STRANGER, 1))
     now = datetime.now(UTC) + timedelta(minutes=1)
-    assert service.take_in(tmp_path, db=desk.db, keyring=desk.keyring, now=now) == (1, 1)
+    assert service.import_dropped_clips(tmp_path, db=desk.db, keyring=desk.keyring, now=now) == (1, 1)
     assert not mine.exists()
     assert len(list(tmp_path.iterdir())) == 2
     [row] = desk.rows("SELECT * FROM kordant.analysis_jobs")
     assert "maria" not in str(tuple(row)).lower()
 
 
-def test_a_clip_that_is_still_written_waits_and_is_taken_in_whole(desk: Desk, tmp_path: Path) -> None:
+def test_a_clip_that_is_still_written_waits_and_is_imported_whole(desk: Desk, tmp_path: Path) -> None:
     path, whole = tmp_path / f"{desk.person.subscription_id}.wav", spoken_wav(STRANGER, 1)
     now = datetime.now(UTC) + timedelta(minutes=1)
 
     def taken() -> tuple[int, int]:
-        return service.take_in(tmp_path, db=desk.db, keyring=desk.keyring, now=now)
+        return service.import_dropped_clips(tmp_path, db=desk.db, keyring=desk.keyring, now=now)
 
     with path.open("wb") as writer:
         writer.write(whole[:50_000])
@@ -284,7 +284,7 @@ def test_names_sound_and_embeddings_are_sealed_exported_opened_and_forgotten(des
     for secret in (PERSON.encode(), PERSON.encode("utf-8").hex().encode(), b"RIFF".hex().encode(), b"UklGR"):
         assert secret.decode() not in kept
     with desk.db.connect() as connection:
-        shown = {one.table: one for one in held(connection, desk.keyring, desk.person.subscriber_id)}
+        shown = {one.table: one for one in stored_data(connection, desk.keyring, desk.person.subscriber_id)}
     assert shown["kordant.voice_consents"].rows[0]["person"] == PERSON
     assert shown["kordant.analysis_sound"].rows[0]["content"].startswith("UklGR")  # base64 of RIFF
     assert "wide" in shown["kordant.voice_enrolments"].rows[0]["embeddings"]

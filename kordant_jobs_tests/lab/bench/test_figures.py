@@ -8,7 +8,7 @@ import pytest
 
 from kordant_jobs.errors import TransientError
 from kordant_jobs.lab.bench.engine import Load, Measured, figures
-from kordant_jobs.lab.bench.soak import Look
+from kordant_jobs.lab.bench.soak import RestingSizes
 from kordant_jobs.lab.bench.soak import figures as soak_figures
 from kordant_jobs.lab.figures import Figure, finish
 
@@ -76,10 +76,10 @@ def test_what_could_not_run_is_exit_code_2_and_one_line(capsys: pytest.CaptureFi
 
 
 def test_a_soak_fails_on_what_grew_was_lost_or_ran_twice() -> None:
-    before = Look(database_mb=20.0, memory_mb={"daemon": 100.0})
+    before = RestingSizes(database_mb=20.0, memory_mb={"daemon": 100.0})
     good = soak_figures(before, before, [1, 2], [2, 1], runs_per_s=10)
     assert all(figure.met for figure in good)
-    after = Look(database_mb=23.0, memory_mb={"daemon": 111.0})
+    after = RestingSizes(database_mb=23.0, memory_mb={"daemon": 111.0})
     bad = soak_figures(before, after, [1, 2, 3], [1, 1, 2], runs_per_s=10)
     missed = {figure.key for figure in bad if not figure.met}
     assert missed == {"database_change", "daemon_growth", "lost", "run_twice"}

@@ -201,7 +201,7 @@ def test_a_lock_that_is_never_let_go_ends_in_one_clear_line(place: Path) -> None
     with (
         exclusive(place / "lock"),
         pytest.raises(DatabaseUnavailable, match="another process has held"),
-        exclusive(place / "lock", patience_s=0.05),
+        exclusive(place / "lock", timeout_s=0.05),
     ):
         pass
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.domain.finance.states import EntityKind
-from kordant_jobs.privacy.held import held
+from kordant_jobs.privacy.held import stored_data
 from kordant_jobs.store.finance import entities, tables
 from kordant_jobs.store.people import subscribers
 from kordant_jobs.store.people.keyring import Keyring
@@ -76,9 +76,9 @@ def test_an_export_shows_what_is_held_of_an_entity(db: Engine, keyring: Keyring,
     _entity(db, keyring, "Souza")
     with db.begin() as connection:
         if by_subscriber:
-            shown = held(connection, keyring, person.subscriber_id)
+            shown = stored_data(connection, keyring, person.subscriber_id)
         else:
-            shown = held(connection, keyring, made, root=tables.entities)
+            shown = stored_data(connection, keyring, made, root=tables.entities)
     text = str([one.rows for one in shown])
     assert "PIX Silva" in text
     assert "Souza" not in text

@@ -62,7 +62,7 @@ def read_manifest(path: Path) -> Manifest:
     """Read the manifest of a model.
 
     Raises:
-        SetupError: the file is missing or is no valid manifest.
+        SetupError: the file is missing or is not a valid manifest.
     """
     try:
         return _MANIFEST.validate_json(path.read_bytes())

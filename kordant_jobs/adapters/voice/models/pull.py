@@ -120,7 +120,7 @@ def _fetched(target: Path, state: Path, environ: Mapping[str, str]) -> Path:
         environ={"PATH": os.defpath, **environ},
     )
     try:
-        packages.fetch(job, target, platform=WHEELS_FOR[0], version=WHEELS_FOR[1])
+        packages.unpack_wheels(job, target, platform=WHEELS_FOR[0], version=WHEELS_FOR[1])
     except BootstrapError as error:
         raise SetupError(str(error)) from None
     return target

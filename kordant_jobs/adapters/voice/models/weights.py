@@ -44,7 +44,7 @@ def read_checkpoint(path: Path) -> Tensors:
     """The tensors of a state dict by name.
 
     Raises:
-        PermanentError: the file is no checkpoint, or its pickle has more than tensors.
+        PermanentError: the file is not a checkpoint, or its pickle has more than tensors.
     """
     try:
         with zipfile.ZipFile(path) as archive:

@@ -41,7 +41,7 @@ STEADY_STEP, STEADY_RESIDUAL = 0.35, 2.0
 BILL_OFF, BILL_OFF_MAX = 0.5, 0.45
 CHAIN_STEP = 0.06
 WAGES_RANGE = 0.3
-"""The distance |ln| from the median beyond which a payroll row is no regular wage."""
+"""The distance |ln| from the median beyond which a payroll row is not a regular wage."""
 YEAR_MIN, YEAR_MAX, YEAR_AMOUNT = 350, 380, 0.15
 
 

@@ -68,7 +68,7 @@ class Entry:
         return self.gone_at is None or now < self.gone_at or (self.back_at is not None and now >= self.back_at)
 
     def shown(self, now: datetime) -> Shown | None:
-        """As it is shown; None: it is not."""
+        """The row as the provider shows it; None: the provider does not show it."""
         if not self.is_there(now):
             return None
         posted = not self.never_posts and (self.posts_at is None or now >= self.posts_at)
@@ -151,13 +151,13 @@ class Ledger:
     accounts: dict[str, TrueAccount] = field(default_factory=dict)
 
     def add_item(self, item: Item) -> Item:
-        """A new connection."""
+        """Add a connection, and give it a refresh token if it has none."""
         item.refresh_token = item.refresh_token or f"refresh-{item.id}"
         self.items[item.id] = item
         return item
 
     def add_account(self, account: TrueAccount) -> TrueAccount:
-        """A new account."""
+        """Add an account."""
         self.accounts[account.id] = account
         return account
 
@@ -175,7 +175,7 @@ class Ledger:
         return today_in(self.now)
 
     def booked(self, account: str) -> dict[str, Decimal]:
-        """By an entry's key, the amount of every posted row of an account that is there now."""
+        """The amount of every posted row of an account that exists now, by the key of its entry."""
         found = self.accounts[account].shown(self.now)
         return {one.key: seen.amount for one, seen in found if seen.is_posted}
 

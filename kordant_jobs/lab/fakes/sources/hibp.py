@@ -113,7 +113,7 @@ class FakeHibp:
         return FakeServer(self.answer)
 
     def retire(self, name: str) -> None:
-        """The breach shows no more."""
+        """The breach is not returned any more."""
         self.breaches[name]["IsRetired"] = True
 
     def rename(self, name: str, title: str) -> None:

@@ -23,7 +23,7 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """An answer. A body that is no bytes goes out as JSON."""
+    """An answer. A body that is not bytes is sent as JSON."""
 
     status: int = 200
     body: Any = b""
