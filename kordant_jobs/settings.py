@@ -222,7 +222,9 @@ class Settings(BaseSettings):
         "service there raises the alarm when the requests stop; unset: no service is asked.",
     )
     audit_anchor: Path | None = Field(
-        None, description="A file on other storage that the API appends the audit log's head to; unset: none."
+        None,
+        description="A file on other storage that the API appends the audit log's head to, so that rows cut off at its "
+        "end are noticed; unset: `audit-anchors.jsonl` in the state folder.",
     )
     drop_keep: bool = Field(False, description="Keep dumps in the drop folder once they are ingested.")
     dump_max_bytes: int = Field(
@@ -417,6 +419,11 @@ class Settings(BaseSettings):
         return self.removals_inbox_dir or self.state_dir / "removals-inbox"
 
     @property
+    def anchors(self) -> Path:
+        """The file of anchors of the audit log, outside the database."""
+        return self.audit_anchor or self.state_dir / "audit-anchors.jsonl"
+
+    @property
     def operator_token(self) -> Path:
         """The file with the token of this machine's operator, which `up` makes."""
         return self.state_dir / "operator.token"
@@ -432,12 +439,47 @@ class Settings(BaseSettings):
         return self.master_key_path or self.state_dir / "master.key"
 
 
+_POSTED = frozenset({"webhook_secret", "range_webhook_secret", "pluggy_webhook_secret", "belvo_webhook_secret"})
+"""What prove calls that others make to us."""
+_KEYS = frozenset({"master_key", "master_key_command"})
+_NOT_OF_RUNS = _POSTED | {"oidc_client_secret", "ui_secret", "token", "heartbeat_url", "alert_urls"}
+_SECRETS_OF: Mapping[str, frozenset[str]] = {
+    "code-server": _KEYS | {"socrata_token", "alert_urls"},  # its sensors ask counties and notify operators
+    "pages": _KEYS | (_POSTED - {"range_webhook_secret"}) | {"twilio_auth_token"},
+    "api": _KEYS | {"oidc_client_secret"},
+}
+"""The secrets that a part of `up` needs, without those of runs. Parts that are not listed need none."""
+
+
 def secret_variables() -> frozenset[str]:
     """The variables with secrets other than the URLs of the database and the broker: keys, tokens, passwords."""
-    fields = {name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
-    return frozenset(
-        f"KORDANT_{name.upper()}" for name in fields - {"database_url", "database_direct_url", "broker_url"}
-    )
+    return _variables(_secret_fields())
+
+
+def secrets_of(part: str, *, launcher: str) -> frozenset[str]:
+    """Those of `secret_variables` that a part of `up` needs in its environment. Runs are executed in the warm process,
+    or with Dagster's own launcher below the code server. Further processes of a part have a number or `standby` behind
+    its name.
+
+    >>> sorted(secrets_of("api-2", launcher="warm"))
+    ['KORDANT_MASTER_KEY', 'KORDANT_MASTER_KEY_COMMAND', 'KORDANT_OIDC_CLIENT_SECRET']
+    >>> secrets_of("daemon-standby", launcher="warm")
+    frozenset()
+    """
+    name = re.sub(r"-(standby|[0-9]+)$", "", part)
+    needed = _SECRETS_OF.get(name, frozenset[str]())
+    if name == ("code-server" if launcher == "stock" else "warm"):
+        needed |= _secret_fields() - _NOT_OF_RUNS
+    return _variables(needed)
+
+
+def _secret_fields() -> frozenset[str]:
+    secret = {name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
+    return frozenset(secret - {"database_url", "database_direct_url", "broker_url"})
+
+
+def _variables(fields: frozenset[str]) -> frozenset[str]:
+    return frozenset(f"KORDANT_{name.upper()}" for name in fields)
 
 
 def _is_address(text: str) -> bool:

@@ -155,6 +155,10 @@ LAB_GROUPS = {
         where="kordant_jobs.lab.chaos.notifications:chaos_notifications",
         help="Kill senders of notifications between any two steps, and count mails in the server's own ledger.",
     ),
+    "chaos-rotation": Lazy(
+        where="kordant_jobs.lab.chaos.rotation:chaos_rotation",
+        help="Kill the rotation of the master key again and again, and open every encrypted value.",
+    ),
     "chaos": Lazy(
         where="kordant_jobs.lab.chaos.campaign:chaos_command",
         help="Strike a system of its own with kills, pauses, restarts and cuts; count effects in an outside ledger.",

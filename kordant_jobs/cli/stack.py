@@ -34,7 +34,7 @@ from kordant_jobs.engine import socket_path as warm_socket
 from kordant_jobs.errors import PermanentError, TransientError
 from kordant_jobs.observability.pulse import Pulse
 from kordant_jobs.pages.ui_guard import PREFIX, PROXY_HEADER
-from kordant_jobs.settings import secret_variables
+from kordant_jobs.settings import secret_variables, secrets_of
 from kordant_jobs.triggers import reloader
 from kordant_jobs.triggers.reloader import Dagster
 
@@ -60,8 +60,6 @@ imported them already."""
 HOST_PART = "host"
 """The part that takes runs from the broker."""
 STOPPED_IN_ORDER = (API, PAGES, "webserver", "daemon", HOST_PART, "warm", "code-server")
-
-WITHOUT_SECRETS = ("webserver", "daemon", "daemon-standby")
 
 ENVIRON_OF = {name: {"OPENBLAS_NUM_THREADS": "1"} for name in ("warm", "warm-standby")}
 """NumPy's OpenBLAS starts its threads at import; the warm process forks, and must not have any."""
@@ -271,8 +269,8 @@ class Stack:
         self._spawn(self._parts[name])
 
     def _environ_for(self, name: str) -> dict[str, str]:
-        """The environment of a part: the UI and the daemon, which decrypt nothing and ask no source, get no secrets."""
-        hidden = secret_variables() if name in WITHOUT_SECRETS else frozenset[str]()
+        """The environment of a part, with the secrets that it needs and no other ones."""
+        hidden = secret_variables() - secrets_of(name, launcher=self.config.launcher)
         shown = {variable: value for variable, value in self.environ.items() if variable not in hidden}
         knows_ui_secret = self.config.has_ui_proxy and (name == "webserver" or name.partition("-")[0] == API)
         return {**shown, **({"KORDANT_UI_SECRET": self._secret} if knows_ui_secret else {})}

@@ -422,7 +422,8 @@ def audit(patient: Patient) -> Iterator[Finding]:
         if rows <= AUDIT_ROWS:
             ring = open_keyring(patient.settings)
             ring.adopt(connection)
-            verdict = log.check(connection, ring)
+            file = patient.settings.anchors
+            verdict = log.check(connection, ring, log.read_anchors(file, ring) if file.exists() else None)
             seq, kind = verdict.seq, verdict.kind
         elif kind is None and verified_at is None:
             raise Skipped(f"{rows:,} rows take too long for this check: `kordant-jobs audit verify`")
