@@ -17,6 +17,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, Json, SecretStr, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from kordant_jobs.bootstrap.state import state_dir
@@ -171,7 +172,9 @@ class Settings(BaseSettings):
     banks_at_once: int = Field(48, ge=1, le=512, description="Connections that one run reads at the same time.")
     bank_each_at_once: int = Field(8, ge=1, le=128, description="Of one institution, as many at the same time.")
 
-    phone_region: str = Field("US", description="Country of phone numbers written without one (ISO 3166).")
+    phone_region: str = Field(
+        "US", pattern=r"^[A-Z]{2}$", description="Country of phone numbers written without one (ISO 3166), as BR."
+    )
     web_port: int = Field(3000, ge=1, le=65535, description="Port of the UI; the next free one if taken.")
     api_port: int = Field(3090, ge=1, le=65535, description="Port of /api/jobs and /mcp on loopback.")
     bind: str = Field(
@@ -301,6 +304,22 @@ class Settings(BaseSettings):
             raise ValueError("it should be https:// and a host, perhaps with a path")
         if not (on_this_machine or "." in parts.hostname):
             raise ValueError("its host should be one that the world reaches, with a dot in it")
+        return value
+
+    @field_validator("hibp_url", "leakcheck_url", "xposedornot_url", "pluggy_url", "belvo_url", "api_url")
+    @classmethod
+    def _check_url(cls, value: str | None) -> str | None:
+        if value is not None:
+            parts = urlsplit(value)
+            if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.port == 0:
+                raise ValueError("it should be https:// (or http://) and a host, perhaps with a path")
+        return value
+
+    @field_validator("corpus_url", "reports_url")
+    @classmethod
+    def _check_storage(cls, value: str | None) -> str | None:
+        if value is not None and "://" not in value:
+            raise ValueError("it should be an address with ://, as s3://bucket/folder")
         return value
 
     @field_validator("oidc_issuer")
@@ -491,7 +510,7 @@ def load_settings() -> Settings:
     """Read the environment. While it is unchanged, the same settings are returned.
 
     Raises:
-        SettingsError: a value is not of its kind; the text names the variable, not its value.
+        SettingsError: values are not of their kind: a line each, which shows no value that may be secret.
     """
     return _read(tuple((name, os.environ[name]) for name in sorted(os.environ) if _matters(name)))
 
@@ -518,7 +537,26 @@ def _read(_: tuple[tuple[str, str], ...]) -> Settings:
     try:
         return Settings()  # pyright: ignore[reportCallIssue]
     except ValidationError as error:
-        first = error.errors()[0]
-        name = "KORDANT_" + "_".join(str(part) for part in first["loc"]).upper()
-        problem = first["msg"].removeprefix("Value error, ")
-        raise SettingsError(f"{name} is wrong: {problem}. See `kordant-jobs settings` for what it takes.") from None
+        raise SettingsError("\n".join(_said(one) for one in error.errors())) from None
+
+
+_FORMS = {
+    "int_parsing": "it should be a whole number",
+    "int_from_float": "it should be a whole number",
+    "float_parsing": "it should be a number",
+    "bool_parsing": "it should be true or false",
+    "json_invalid": "it should be JSON",
+}
+"""What is right, by Pydantic's kind of error, where its own words are a programmer's."""
+
+
+def _said(error: ErrorDetails) -> str:
+    """A line about one wrong value: the variable, what it holds unless that may be secret, and what is right."""
+    name, given = str(error["loc"][0]), str(error["input"])
+    field = Settings.model_fields[name]
+    is_shown = "SecretStr" not in str(field.annotation) and "@" not in given and given.isprintable()
+    own = re.sub(r"^(Input|String) should", "it should", error["msg"].removeprefix("Value error, "))
+    shown = f" ({given[:40]})" if is_shown else ""
+    return (
+        f"KORDANT_{name.upper()} is wrong{shown}: {_FORMS.get(error['type'], own)}. What it is for: {field.description}"
+    )
