@@ -285,7 +285,8 @@ def policy_set(
     note: Annotated[str, typer.Option("--note", help="What the term counts from, or why.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Set the term of a kind. A shorter term needs another operator's approval, and its first clean-up only counts."""
+    """Set the term of a kind. A shorter term needs another operator's approval, and its first clean-up only counts. For
+    example: cleanup policy set ended_subscribers --days 1825 --basis 'LGPD art. 16 I'."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.domain.retention.policies import Action
     from kordant_jobs.store.retention import policies
