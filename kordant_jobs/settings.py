@@ -459,7 +459,7 @@ class Settings(BaseSettings):
 
 
 _POSTED = frozenset({"webhook_secret", "range_webhook_secret", "pluggy_webhook_secret", "belvo_webhook_secret"})
-"""What prove calls that others make to us."""
+"""Secrets that prove calls of others to us."""
 _KEYS = frozenset({"master_key", "master_key_command"})
 _NOT_OF_RUNS = _POSTED | {"oidc_client_secret", "ui_secret", "token", "heartbeat_url", "alert_urls"}
 _SECRETS_OF: Mapping[str, frozenset[str]] = {
@@ -547,7 +547,7 @@ _FORMS = {
     "bool_parsing": "it should be true or false",
     "json_invalid": "it should be JSON",
 }
-"""What is right, by Pydantic's kind of error, where its own words are a programmer's."""
+"""The right form by Pydantic's kind of error, where its own words are a programmer's."""
 
 
 def _said(error: ErrorDetails) -> str:

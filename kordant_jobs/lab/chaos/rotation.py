@@ -222,7 +222,7 @@ def _checkpoint(db: Engine) -> None:
 
 
 def _in_files(data: Path, sample: list[bytes]) -> int:
-    """How many of these byte strings are in a file of the database, its log included."""
+    """The number of these byte strings that are in a file of the database, its log included."""
     left = set(map(bytes, sample))
     for path in data.rglob("*"):
         if left and path.is_file():
