@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from ipaddress import ip_address
@@ -42,7 +42,7 @@ SECRET_MIN = 6
 """The fewest letters of a secret that is searched in command lines; shorter ones occur in ordinary words."""
 ACCEPTS = 0x10000
 """The flag of a listening socket in /proc/net/unix (`__SO_ACCEPTCON`)."""
-_PARTS = {
+_PARTS: Mapping[tuple[str, str | None], str] = {
     ("kordant_jobs.pages.dagster_ui", None): "webserver",
     ("dagster._daemon", None): "daemon",
     ("kordant_jobs.cli", "notifications"): "pages",
