@@ -4,8 +4,8 @@
         made = jobs.enqueue("darkwatch_scan", {"subscription_ids": [subscription_id]})
         ended = jobs.wait(made.id, timeout_s=600)
 
-What the API refuses is an `ApiProblem`. Answers 429 and 503 are asked again after their Retry-After, with the same
-Idempotency-Key, so that nothing is done twice.
+What the API refuses is an `ApiProblem`. A call that is answered 429, 503 or `key_in_flight` is repeated after its
+Retry-After, with the same Idempotency-Key, so that nothing is done twice.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ PriorityWord = Literal["critical", "high", "normal", "low"]
 BulkWord = Literal["replay", "acknowledge", "expire"]
 
 REPEATED = frozenset({429, 503})
+IN_FLIGHT = "key_in_flight"
+"""The code of a 409: an earlier try of this call is under way."""
 LONGEST_WAIT_S = 60.0
 """The longest Retry-After that the client waits for; a longer one is left to the caller."""
 STREAM_S = 300
@@ -296,7 +298,8 @@ class Client:
                 return answer
             problem = _problem(answer)
             wait_s = problem.retry_after_s
-            if not left or answer.status_code not in REPEATED or wait_s is None or wait_s > LONGEST_WAIT_S:
+            is_repeated = answer.status_code in REPEATED or problem.code == IN_FLIGHT
+            if not left or not is_repeated or wait_s is None or wait_s > LONGEST_WAIT_S:
                 raise problem
             time.sleep(wait_s)
         raise AssertionError("a call is made at least once")

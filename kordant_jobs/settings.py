@@ -17,6 +17,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, Json, SecretStr, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from kordant_jobs.bootstrap.state import state_dir
@@ -171,7 +172,9 @@ class Settings(BaseSettings):
     banks_at_once: int = Field(48, ge=1, le=512, description="Connections that one run reads at the same time.")
     bank_each_at_once: int = Field(8, ge=1, le=128, description="Of one institution, as many at the same time.")
 
-    phone_region: str = Field("US", description="Country of phone numbers written without one (ISO 3166).")
+    phone_region: str = Field(
+        "US", pattern=r"^[A-Z]{2}$", description="Country of phone numbers written without one (ISO 3166), as BR."
+    )
     web_port: int = Field(3000, ge=1, le=65535, description="Port of the UI; the next free one if taken.")
     api_port: int = Field(3090, ge=1, le=65535, description="Port of /api/jobs and /mcp on loopback.")
     bind: str = Field(
@@ -222,7 +225,9 @@ class Settings(BaseSettings):
         "service there raises the alarm when the requests stop; unset: no service is asked.",
     )
     audit_anchor: Path | None = Field(
-        None, description="A file on other storage that the API appends the audit log's head to; unset: none."
+        None,
+        description="A file on other storage that the API appends the audit log's head to, so that rows cut off at its "
+        "end are noticed; unset: `audit-anchors.jsonl` in the state folder.",
     )
     drop_keep: bool = Field(False, description="Keep dumps in the drop folder once they are ingested.")
     dump_max_bytes: int = Field(
@@ -299,6 +304,22 @@ class Settings(BaseSettings):
             raise ValueError("it should be https:// and a host, perhaps with a path")
         if not (on_this_machine or "." in parts.hostname):
             raise ValueError("its host should be one that the world reaches, with a dot in it")
+        return value
+
+    @field_validator("hibp_url", "leakcheck_url", "xposedornot_url", "pluggy_url", "belvo_url", "api_url")
+    @classmethod
+    def _check_url(cls, value: str | None) -> str | None:
+        if value is not None:
+            parts = urlsplit(value)
+            if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.port == 0:
+                raise ValueError("it should be https:// (or http://) and a host, perhaps with a path")
+        return value
+
+    @field_validator("corpus_url", "reports_url")
+    @classmethod
+    def _check_storage(cls, value: str | None) -> str | None:
+        if value is not None and "://" not in value:
+            raise ValueError("it should be an address with ://, as s3://bucket/folder")
         return value
 
     @field_validator("oidc_issuer")
@@ -417,6 +438,11 @@ class Settings(BaseSettings):
         return self.removals_inbox_dir or self.state_dir / "removals-inbox"
 
     @property
+    def anchors(self) -> Path:
+        """The file of anchors of the audit log, outside the database."""
+        return self.audit_anchor or self.state_dir / "audit-anchors.jsonl"
+
+    @property
     def operator_token(self) -> Path:
         """The file with the token of this machine's operator, which `up` makes."""
         return self.state_dir / "operator.token"
@@ -432,12 +458,47 @@ class Settings(BaseSettings):
         return self.master_key_path or self.state_dir / "master.key"
 
 
+_POSTED = frozenset({"webhook_secret", "range_webhook_secret", "pluggy_webhook_secret", "belvo_webhook_secret"})
+"""Secrets that prove calls of others to us."""
+_KEYS = frozenset({"master_key", "master_key_command"})
+_NOT_OF_RUNS = _POSTED | {"oidc_client_secret", "ui_secret", "token", "heartbeat_url", "alert_urls"}
+_SECRETS_OF: Mapping[str, frozenset[str]] = {
+    "code-server": _KEYS | {"socrata_token", "alert_urls"},  # its sensors ask counties and notify operators
+    "pages": _KEYS | (_POSTED - {"range_webhook_secret"}) | {"twilio_auth_token"},
+    "api": _KEYS | {"oidc_client_secret"},
+}
+"""The secrets that a part of `up` needs, without those of runs. Parts that are not listed need none."""
+
+
 def secret_variables() -> frozenset[str]:
     """The variables with secrets other than the URLs of the database and the broker: keys, tokens, passwords."""
-    fields = {name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
-    return frozenset(
-        f"KORDANT_{name.upper()}" for name in fields - {"database_url", "database_direct_url", "broker_url"}
-    )
+    return _variables(_secret_fields())
+
+
+def secrets_of(part: str, *, launcher: str) -> frozenset[str]:
+    """Those of `secret_variables` that a part of `up` needs in its environment. Runs are executed in the warm process,
+    or with Dagster's own launcher below the code server. Further processes of a part have a number or `standby` behind
+    its name.
+
+    >>> sorted(secrets_of("api-2", launcher="warm"))
+    ['KORDANT_MASTER_KEY', 'KORDANT_MASTER_KEY_COMMAND', 'KORDANT_OIDC_CLIENT_SECRET']
+    >>> secrets_of("daemon-standby", launcher="warm")
+    frozenset()
+    """
+    name = re.sub(r"-(standby|[0-9]+)$", "", part)
+    needed = _SECRETS_OF.get(name, frozenset[str]())
+    if name == ("code-server" if launcher == "stock" else "warm"):
+        needed |= _secret_fields() - _NOT_OF_RUNS
+    return _variables(needed)
+
+
+def _secret_fields() -> frozenset[str]:
+    secret = {name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
+    return frozenset(secret - {"database_url", "database_direct_url", "broker_url"})
+
+
+def _variables(fields: frozenset[str]) -> frozenset[str]:
+    return frozenset(f"KORDANT_{name.upper()}" for name in fields)
 
 
 def _is_address(text: str) -> bool:
@@ -449,7 +510,7 @@ def load_settings() -> Settings:
     """Read the environment. While it is unchanged, the same settings are returned.
 
     Raises:
-        SettingsError: a value is not of its kind; the text names the variable, not its value.
+        SettingsError: values are not of their kind: a line each, which shows no value that may be secret.
     """
     return _read(tuple((name, os.environ[name]) for name in sorted(os.environ) if _matters(name)))
 
@@ -476,7 +537,26 @@ def _read(_: tuple[tuple[str, str], ...]) -> Settings:
     try:
         return Settings()  # pyright: ignore[reportCallIssue]
     except ValidationError as error:
-        first = error.errors()[0]
-        name = "KORDANT_" + "_".join(str(part) for part in first["loc"]).upper()
-        problem = first["msg"].removeprefix("Value error, ")
-        raise SettingsError(f"{name} is wrong: {problem}. See `kordant-jobs settings` for what it takes.") from None
+        raise SettingsError("\n".join(_said(one) for one in error.errors())) from None
+
+
+_FORMS = {
+    "int_parsing": "it should be a whole number",
+    "int_from_float": "it should be a whole number",
+    "float_parsing": "it should be a number",
+    "bool_parsing": "it should be true or false",
+    "json_invalid": "it should be JSON",
+}
+"""The right form by Pydantic's kind of error, where its own words are a programmer's."""
+
+
+def _said(error: ErrorDetails) -> str:
+    """A line about one wrong value: the variable, what it holds unless that may be secret, and what is right."""
+    name, given = str(error["loc"][0]), str(error["input"])
+    field = Settings.model_fields[name]
+    is_shown = "SecretStr" not in str(field.annotation) and "@" not in given and given.isprintable()
+    own = re.sub(r"^(Input|String) should", "it should", error["msg"].removeprefix("Value error, "))
+    shown = f" ({given[:40]})" if is_shown else ""
+    return (
+        f"KORDANT_{name.upper()} is wrong{shown}: {_FORMS.get(error['type'], own)}. What it is for: {field.description}"
+    )

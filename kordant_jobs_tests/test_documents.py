@@ -73,6 +73,12 @@ def test_every_command_and_file_that_a_page_names_is_there(page: Path) -> None:
     assert missing == []
 
 
+def test_every_test_that_the_page_of_faults_names_is_there() -> None:
+    named = re.findall(r"`([a-z_/]*test_[a-z_]+\.py)`", (CHECKOUT / "docs" / "faults.md").read_text("utf-8"))
+    assert len(named) > 30
+    assert [one for one in named if not (Path(__file__).parent / one).is_file()] == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_setting_that_a_page_names_is_there(page: Path) -> None:
     known = {f"KORDANT_{name.upper()}" for name in Settings.model_fields}

@@ -89,12 +89,18 @@ class Asked:
         """Run `work` once for its Idempotency-Key; a repeated call gets the first response again.
 
         Raises:
-            Problem: the key is missing, or came with another body before.
+            Problem: the key is missing, came with another body before, or its first call is under way.
         """
         if not key:
             raise Problem("key_missing", "send an Idempotency-Key header: a new one for each thing that you want done.")
         meant = replies.Key(principal_id=self.call.principal.id, operation=self._operation, key=key, body=self._body)
         with self._transaction() as connection:
+            if not replies.lock(connection, meant):
+                raise Problem(
+                    "key_in_flight",
+                    "a call with this Idempotency-Key is under way: repeat it in a second, for the answer of that one.",
+                    headers={"Retry-After": "1"},
+                )
             known = replies.claim(connection, meant, now=self.call.now)
             if known is None:
                 answer = work(connection, self.call)

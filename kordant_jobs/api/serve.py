@@ -22,7 +22,7 @@ from kordant_jobs.api.asked import OpenId
 from kordant_jobs.api.gate import Quotas, Tokens
 from kordant_jobs.api.measured import Calls
 from kordant_jobs.api.tools import beside, http_tools
-from kordant_jobs.errors import KordantError
+from kordant_jobs.errors import KordantError, PermanentError
 from kordant_jobs.pages.connections import OPTIONS
 from kordant_jobs.pages.ui_guard import PREFIX
 from kordant_jobs.store.access import changes, isolation, replies
@@ -40,21 +40,27 @@ AT_ONCE = 1000
 GRACE_S = 5
 
 
-def keep(db: Engine, keyring: Keyring, anchor: Path | None) -> None:
-    """Do one round of upkeep: delete old stored replies, expire proposals without a decision, anchor the audit log and
-    verify its next rows."""
+def keep(db: Engine, keyring: Keyring, anchor: Path) -> None:
+    """Do one round of upkeep: delete old stored replies, expire proposals without a decision, verify the audit log
+    against its last anchor and its next rows, and anchor it.
+
+    Raises:
+        PermanentError: the file of anchors is unusable, or the log lost rows since the last one.
+    """
     now = datetime.now(UTC)
     with db.begin() as connection:
         replies.prune(connection, now=now)
         changes.expire(connection, now=now)
-    if anchor is not None:
-        with db.connect() as connection:
-            audit_log.write_anchor(connection, keyring, anchor)
+    last = None
+    with suppress(PermanentError):  # `write_anchor` raises it again, once the rows are verified
+        last = audit_log.last_anchor(anchor, keyring)
     with db.begin() as connection:
-        audit_log.verify_on(connection, keyring)
+        audit_log.verify_on(connection, keyring, anchor=last)
+    with db.connect() as connection:
+        audit_log.write_anchor(connection, keyring, anchor)
 
 
-async def _keep_for_ever(db: Engine, keyring: Keyring, anchor: Path | None) -> None:
+async def _keep_for_ever(db: Engine, keyring: Keyring, anchor: Path) -> None:
     while True:
         try:
             await run_in_threadpool(keep, db, keyring, anchor)
@@ -81,7 +87,7 @@ def serve(
     host: str = HOST,
     ui_secret: str | None,
     public_url: str | None,
-    anchor: Path | None,
+    anchor: Path,
     stack: Callable[[], Mapping[str, Any] | None],
     openid: OpenId | None = None,
     worker: int = 1,

@@ -98,7 +98,8 @@ def alerts_set(
     severity: Annotated[str | None, typer.Option("--severity", help="page or ticket.")] = None,
     on: Annotated[bool | None, typer.Option("--on/--off", help="Whether it is evaluated.")] = None,
 ) -> None:
-    """Change a rule; every version is kept. The change applies from the next evaluation on."""
+    """Change a rule; every version is kept. The change applies from the next evaluation on. For example: alerts set
+    queue_backlog --fires-at 500 --for 600."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.cli.words import one_of
     from kordant_jobs.domain.operators.alert_rules import Severity

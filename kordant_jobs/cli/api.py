@@ -35,7 +35,7 @@ def serve(
             host=settings.bind,
             ui_secret=settings.ui_secret.get_secret_value() if settings.ui_secret else None,
             public_url=settings.api_url,
-            anchor=settings.audit_anchor,
+            anchor=settings.anchors,
             stack=lambda: running(settings.state_dir),
             openid=_openid(settings),
             worker=worker,

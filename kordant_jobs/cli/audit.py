@@ -13,17 +13,24 @@ from kordant_jobs.store.audit import log
 audit_app = typer.Typer(help="The audit log: who did what, and proof that it was not changed.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")]
-AnchorFile = Annotated[Path | None, typer.Option("--anchor", help="A file of anchors, kept outside the database.")]
+AnchorFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--anchor", help="A file of anchors; unset: KORDANT_AUDIT_ANCHOR, or the state folder's.", exists=True
+    ),
+]
 
 
 @audit_app.command()
 def verify(anchor: AnchorFile = None, as_json: AsJson = False) -> None:
-    """Verify every row's hash and signature; exit code 1 shows the first faulty row and its fault. Without --anchor,
-    rows removed from the end, or a log rewritten with the master key, are not detected."""
+    """Verify every row's hash and signature, and the log against the anchors that `up` keeps in a file; exit code 1
+    shows the first faulty row and its fault. Anchors show what the rows cannot: rows cut off at the end, or a log
+    rewritten with the master key."""
     from kordant_jobs.cli.session import open_session
 
     with open_session() as session, session.db.connect() as connection:
-        anchors = None if anchor is None else log.read_anchors(anchor, session.keyring)
+        file = anchor or session.settings.anchors
+        anchors = log.read_anchors(file, session.keyring) if file.exists() else None
         verdict = log.check(connection, session.keyring, anchors)
     if as_json:
         print_json({"holds": verdict.holds, "checked": verdict.checked, "head": verdict.head.hash.hex(),

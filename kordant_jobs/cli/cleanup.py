@@ -286,7 +286,8 @@ def policy_set(
     as_json: AsJson = False,
 ) -> None:
     """Set the retention term of a kind of data. A shorter term needs another operator's approval, and the first
-    clean-up under it only counts the rows that it would delete."""
+    clean-up under it only counts. For example: cleanup policy set ended_subscribers --days 1825 --basis 'LGPD art.
+    16 I'."""
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.domain.retention.policies import Action
     from kordant_jobs.store.retention import policies

@@ -27,7 +27,9 @@ subscribers_app = typer.Typer(help="Subscribers: make one, change what they pay 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of words.")]
 FIND = "`kordant-jobs subscribers find`"
 DumpId = Annotated[str, typer.Argument(help="The dump's id, as `dumps list` shows it.")]
-ShapeOption = Annotated[str | None, typer.Option("--shape", help="Read it as this shape.")]
+ShapeOption = Annotated[
+    str | None, typer.Option("--shape", help="Read it as this shape, as csv or sql_insert; a wrong one lists all.")
+]
 ColumnsOption = Annotated[
     Path | None,
     typer.Option("--columns", exists=True, dir_okay=False, help="YAML: which column has which role (`dumps explain`)."),
@@ -133,7 +135,11 @@ def db_harden() -> None:
 
 @dumps_app.command("list")
 def dumps_list(
-    status: Annotated[str | None, typer.Option(help="Only dumps in this state.")] = None, as_json: AsJson = False
+    status: Annotated[
+        str | None,
+        typer.Option(help="Only this state: registered, ingested, partial, quarantined, superseded, dismissed."),
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """List every dump with its state, shape and figures; a quarantined one with the reason."""
     from kordant_jobs.cli.session import open_session
@@ -178,7 +184,8 @@ def dumps_add(
     columns: ColumnsOption = None,
     region: RegionOption = None,
     known_at: Annotated[
-        datetime | None, typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="When it became known (UTC).")
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="When it became known (UTC), as 2026-11-21."),
     ] = None,
 ) -> None:
     """Copy a dump to the drop folder and register it, with options that cannot be detected from the file."""

@@ -1,4 +1,4 @@
-"""Commands for the master key: kordant-jobs keys show | rotate."""
+"""Commands for the master key: kordant-jobs keys show | verify | rotate."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from kordant_jobs.cli.output import err, out, print_facts, print_json
+from kordant_jobs.cli.output import EXIT_FAILED, err, out, print_facts, print_json, print_table
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.settings import Settings
 
@@ -29,6 +29,35 @@ def show(as_json: AsJson = False) -> None:
             "subscribers under another key": count_outdated_keys(connection, session.keyring),
         }
     print_json(facts) if as_json else print_facts(facts)
+
+
+@keys_app.command()
+def verify(as_json: AsJson = False) -> None:
+    """Open every encrypted value at its place, and compute every blind index of a watched identifier again. This finds
+    rows that were changed or swapped in the database without the key: an item with another one's index is never found
+    in a dump. Nothing is changed, and no value is printed. Exit code 1: something is wrong; the rows are listed."""
+    from kordant_jobs.cli.session import open_session
+    from kordant_jobs.privacy.verification import verify as verify_all
+
+    with open_session() as session, err.status("verifying") as status:
+        done = verify_all(
+            session.db, session.keyring, each=lambda now: status.update(f"verifying: {now.values:,} values")
+        )
+    facts = {
+        "values": done.values,
+        "indexes": done.indexes,
+        "not verifiable (kept as a mask)": done.masked,
+        "faults": len(done.faults),
+    }
+    rows = [(one.column, str(one.row_id), one.why) for one in done.faults]
+    if as_json:
+        print_json({**facts, "rows": [dict(zip(("column", "row", "why"), row, strict=True)) for row in rows]})
+    else:
+        print_facts(facts)
+        if rows:
+            print_table(["column", "row", "why"], rows)
+    if rows:
+        raise typer.Exit(EXIT_FAILED)
 
 
 @keys_app.command()

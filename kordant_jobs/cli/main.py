@@ -15,6 +15,7 @@ import typer
 from kordant_jobs.cli.lazy import Lazy, lazy_group
 from kordant_jobs.cli.output import bold, err, one_line_errors, out, print_facts, print_json
 from kordant_jobs.errors import SettingsError
+from kordant_jobs.postgres.interrupts import cancel_on_interrupt
 from kordant_jobs.redaction import storable
 
 GROUPS = {
@@ -155,6 +156,10 @@ LAB_GROUPS = {
         where="kordant_jobs.lab.chaos.notifications:chaos_notifications",
         help="Kill senders of notifications between any two steps, and count mails in the server's own ledger.",
     ),
+    "chaos-rotation": Lazy(
+        where="kordant_jobs.lab.chaos.rotation:chaos_rotation",
+        help="Kill the rotation of the master key again and again, and open every encrypted value.",
+    ),
     "chaos": Lazy(
         where="kordant_jobs.lab.chaos.campaign:chaos_command",
         help="Strike a system of its own with kills, pauses, restarts and cuts; count effects in an outside ledger.",
@@ -290,12 +295,13 @@ def status(as_json: AsJson = False) -> None:
 
 
 def main() -> None:
-    """Run the command line. Our own errors give one line and exit code 1; a usage error exit code 2. Files that it and
-    its child processes create, sockets included, are private to this user, whatever the shell's umask."""
+    """Run the command line. Our own errors give one line and exit code 1; a usage error exit code 2; Ctrl-C 130. Files
+    that it and its child processes create, sockets included, are private to this user, whatever the shell's umask."""
     os.umask(0o077)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # what the terminal cannot show is no reason to fail
+    cancel_on_interrupt()
     with one_line_errors():
         _refuse_half_characters(sys.argv[1:])
         app(prog_name=PROG)

@@ -23,6 +23,8 @@ from kordant_jobs.errors import KordantError
 
 EXIT_FAILED = 1
 """The exit code of a command that was tried and failed. Usage errors are 2, as everywhere."""
+EXIT_INTERRUPTED = 130
+"""The exit code of a command that Ctrl-C ended."""
 
 out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
 
@@ -108,4 +110,9 @@ def one_line_errors() -> Iterator[None]:
         err.print(bold("error:", f" {printable(str(error.filename))}: {error.strerror}.", style="bold red"))
         raise SystemExit(EXIT_FAILED) from None
     except KeyboardInterrupt:
-        raise SystemExit(130) from None
+        err.print("stopped")
+        raise SystemExit(EXIT_INTERRUPTED) from None
+    except SystemExit as ended:
+        if ended.code == EXIT_INTERRUPTED:  # Typer's answer to Ctrl-C
+            err.print("stopped")
+        raise

@@ -165,7 +165,8 @@ def enqueue(
     tenant: Annotated[str | None, typer.Option("--tenant", help="For whom, by id.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Queue a request of a job; `up` starts it at once."""
+    """Queue a request of a job; `up` starts it at once. For example: enqueue darkwatch.scan '{"tiers": ["premium"]}'.
+    A field of the payload that is wrong is named, and nothing is queued."""
     from kordant_jobs.cli.session import open_session
 
     try:

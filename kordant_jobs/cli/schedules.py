@@ -184,7 +184,7 @@ def _say(stored: StoredScheduleRow, *, as_json: bool) -> None:
 def history(
     job: Annotated[str | None, typer.Argument(help="Only this job's rows.")] = None,
     tier: Tier = None,
-    limit: Annotated[int, typer.Option(min=1)] = 50,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest first.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """List changes with author and time, the newest first."""

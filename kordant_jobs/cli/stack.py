@@ -34,7 +34,7 @@ from kordant_jobs.engine.control import socket_path as warm_socket
 from kordant_jobs.errors import PermanentError, TransientError
 from kordant_jobs.observability.pulse import Pulse
 from kordant_jobs.pages.ui_guard import PREFIX, PROXY_HEADER
-from kordant_jobs.settings import secret_variables
+from kordant_jobs.settings import secret_variables, secrets_of
 from kordant_jobs.triggers import reloader
 from kordant_jobs.triggers.reloader import Dagster
 
@@ -61,8 +61,6 @@ HOST_PART = "host"
 """The part that takes runs from the broker."""
 STOPPED_IN_ORDER = (API, PAGES, "webserver", "daemon", HOST_PART, "warm", "code-server")
 
-WITHOUT_SECRETS = ("webserver", "daemon", "daemon-standby")
-
 ENVIRON_OF = {name: {"OPENBLAS_NUM_THREADS": "1"} for name in ("warm", "warm-standby")}
 """NumPy's OpenBLAS starts its threads at import; the warm process forks, and must not have any."""
 
@@ -77,7 +75,8 @@ def _to_stderr(words: str) -> None:
 @dataclass
 class Stack:
     """Code server, daemon and Dagster webserver of one checkout, as children that never outlive it. There is one for
-    each state folder: a second one reports where the first runs. Safe to stop at any point, repeatedly."""
+    each state folder: a second one reports where the first runs. Safe to stop at any point, repeatedly, also from
+    another thread while it starts; it is not started again."""
 
     config: StackConfig
     say: Callable[[str], None] = _to_stderr
@@ -93,6 +92,7 @@ class Stack:
     _secret: str = field(default_factory=partial(secrets.token_urlsafe, 32), repr=False)
     _reloader: reloader.ScheduleReloader | None = None
     _pulse: Pulse | None = None
+    _stopped: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         self._claim = Claim(self.config.state_dir / UP_CLAIM)
@@ -145,7 +145,7 @@ class Stack:
         Raises:
             PermanentError: another stack runs on this state folder, no port is free, a part ended, or Dagster
                 cannot load the definitions; the text has the log's path.
-            TransientError: a part did not answer in time.
+            TransientError: a part did not answer in time, or `stop` was called in another thread.
         """
         self.config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._claim_the_state()
@@ -200,6 +200,7 @@ class Stack:
     def stop(self, grace_s: float = GRACE_S) -> None:
         """End every part and its children: webserver, daemon, warm process, code server. Standbys end first, so that
         they do not take over. At most `grace_s` for each, and a few seconds more where a process must be killed."""
+        self._stopped.set()
         if self._pulse is not None:
             self._pulse.close()
             self._pulse = None
@@ -258,6 +259,7 @@ class Stack:
         return path
 
     def _launch(self, name: str, arguments: list[str]) -> None:
+        self._go_on()
         log = self.config.state_dir / "logs" / f"{name}.log"
         rotate(log)
         self._parts[name] = SupervisedProcess(
@@ -271,11 +273,16 @@ class Stack:
         self._spawn(self._parts[name])
 
     def _environ_for(self, name: str) -> dict[str, str]:
-        """The environment of a part: the UI and the daemon, which decrypt nothing and ask no source, get no secrets."""
-        hidden = secret_variables() if name in WITHOUT_SECRETS else frozenset[str]()
+        """The environment of a part, with the secrets that it needs and no other ones."""
+        hidden = secret_variables() - secrets_of(name, launcher=self.config.launcher)
         shown = {variable: value for variable, value in self.environ.items() if variable not in hidden}
         knows_ui_secret = self.config.has_ui_proxy and (name == "webserver" or name.partition("-")[0] == API)
         return {**shown, **({"KORDANT_UI_SECRET": self._secret} if knows_ui_secret else {})}
+
+    def _go_on(self) -> None:
+        """Raise an error in the thread that starts, once another one has stopped the stack."""
+        if self._stopped.is_set():
+            raise TransientError("it was stopped while it started")
 
     def _spawn(self, part: SupervisedProcess) -> None:
         if part.name == "code-server" and self._socket:
@@ -311,7 +318,8 @@ class Stack:
 
     def _check_for_ends(self) -> None:
         """Raise an error for a part that ended; a webserver whose port was taken in the meantime gets the next one."""
-        for part in self._parts.values():
+        self._go_on()
+        for part in list(self._parts.values()):
             if (code := part.ended()) is None:
                 continue
             if part.name == "webserver" and not readiness.is_free(self._port):

@@ -56,7 +56,8 @@ def create(
     ] = None,
     days: Annotated[float | None, typer.Option("--days", help="How long it lives; none: 30, or less.")] = None,
 ) -> None:
-    """Create a token and print it on standard output. It is shown only this once."""
+    """Create a token and print it on standard output. It is shown only this once. For example: tokens create
+    service:app --role service --days 90."""
     from kordant_jobs.cli.session import open_session
 
     if unknown := set(topic or ()) - set(TOPICS):
@@ -152,7 +153,8 @@ def grant(
         typer.Option(help="Whether a person approves the first request. If not given: yes, of a new grant."),
     ] = None,
 ) -> None:
-    """Allow an agent to start a job within these limits. A person approves its first request."""
+    """Allow an agent to start a job within these limits. A person approves its first request. For example: agents grant
+    agent:helper darkwatch.scan --per-hour 10."""
     from kordant_jobs.cli.session import open_session
 
     highest = Priority[max_priority.upper()] if max_priority.upper() in Priority.__members__ else None

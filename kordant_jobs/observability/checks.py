@@ -423,7 +423,8 @@ def audit(system: ExaminedSystem) -> Iterator[Finding]:
         if rows <= AUDIT_ROWS:
             ring = open_keyring(system.settings)
             ring.adopt(connection)
-            verdict = log.check(connection, ring)
+            file = system.settings.anchors
+            verdict = log.check(connection, ring, log.read_anchors(file, ring) if file.exists() else None)
             seq, kind = verdict.seq, verdict.kind
         elif kind is None and verified_at is None:
             raise Skipped(f"{rows:,} rows take too long for this check: `kordant-jobs audit verify`")

@@ -61,6 +61,8 @@ class ExaminedSystem:
     settings: Settings
     db: Engine | None
     stack: Mapping[str, Any] | None = None
+    has_all_secrets: bool = True
+    """False in the API, which has no other secrets than its own."""
     sends: bool = False
     """True when operators may be sent a test notice, and the heartbeat address a ping."""
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)

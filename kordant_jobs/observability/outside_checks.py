@@ -18,6 +18,8 @@ from kordant_jobs.observability.system_checks import ANSWER_S, is_listening
 
 def mail(system: ExaminedSystem) -> Iterator[Finding]:
     """The mail server answers."""
+    if not system.has_all_secrets:
+        raise Skipped("the API does not have KORDANT_SMTP_URL: `kordant-jobs doctor` in a shell makes this check")
     if system.settings.smtp_url is None:
         raise Skipped("KORDANT_SMTP_URL is unset: mails go to a folder")
     found = urlsplit(system.settings.smtp_url.get_secret_value())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from ipaddress import ip_address
@@ -22,7 +22,7 @@ from kordant_jobs.engine.control import DAEMON_LOCK, warm_is_outdated
 from kordant_jobs.errors import TransientError
 from kordant_jobs.observability.doctor import ExaminedSystem, Finding, Skipped, fail, warn
 from kordant_jobs.postgres.embedded.folders import find_folders
-from kordant_jobs.settings import secret_variables
+from kordant_jobs.settings import secret_variables, secrets_of
 
 FRESH_S = 45.0
 """Seconds within which a live daemon wrote a heartbeat: Dagster's daemons write one every 30 s or more often."""
@@ -42,7 +42,14 @@ SECRET_MIN = 6
 """The fewest letters of a secret that is searched in command lines; shorter ones occur in ordinary words."""
 ACCEPTS = 0x10000
 """The flag of a listening socket in /proc/net/unix (`__SO_ACCEPTCON`)."""
-_NO_SECRETS = ("kordant_jobs.pages.dagster_ui", "dagster._daemon")
+_PARTS: Mapping[tuple[str, str | None], str] = {
+    ("kordant_jobs.pages.dagster_ui", None): "webserver",
+    ("dagster._daemon", None): "daemon",
+    ("kordant_jobs.cli", "notifications"): "pages",
+    ("kordant_jobs.cli", "api"): "api",
+    **{(SYSTEM.app, name): name for name in ("daemon", "warm", "host", "code-server")},
+}
+"""The parts of `up` by the module of their command line and the word behind it."""
 KEY_FILES = ("dkim_key_path", "apns_key_path", "vapid_key_path", "fcm_service_account", "drp_key_path")
 
 
@@ -71,7 +78,7 @@ def _is_entered_by_the_server(path: Path) -> bool:
 
 
 def children(system: ExaminedSystem) -> Iterator[Finding]:
-    """No command line shows a secret, and the web server and the daemon have none in their environment."""
+    """No command line shows a secret, and no part has one in its environment that it does not need."""
     system.must_run()
     hidden = secret_variables() - {"KORDANT_UI_SECRET"}  # the web server asks its callers for it
     values = {name: getattr(system.settings, name.removeprefix("KORDANT_").lower()) for name in sorted(hidden)}
@@ -86,20 +93,26 @@ def children(system: ExaminedSystem) -> Iterator[Finding]:
                         "everyone on this machine reads it",
                         "give it in the environment of `up`, and make a new one",
                     )
-            if needs_no_secret(line) and (found := sorted(name for name in hidden if held.get(name))):
+            part = part_of(line)
+            needed = secrets_of(part, launcher=system.settings.launcher) if part else hidden
+            if found := sorted(name for name in hidden - needed if held.get(name)):
                 yield fail(
-                    f"{process.name()} (process {process.pid}) holds {', '.join(found)}",
-                    "the UI and the daemon need no secret, and what gets into them would have it",
-                    "start them with `kordant-jobs up`, which leaves it out",
+                    f"the {part} (process {process.pid}) holds {', '.join(found)}",
+                    "this part does not need it, and what gets into it would have it",
+                    "start it with `kordant-jobs up`, which leaves it out",
                 )
 
 
-def needs_no_secret(line: Sequence[str]) -> bool:
-    """True for the command line of Dagster's web server or daemon, ours or the stock one."""
-    return any(
-        one == "-m" and (module in _NO_SECRETS or (module, part) == (SYSTEM.app, "daemon"))
-        for one, module, part in zip(line, line[1:], [*line[2:], ""], strict=False)
-    )
+def part_of(line: Sequence[str]) -> str | None:
+    """The part of `up` with this command line. None: it is no part, but `up` itself or a child of a part.
+
+    >>> part_of(["python", "-m", "kordant_jobs.cli", "api", "serve"]), part_of(["python", "-m", "kordant_jobs", "up"])
+    ('api', None)
+    """
+    for one, module, word in zip(line, line[1:], [*line[2:], ""], strict=False):
+        if one == "-m" and (part := _PARTS.get((module, None)) or _PARTS.get((module, word))):
+            return part
+    return None
 
 
 def servers(system: ExaminedSystem) -> Iterator[Finding]:
@@ -331,9 +344,7 @@ def tokens(system: ExaminedSystem) -> Iterator[Finding]:
 
 def anchors(system: ExaminedSystem) -> Iterator[Finding]:
     """The anchor of the audit log outside the database is recent."""
-    path = system.settings.audit_anchor
-    if path is None:
-        raise Skipped("KORDANT_AUDIT_ANCHOR is unset: no anchor is kept")
+    path = system.settings.anchors
     system.must_run()
     age_s = time.time() - path.stat().st_mtime if path.exists() else None
     if age_s is None or age_s > ANCHORED_WITHIN_S:

@@ -13,6 +13,7 @@ from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from kordant_jobs.errors import DatabaseUnavailable, SettingsError
+from kordant_jobs.postgres import interrupts
 from kordant_jobs.postgres.schema import DAGSTER_SCHEMA
 
 if TYPE_CHECKING:  # Alembic takes a quarter of a second to import, and only migrations need it
@@ -96,7 +97,7 @@ def dagster_url(url: str) -> str:
 def create_engine(url: str, *, pool_size: int = 4, for_reads: bool = False) -> Engine:
     """An engine on our database. A stale connection in the pool is replaced before use. With `for_reads` it uses no
     transactions, and notices a stale connection only in use."""
-    return sa.create_engine(
+    engine = sa.create_engine(
         normal_url(url),
         pool_size=pool_size,
         max_overflow=4,
@@ -105,6 +106,8 @@ def create_engine(url: str, *, pool_size: int = 4, for_reads: bool = False) -> E
         **({"isolation_level": "AUTOCOMMIT"} if for_reads else {}),
         hide_parameters=True,  # an error text never carries a bound value
     )
+    sa.event.listen(engine, "connect", lambda connection, _: interrupts.note(connection))
+    return engine
 
 
 @lru_cache(maxsize=4)

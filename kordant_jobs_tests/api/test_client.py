@@ -90,17 +90,18 @@ def test_dead_requests_and_schedules_are_operated(url: str, callers: dict[str, A
         assert admin.audit(limit=5).items
 
 
-def test_a_call_that_was_asked_to_wait_is_made_again_with_the_same_key() -> None:
+@pytest.mark.parametrize(("status", "code"), [(503, "busy"), (409, "key_in_flight")])
+def test_a_call_that_was_asked_to_wait_is_made_again_with_the_same_key(status: int, code: str) -> None:
     keys: list[str] = []
 
     def answer(request: Any) -> Response:
         keys.append(request.headers["idempotency-key"])
-        return JSONResponse({"code": "busy", "detail": "later"}, 503, {"Retry-After": "0"})
+        return JSONResponse({"code": code, "detail": "later"}, status, {"Retry-After": "0"})
 
     with (
         served(Starlette(routes=[Route("/api/jobs/requests", answer, methods=["POST"])])) as where,
         Client(where, "x") as jobs,
-        pytest.raises(ApiProblem, match="503 busy: later"),
+        pytest.raises(ApiProblem, match=f"{status} {code}: later"),
     ):
         jobs.enqueue("darkwatch_scan", PAYLOAD)
     assert len(keys) == 3

@@ -12,7 +12,8 @@ from sqlalchemy import Engine
 
 from kordant_jobs.catalog import enqueue_named
 from kordant_jobs.engine import Priority
-from kordant_jobs.store.access import people
+from kordant_jobs.store.access import people, replies
+from kordant_jobs.store.access.tables import api_replies
 from kordant_jobs.store.audit import log
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs_tests.api.conftest import ENTITY, TENANT, Api
@@ -50,6 +51,20 @@ def test_one_key_is_one_request_and_another_body_is_refused(ask: Any, db: Engine
     assert (other.status_code, other.json()["code"]) == (422, "key_reused")
     assert ask("operator", "POST", "/requests", json=SCAN, headers=key).json()["id"] != first.json()["id"]
     assert count(db) == 2
+
+
+def test_a_key_whose_first_call_is_under_way_is_refused_until_it_ends(ask: Any, db: Engine) -> None:
+    first = ask("service", "POST", "/requests", json=SCAN, headers={"Idempotency-Key": "k1"})
+    with db.connect() as connection:
+        row = connection.execute(sa.select(api_replies.c.principal_id, api_replies.c.operation)).one()
+    key = replies.Key(principal_id=row.principal_id, operation=row.operation, key="k1", body=b"")
+    with db.connect() as other, other.begin():
+        assert replies.lock(other, key)
+        busy = ask("service", "POST", "/requests", json=SCAN, headers={"Idempotency-Key": "k1"})
+        assert (busy.status_code, busy.json()["code"], busy.headers["retry-after"]) == (409, "key_in_flight", "1")
+        assert ask("service", "POST", "/requests", json=SCAN, headers={"Idempotency-Key": "k2"}).status_code == 202
+    again = ask("service", "POST", "/requests", json=SCAN, headers={"Idempotency-Key": "k1"})
+    assert again.json()["id"] == first.json()["id"]
 
 
 def test_a_field_that_is_wrong_is_named_and_its_value_is_not_repeated(ask: Any) -> None:

@@ -21,7 +21,8 @@ from kordant_jobs.store.people.keyring import Keyring
 NOTHING = {
     "look at the system, of nobody": """settings|status|db url|dumps list|dumps show|dumps explain|corpus status
         catalogue list|sources list|sources check|counties list|counties check|models list|connections list
-        connections runs|reports list|keys show|schedules list|schedules history|schedules simulate|schedules diff
+        connections runs|reports list|keys show|keys verify|schedules list|schedules history|schedules simulate
+        schedules diff
         jobs cost|jobs trends|jobs list|jobs history|hosts list|requests list
         dead list|brokers diff|brokers list|brokers show|doctor|alerts list
         alerts rules|alerts check|cleanup plan|cleanup history|cleanup report|cleanup hold list|cleanup policy list
@@ -37,7 +38,7 @@ NOTHING = {
         bench schedules
         fuzz dumps|fuzz outside|fuzz scans|fuzz damage|fuzz agents|fuzz api|read-cases
         fit-names|judge-hometitle|judge-insights|soak|simulate-banks|read-ofb-mass
-        simulate-removals|chaos-notifications|chaos""",
+        simulate-removals|chaos-notifications|chaos-rotation|chaos""",
 }
 
 

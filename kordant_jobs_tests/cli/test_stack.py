@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.cli import readiness, stack
 from kordant_jobs.cli.dagster_home import prepare_storage
 from kordant_jobs.cli.parts import StackConfig
-from kordant_jobs.errors import PermanentError
+from kordant_jobs.errors import PermanentError, TransientError
 from kordant_jobs.settings import Settings
 
 pytestmark = pytest.mark.long
@@ -145,6 +146,19 @@ def test_all_parts_answer_come_back_after_a_crash_and_leave_nothing(
         running.stop(grace_s=2)  # the run would nap for ten minutes
     assert until(lambda: left(config.state_dir) == [], timeout_s=1), left(config.state_dir)
     assert stack.running(config.state_dir) is None
+
+
+def test_a_start_that_is_stopped_from_another_thread_ends_at_once_and_leaves_nothing(
+    config: StackConfig, settings: Settings
+) -> None:
+    starting = stack.Stack(config)
+    with ThreadPoolExecutor(1) as beside:
+        started = beside.submit(starting.start)
+        assert until(lambda: "webserver" in starting.pids())
+        starting.stop(grace_s=2)
+        with pytest.raises(TransientError, match="stopped while it started"):
+            started.result(timeout=20)
+    assert until(lambda: left(config.state_dir) == [], timeout_s=1), left(config.state_dir)
 
 
 SCRIPT = """

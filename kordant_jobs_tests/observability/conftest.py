@@ -148,6 +148,8 @@ def healthy(
         price_list.ensure(connection)
         entry = Entry(actor="user:a", role="admin", source="cli", action="x", target_kind="s", target_id="1")
         log.record(connection, keyring, entry)
+    with db.connect() as connection:
+        log.write_anchor(connection, keyring, settings.anchors)
     copy.write(settings.state_dir, reloader.good_rows(db, settings.state_dir, pytest.fail))
     assert person
     leader, standby = Leader(database_url), Leader(database_url)

@@ -202,21 +202,32 @@ def test_a_process_that_listens_beyond_this_machine_is_reported(healthy: Examine
 def test_a_secret_in_a_command_line_or_where_none_is_needed_is_reported(
     healthy: ExaminedSystem, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The warm process needs secrets, the web server and the daemon none."""
+    """Each part gets the secrets that it needs: the warm process those of runs, the API its own, the daemon none."""
     folder = settings.state_dir
     config, stock = (
         StackConfig(checkout=folder, state_dir=folder, environ={"KORDANT_LAUNCHER": launcher}, web_port=1)
         for launcher in ("warm", "stock")
     )
-    ours = (config.webserver_command(1), config.daemon_command(), stock.daemon_command())
-    monkeypatch.setenv("KORDANT_MASTER_KEY", "k" * 43)
+    given = ("KORDANT_MASTER_KEY", "KORDANT_SMTP_URL", "KORDANT_WEBHOOK_SECRET", "KORDANT_OIDC_CLIENT_SECRET")
+    _, mail, webhook, openid = given
+    for name in given:
+        monkeypatch.setenv(name, "k" * 43)
     monkeypatch.setenv("KORDANT_HIBP_API_KEY", "")
     monkeypatch.setenv("KORDANT_UI_SECRET", "of the web server's own")
     code = "print(1, flush=True); input()"
-    for command, is_told in ((config.warm_command(), False), *((command, True) for command in ours)):
+    for command, excess in (
+        (config.warm_command(), {webhook, openid}),
+        (config.code_server(None), {mail, webhook, openid}),
+        (config.pages(1), {mail, openid}),
+        (config.api_commands(1)["api"], {mail, webhook}),
+        (config.host_command(), set(given)),
+        (config.webserver_command(1), set(given)),
+        (config.daemon_command(), set(given)),
+        (stock.daemon_command(), set(given)),
+    ):
         with started(code, *command) as child:
             found = facts(replace(healthy, stack={"pid": child.pid}), "children")
-            assert [one.partition(" holds ")[2] for one in found] == ["KORDANT_MASTER_KEY"] * is_told
+            assert [one.partition(" holds ")[2] for one in found] == [", ".join(sorted(excess))]
     system = changed(healthy, hibp_api_key=SecretStr("much-too-open"))
     with started(code, "--key=much-too-open") as child:
         (fact,) = facts(replace(system, stack={"pid": child.pid}), "children")
@@ -369,7 +380,7 @@ def test_an_old_anchor_is_reported(healthy: ExaminedSystem, tmp_path: Path) -> N
     path = tmp_path / "anchor"
     system = changed(healthy, audit_anchor=path)
     assert "was never written" in only(system, "anchors")
-    path.write_text("x")
+    path.touch()
     assert "anchors" not in wrong(system)
     os.utime(path, (time.time() - 3600, time.time() - 3600))
     assert only(system, "anchors") == "the anchor of the audit log is 60 min old"

@@ -15,7 +15,8 @@ bench_app = typer.Typer(help="Measure what is promised; see `bench NAME --help`.
 
 @bench_app.callback()
 def _bench() -> None:
-    """Measure what is promised, beside a peer in the same call."""
+    """Measure what is promised, beside a peer in the same call. Exit code 0: every goal is met; 1: one is missed; 2: it
+    could not run; 130: Ctrl-C."""
 
 
 @bench_app.command("engine")

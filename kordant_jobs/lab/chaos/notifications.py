@@ -190,7 +190,8 @@ def chaos_notifications(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
-    """Kill senders of notifications between any two steps, and count messages in the services' own ledgers."""
+    """Kill senders of notifications between any two steps, and count messages in the services' own ledgers. Exit code
+    1: one was lost, doubled or altered."""
     err.print(f"{kills} kills, seed {seed}")
 
     def figures() -> list[Figure]:

@@ -47,8 +47,15 @@ class Reply:
     same_body: bool
 
 
+def lock(connection: Connection, key: Key) -> bool:
+    """Lock a key until this transaction ends. False: another call with it is under way."""
+    query = sa.text("SELECT pg_try_advisory_xact_lock(hashtextextended(:name, 0))")
+    name = f"reply {key.principal_id} {key.operation} {key.key}"
+    return bool(connection.execute(query, {"name": name}).scalar_one())
+
+
 def claim(connection: Connection, key: Key, *, now: datetime) -> Reply | None:
-    """Claim a key in this transaction. None: it is new. While another transaction has it, this waits for its end."""
+    """Claim a key in this transaction, which has locked it. None: it is new."""
     connection.execute(sa.delete(api_replies).where(key.where(), api_replies.c.at < now - KEPT))
     row = {
         "principal_id": key.principal_id,

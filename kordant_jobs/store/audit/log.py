@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -52,14 +53,19 @@ def check(connection: Connection, keyring: Keyring, anchors: Mapping[int, bytes]
     return verify(stored_rows(connection), mac_of=lambda text: keyring.sign(PURPOSE, text), anchors=anchors)
 
 
-def verify_on(connection: Connection, keyring: Keyring, *, rows: int = PART) -> None:
-    """Verify the next rows of the log; behind its end the pass begins again. A fault is kept until a whole pass finds
-    none. While another process verifies, nothing happens."""
+def verify_on(
+    connection: Connection, keyring: Keyring, *, anchor: Anchor | None = None, rows: int = PART
+) -> Verdict | None:
+    """Verify that the log still has the row of `anchor`, then its next rows; behind its end the pass begins again. A
+    fault is kept until a whole pass finds none. None: another process verifies, and nothing was done."""
     column = audit_progress.c
     query = sa.select(column.seq, column.hash).with_for_update(skip_locked=True)
     known = connection.execute(query).one_or_none()
     if known is None:
-        return
+        return None
+    if anchor is not None and not (kept := _anchored(connection, anchor)).holds:
+        connection.execute(sa.update(audit_progress).values(fault_seq=kept.seq, fault=kept.kind))
+        return kept
     verdict = verify(
         stored_rows(connection, after=known.seq, limit=rows),
         mac_of=lambda text: keyring.sign(PURPOSE, text),
@@ -73,6 +79,18 @@ def verify_on(connection: Connection, keyring: Keyring, *, rows: int = PART) -> 
     elif is_whole:
         found |= {"fault_seq": None, "fault": None, "verified_at": sa.func.now()}
     connection.execute(sa.update(audit_progress).values(found))
+    return verdict
+
+
+def _anchored(connection: Connection, anchor: Anchor) -> Verdict:
+    """Check the row of one anchor only: whether rows behind it were cut off, or it is another one."""
+    here = head(connection) or BEGINNING
+    own = connection.execute(sa.select(audit_log.c.hash).where(audit_log.c.seq == anchor.seq)).scalar_one_or_none()
+    if own is None:
+        return Verdict(checked=0, head=here, seq=here.seq + 1, kind=Break.TRUNCATED)
+    if bytes(own) != anchor.hash:
+        return Verdict(checked=0, head=here, seq=anchor.seq, kind=Break.ANCHOR)
+    return Verdict(checked=1, head=here)
 
 
 def known_fault(connection: Connection) -> tuple[datetime | None, int | None, Break | None]:
@@ -111,16 +129,37 @@ def head(connection: Connection) -> Anchor | None:
 
 
 def write_anchor(connection: Connection, keyring: Keyring, path: Path) -> Anchor | None:
-    """Append the signed head of the log to a file outside the database. None when there is nothing new."""
-    now_at = head(connection)
-    if now_at is None or (path.exists() and now_at.seq in read_anchors(path, keyring)):
+    """Append the signed head of the log to a file outside the database. None when there is nothing new; the file's time
+    then says that it was checked.
+
+    Raises:
+        PermanentError: the log does not have the row of the last anchor any more: a later anchor would hide that.
+    """
+    now_at, last = head(connection), last_anchor(path, keyring)
+    if last is not None and not (kept := _anchored(connection, last)).holds:
+        raise PermanentError(
+            f"row {kept.seq} of the audit log is wrong ({kept.kind}) against {path}: nothing was written. "
+            "`kordant-jobs audit verify` says more; once the cause is known, move the file away."
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if now_at is None or now_at == last:
+        path.touch()
         return None
     line = {"seq": now_at.seq, "hash": now_at.hash.hex(), "at": datetime.now(UTC).isoformat()}
     mac = keyring.sign(ANCHORS, json.dumps(line, sort_keys=True).encode()).hex()
-    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps({**line, "mac": mac}, sort_keys=True) + "\n")
     return now_at
+
+
+def last_anchor(path: Path, keyring: Keyring) -> Anchor | None:
+    """The last anchor in a file. None: it is absent or empty.
+
+    Raises:
+        PermanentError: the line was not written with this master key.
+    """
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return _read_anchor(lines[-1], keyring, origin=f"{path}, line {len(lines)}") if lines else None
 
 
 def read_anchors(path: Path, keyring: Keyring) -> dict[int, bytes]:
@@ -129,18 +168,21 @@ def read_anchors(path: Path, keyring: Keyring) -> dict[int, bytes]:
     Raises:
         PermanentError: a line of it was not written with this master key.
     """
-    found: dict[int, bytes] = {}
-    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            line = json.loads(text)
-            mac = bytes.fromhex(line.pop("mac"))
-            own = keyring.sign(ANCHORS, json.dumps(line, sort_keys=True).encode())
-            seq, own_hash = int(line["seq"]), bytes.fromhex(line["hash"])
-        except (ValueError, KeyError, TypeError):
-            raise PermanentError(
-                f"{path}, line {number} is no anchor: take a copy of the file that is whole."
-            ) from None
-        if own != mac:
-            raise PermanentError(f"{path}, line {number} was not signed with this master key: it proves nothing.")
-        found[seq] = own_hash
-    return found
+    lines = path.read_text(encoding="utf-8").splitlines()
+    read = (_read_anchor(text, keyring, origin=f"{path}, line {number}") for number, text in enumerate(lines, start=1))
+    return {one.seq: one.hash for one in read}
+
+
+def _read_anchor(text: str, keyring: Keyring, *, origin: str) -> Anchor:
+    try:
+        line = json.loads(text)
+        mac = bytes.fromhex(line.pop("mac"))
+        own = keyring.sign(ANCHORS, json.dumps(line, sort_keys=True).encode())
+        anchor = Anchor(seq=int(line["seq"]), hash=bytes.fromhex(line["hash"]))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise PermanentError(f"{origin} is no anchor: take a copy of the file that is whole.") from None
+    if not hmac.compare_digest(own, mac):
+        raise PermanentError(
+            f"{origin} was not signed for this database: it proves nothing. For a new database move the file away."
+        )
+    return anchor

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from kordant_jobs.api.serve import keep
 from kordant_jobs.domain.access.audit import Break, Entry, link
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.store.audit import log
@@ -147,6 +149,38 @@ def test_a_log_made_again_with_the_key_shows_against_an_anchor(db: Engine, keyri
         assert log.check(connection, keyring).holds
         verdict = log.check(connection, keyring, log.read_anchors(anchors, keyring))
     assert (verdict.seq, verdict.kind) == (ROWS, Break.ANCHOR)
+
+
+def test_rows_cut_off_at_the_end_are_noticed_and_no_later_anchor_hides_them(
+    db: Engine, keyring: Keyring, tmp_path: Path
+) -> None:
+    """Also when new rows stand in their place."""
+    anchors = tmp_path / "anchors.jsonl"
+
+    def cut(rows: int) -> None:
+        with db.begin() as connection:
+            connection.execute(sa.text("SET LOCAL session_replication_role = replica"))
+            connection.execute(sa.text("DELETE FROM kordant.audit_log WHERE seq > :seq"), {"seq": ROWS - rows})
+
+    def fault() -> tuple[int | None, Break | None]:
+        with suppress(PermanentError):
+            keep(db, keyring, anchors)
+        with db.connect() as connection:
+            return log.known_fault(connection)[1:]
+
+    filled(db, keyring)
+    assert fault() == (None, None)
+    cut(3)
+    assert fault() == (ROWS - 2, Break.TRUNCATED)
+    with db.begin() as connection:
+        log.record(connection, keyring, *(entry(number) for number in range(100, 105)))
+    before = anchors.read_text()
+    assert fault() == (ROWS, Break.ANCHOR)
+    with pytest.raises(PermanentError, match="once the cause is known, move the file away"):
+        keep(db, keyring, anchors)
+    assert anchors.read_text() == before
+    anchors.unlink()
+    assert fault() == (None, None)
 
 
 def test_an_anchor_that_was_changed_proves_nothing(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
