@@ -134,6 +134,7 @@ def decide(broker_ids: Sequence[UUID], *, db: Engine, now: datetime, agent: bool
                 now=now,
                 actor=JOB,
                 ways={one: (due.best(open_), open_.get(RemovalChannel.EMAIL)) for one, open_ in works.items()},
+                brokers=broker_ids,
             )
         if not (decided["next_at"] <= now).any():
             break
