@@ -139,6 +139,7 @@ def decide_due_requests(
                 now=now,
                 actor=JOB,
                 ways={one: (due.best(open_), open_.get(RemovalChannel.EMAIL)) for one, open_ in works.items()},
+                brokers=broker_ids,
             )
         if not (decided["next_at"] <= now).any():
             break

@@ -159,12 +159,10 @@ removal_requests = Table(
         "subscriber_id",
         "broker_id",
         "ask",
+        text("(state <> 'cancelled' OR NULL)"),  # a cancelled one has NULL there, and so is like no other
         unique=True,
-        postgresql_where=text("state <> 'cancelled'"),
     ),
-    Index(None, "broker_id", "next_at", postgresql_where=text("next_at IS NOT NULL")),
-    Index(None, "broker_id"),
-    Index(None, "subscriber_id"),
+    Index(None, "broker_id", "next_at"),
     Index(None, "subscription_id"),
     Index(None, "outside_id", postgresql_where=text("outside_id IS NOT NULL")),
 )
