@@ -125,6 +125,9 @@ LAB_GROUPS = {
     "read-cases": Lazy(
         where="kordant_jobs.lab.cases:read_cases", help="Read a folder of small dumps, each with what it should give."
     ),
+    "read-nobody": Lazy(
+        where="kordant_jobs.lab.nobody:read_nobody", help="Read text without people: is anything taken for one?"
+    ),
     "fit-names": Lazy(
         where="kordant_jobs.lab.hometitle.names_fit:fit_names",
         help="Fit the table of the names score on invented pairs, and measure it on others.",

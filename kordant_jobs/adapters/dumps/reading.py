@@ -93,7 +93,7 @@ def read_window(window: Window, structure: Structure, ledger: Ledger, *, member:
     for part in structure.parts(window, fits):
         understanding = Understanding(window, part, swept, phone_region=phone_region)
         found = understanding.found()
-        alone = _numbers_alone(window, part, counted, found.others)
+        alone = _numbers_alone(window, part, counted, found.others, phone_region)
         found.others += alone
         reading.found.append(found)
         _account(reading, ledger, part, found, member=member, alone=sum(len(names) for _, names, _, _ in alone))
@@ -108,7 +108,7 @@ def read_window(window: Window, structure: Structure, ledger: Ledger, *, member:
     return reading
 
 
-def _numbers_alone(window: Window, part: Part, counted: Numbers, others: Sequence[Others]) -> list[Others]:
+def _numbers_alone(window: Window, part: Part, counted: Numbers, others: Sequence[Others], region: str) -> list[Others]:
     """Numbers that only the sweep found: `others` are those found in cells."""
     from kordant_jobs.adapters.kernels.attach import cells_of
 
@@ -142,7 +142,7 @@ def _numbers_alone(window: Window, part: Part, counted: Numbers, others: Sequenc
         for some in np.split(at, range(_NUMBERS_AT_ONCE, len(at), _NUMBERS_AT_ONCE)):
             spans = zip(starts[some].tolist(), ends[some].tolist(), strict=True)
             texts = [window.text(start, end) for start, end in spans]
-            canonical = {text: canonical.get(text) or number(kind, text) for text in set(texts)}
+            canonical = {text: canonical.get(text) or number(code, text, region) for text in set(texts)}
             names = [canonical[text] for text in texts]
             given = [
                 name is not None and (line, name) not in known
