@@ -10,7 +10,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from types import MappingProxyType
 
 import phonenumbers
@@ -135,6 +135,7 @@ def known_names() -> dict[str, Role]:
     return known
 
 
+@lru_cache(maxsize=4_096)
 def role_by_name(name: str) -> Role | None:
     """The role that a header names, in any case and spelling: 'E-Mail', 'user_email', '"mail"'.
 

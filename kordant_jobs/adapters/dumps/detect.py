@@ -86,7 +86,8 @@ _WITHIN = re.compile(
     r"""(?:(?:^|[|,;/\t(\[{]|- )[ "':]{0,3}([^\W\d_][\w -]{0,30}?)|(?<=[ {(])([^\W\d_]\w{0,30}))"""
     r"""["'\])}]{0,2} ?[:=](?!/)"""
 )
-_LINE_JUDGED = 1_024
+_LINES_JUDGED, _LINE_JUDGED = 100, 512
+"""The lines, and the characters of each, that are searched for labels, which takes 2 to 35 ms."""
 _RULE = re.compile(r"^[\s+|]*([=\-*_#~])\1{2,}\s*")
 _LABELLED = 0.6
 _SITE = re.compile(
@@ -109,15 +110,18 @@ def looks_labelled(lines: Sequence[str]) -> bool:
         name = found[1].rpartition(".")[2] if role_by_name(found[1]) is None else found[1]
         role = role_by_name(name)
         labelled += 1
-        telling += role in IDENTIFYING or role in SECRET or _tells_within(line)
+        telling += role in IDENTIFYING or role in SECRET
     held = len(lines) - rules
-    return bool(telling) and labelled >= _LABELLED * held and telling * 12 >= held
+    if labelled < _LABELLED * held:
+        return False
+    return (telling > 0 and telling * 12 >= held) or looks_labelled_within(lines)
 
 
 def looks_labelled_within(lines: Sequence[str]) -> bool:
     """True when most lines have several labels anywhere, with nobody's address before the first: objects as programs
     print them, `User(email='ann@mail.example', phone=…)`."""
-    return sum(map(_tells_within, lines)) >= _LABELLED * len(lines)
+    judged = lines[:_LINES_JUDGED]
+    return sum(map(_tells_within, judged)) >= max(1.0, _LABELLED * len(judged))
 
 
 def _tells_within(line: str) -> bool:
@@ -295,8 +299,9 @@ def _combo(lines: Sequence[str], region: str, given: bool) -> Layout | None:
         return _combo_layout(delimiter, role, region)
     for role in (Role.PHONE, Role.LOGIN):
         for delimiter in USUAL:
-            heads = [line.partition(delimiter)[0].strip() for line in lines if delimiter in line]
-            if not heads or (delimiter == " " and role is Role.LOGIN):
+            pairs = [line.partition(delimiter) for line in lines if delimiter in line]
+            heads = [head.strip() for head, _, _ in pairs]
+            if not heads or (role is Role.LOGIN and (delimiter == " " or _are_spaced(pairs))):
                 continue
             share = (MOSTLY if given or role is Role.PHONE else _REGULAR) * len(lines) / len(heads)
             if share > 1 or not reaches(share, heads, partial(_is, role, region=region)):
@@ -304,6 +309,11 @@ def _combo(lines: Sequence[str], region: str, given: bool) -> Layout | None:
             if role is Role.PHONE or not betrays_itself(pl.Series(heads, dtype=pl.String)):
                 return _combo_layout(delimiter, role, region)
     return None
+
+
+def _are_spaced(pairs: Sequence[tuple[str, str, str]]) -> bool:
+    """True when most values are apart from their separator by a blank: 'name: value', as in code and settings."""
+    return sum(rest[:1].isspace() for _, _, rest in pairs) > MOSTLY * len(pairs)
 
 
 def _combo_by(lines: Sequence[str], region: str, given: bool, delimiters: tuple[str, ...]) -> Layout | None:
