@@ -126,6 +126,10 @@ LAB_GROUPS = {
     "read-cases": Lazy(
         where="kordant_jobs.lab.cases:read_cases", help="Read a folder of small dumps, each with what it should give."
     ),
+    "false-identifiers": Lazy(
+        where="kordant_jobs.lab.false_identifiers:count_false_identifiers",
+        help="Count identifiers that are found in text without people.",
+    ),
     "fit-names": Lazy(
         where="kordant_jobs.lab.hometitle.names_fit:fit_names",
         help="Fit the table of the names score on invented pairs, and measure it on others.",

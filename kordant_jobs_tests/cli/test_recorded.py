@@ -36,7 +36,7 @@ NOTHING = {
     "are the lab's": """demo|bench audit|bench engine|bench notifications|bench hometitle|bench finance|bench voiceprint
         bench cleanup|bench console|bench api|bench dumps|bench darkwatch|bench reports|bench removebrokers
         bench schedules
-        fuzz dumps|fuzz outside|fuzz scans|fuzz damage|fuzz agents|fuzz api|read-cases
+        fuzz dumps|fuzz outside|fuzz scans|fuzz damage|fuzz agents|fuzz api|read-cases|false-identifiers
         fit-names|judge-hometitle|judge-insights|soak|simulate-banks|read-ofb-mass
         simulate-removals|chaos-notifications|chaos-rotation|chaos""",
 }

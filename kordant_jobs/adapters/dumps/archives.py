@@ -7,14 +7,17 @@ raises `DumpUnreadable` at the point of damage.
 from __future__ import annotations
 
 import bz2
+import contextlib
 import hashlib
 import io
 import lzma
+import re
 import struct
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -81,11 +84,28 @@ _ZSTD_SKIPPABLE = frozenset(struct.pack("<I", 0x184D2A50 + low) for low in range
 @dataclass(frozen=True, kw_only=True)
 class Document:
     """One text of a dump: the file itself, or a member of an archive. `head` is its start, which `reader` returns
-    again. Members are numbered from 1, skipped ones included; the file itself is 0."""
+    again. Members are numbered from 1, skipped ones included; the file itself is 0. `logged_on` is the day in the name
+    of a member or of its folder: stealers name the folder of a device's log by it."""
 
     head: bytes
     reader: Reader
     member: int = 0
+    logged_on: date | None = None
+
+
+_DAY = re.compile(r"(?<!\d)(20\d\d)([-_.])(\d\d)\2(\d\d)(?!\d)")
+
+
+def day_in(name: str) -> date | None:
+    """The last day in the name of a member, written from the year on.
+
+    >>> day_in("BR[9F1C] [2022-06-05T15_34_51-07_00]/Passwords.txt"), day_in("logs/12-13-2022/all.txt")
+    (datetime.date(2022, 6, 5), None)
+    """
+    for year, _, month, day in reversed(_DAY.findall(name)):
+        with contextlib.suppress(ValueError):
+            return date(int(year), int(month), int(day))
+    return None
 
 
 def content_sha256(path: Path) -> str:
@@ -226,6 +246,7 @@ class Members:
     def __init__(self, meter: Meter, skip: Skip) -> None:
         self._meter, self._skip = meter, skip
         self._count = 0
+        self._logged_on: date | None = None
 
     def of(self, file: BinaryIO, compression: Compression, *, depth: int) -> Iterator[Document]:
         """The texts of an archive with random access."""
@@ -234,7 +255,9 @@ class Members:
             Compression.SEVEN_ZIP: seven_zip_members,
             Compression.TAR: _tar_members,
         }[compression]
+        around = self._logged_on
         for name, opened in found(file, self._meter):
+            self._logged_on = day_in(name) or around
             if name.endswith(_SKIPPED_MEMBERS) or name.startswith(_SKIPPED_MEMBERS):
                 continue
             self._count += 1
@@ -272,7 +295,7 @@ class Members:
             return
         inner = sniff(document.head)
         if inner is Compression.NONE:
-            yield document
+            yield replace(document, logged_on=self._logged_on)
         else:
             yield from self.inside(document.reader, inner, member, depth=depth + 1)
 

@@ -10,7 +10,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from types import MappingProxyType
 
 import phonenumbers
@@ -31,7 +31,7 @@ _SYNONYMS = MappingProxyType(
             "email mail emails emailaddress emailaddr emailid useremail usermail mailaddress mailaddr "
             "primaryemail "
             "contactemail customeremail memberemail accountemail loginemail correo correoelectronico correoelectrónico "
-            "courriel "
+            "courriel indirizzomail adresemail 邮箱 电子邮件 电子邮箱 メールアドレス 이메일 "
             "adressemail eposta epost poczta pochta emailadresse indirizzoemail enderecodeemail correio почта"
         ),
         Role.PHONE: (
@@ -39,20 +39,24 @@ _SYNONYMS = MappingProxyType(
             "cellphone tel "
             "telephone telephonenumber telefon telefone telefono teléfono telefoon handy msisdn celular "
             "movil móvil "
-            "whatsapp gsm portable userphone contactphone homephone workphone телефон"
+            "whatsapp gsm portable userphone contactphone homephone workphone телефон cellulare "
+            "telefonnummer rufnummer numerodetelephone numerodetelefone numerodetelefono numerotelefono numertelefonu "
+            "手机号 手机 电话 电话号码 電話番号 전화번호 sodienthoai nomorhp"
         ),
         Role.USERNAME: "nick nickname screenname handle twitter instagram displaylogin",
         Role.LOGIN: (
             "login logins user users username userlogin loginname account accountname acct memberlogin "
             "usr uname usrname "
-            "usuario utilisateur benutzer benutzername utente identifiant loginid логин"
+            "usuario utilisateur benutzer benutzername utente identifiant loginid логин "
+            "nomdutilisateur nombredeusuario nomedeusuario nomeutente nazwauzytkownika kullaniciadi kullanıcıadı "
+            "gebruikersnaam 用户名 账号 ユーザー名 아이디 tendangnhap namapengguna"
         ),
         Role.PASSWORD: (
             "password passwords pass passwd pwd psw userpass userpassword userpwd plaintext plainpassword "
             "plain "
             "passphrase clave contrasena contraseña senha motdepasse mdp passwort kennwort haslo hasło "
             "wachtwoord "
-            "parola sifre şifre cracked пароль"
+            "parola sifre şifre cracked пароль 密码 パスワード 비밀번호 matkhau katasandi"
         ),
         Role.HASH: (
             "hash hashes passwordhash passhash pwdhash hashedpassword passwordhashed passwordmd5 md5 "
@@ -95,6 +99,8 @@ _AS_CP1252 = MappingProxyType(
     }
 )
 """Names in Windows-1251 as they look when read as Windows-1252, which is the fallback for bytes that are not UTF-8."""
+_SEVERAL = re.compile(r"(?<=[a-z])\d(?:value)?$")
+"""The mark of one of several columns: 'phone2', 'E-mail 1 - Value' of exported address books."""
 _PREFIXES = ("user", "member", "account", "customer", "client", "contact", "profile", "reg", "usr")
 _NAME_MAX = 128
 _WORLD = 0.7  # of a column's values, to be numbers of the world without their '+'
@@ -118,6 +124,8 @@ def known_names() -> dict[str, Role]:
     for prefix in _PREFIXES:
         for name, role in _ROLE_OF.items():
             known.setdefault(prefix + name, role)
+    for name in ("email", "mail", "phone", "mobile", "tel"):
+        known |= dict.fromkeys((f"{name}{at}" for at in range(1, 5)), _ROLE_OF[name])
     for name, role in _ROLE_OF.items():
         if not name.isascii():
             known |= dict.fromkeys((name.upper(), name.title()), role)
@@ -127,6 +135,7 @@ def known_names() -> dict[str, Role]:
     return known
 
 
+@lru_cache(maxsize=4_096)
 def role_by_name(name: str) -> Role | None:
     """The role that a header names, in any case and spelling: 'E-Mail', 'user_email', '"mail"'.
 
@@ -135,7 +144,7 @@ def role_by_name(name: str) -> Role | None:
     """
     if len(name) > _NAME_MAX:
         return None
-    word = _WORD.sub("", name).lower()
+    word = _SEVERAL.sub("", _WORD.sub("", name).lower())
     folded = "".join(one for one in unicodedata.normalize("NFKD", word) if not unicodedata.combining(one))
     for one in (word, folded):
         bare = next((one.removeprefix(prefix) for prefix in _PREFIXES if one.startswith(prefix)), one)
@@ -257,8 +266,14 @@ def is_email(value: str) -> bool:
     return "@" in value and "//" not in value and normalise(IdentifierKind.EMAIL, value) is not None
 
 
+_DATE = re.compile(r"\s*(?:19|20)\d\d([-./ ])(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])(?!\d)", re.ASCII)
+"""A day: '2019-01-01 10' would be a number in New Jersey."""
+
+
 def is_phone(value: str, region: str) -> bool:
-    """True for a certain phone number: allotted, and too long for an order number."""
+    """True for a certain phone number: allotted, too long for an order number, and no day."""
+    if _DATE.match(value):
+        return False
     if not 9 <= len(value) <= 24 or normalise(IdentifierKind.PHONE, value, phone_region=region) is None:
         return False
     return phonenumbers.is_valid_number(phonenumbers.parse(value, region))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import date
 from typing import Any, Self
 
 from kordant_jobs.adapters.dumps.model import DumpShape
@@ -19,6 +20,8 @@ ONLY_SWEPT = 0.02
 SEGMENTS_MAX = 200
 """The most segments that are listed; further ones are added to the last one of their reader."""
 SKIPPED_MAX = 100
+LOGS_MAX = 5_000
+"""The most stretches with a day that are listed; an exposure in a further one has no day."""
 
 
 @dataclass(kw_only=True)
@@ -63,6 +66,17 @@ class Ledger:
     """The number of lines that were not understood and hold a phone-like number, which may be a person's."""
     given_up: int = 0
     """The number of lines that were only swept, since the shape changed too often before them."""
+    logs: list[tuple[int, int, str]] = field(default_factory=list)
+    """Stretches (first line, last line) that were taken from a device on a day (ISO 8601), by the name of their member.
+    The name itself is not kept: it may name a person's device."""
+
+    def add_log(self, first_line: int, last_line: int, logged_on: date) -> None:
+        """Add the day of a member; members of one day in a row are one stretch."""
+        day = logged_on.isoformat()
+        if self.logs and self.logs[-1][2] == day and self.logs[-1][1] == first_line - 1:
+            self.logs[-1] = (self.logs[-1][0], last_line, day)
+        elif len(self.logs) < LOGS_MAX and last_line >= first_line:
+            self.logs.append((first_line, last_line, day))
 
     def add(self, segment: Segment) -> None:
         """Add one more stretch; it is merged with the one before when the reader is the same."""
@@ -161,6 +175,7 @@ class Ledger:
             undecoded=stored.get("undecoded", 0),
             numbered=stored.get("numbered", 0),
             given_up=stored.get("given_up", 0),
+            logs=[(first, last, day) for first, last, day in stored.get("logs", ())],
         )
 
 

@@ -152,9 +152,11 @@ class Dump:
         for document in self._texts():
             structure = self._structure()
             cut = blocks(utf8_reader(document, encoding_of(document.head)), self._limits, first=lines)
+            first = lines + 1
             for found in self._guarded(document, self._windows(cut, structure, document.member)):
                 lines += found.lines
                 yield found
+            self._add_log(document, first, lines)
 
     def _blinded(self, blinder: Blinder) -> Iterator[BlindBatch]:
         lines = 0
@@ -166,9 +168,15 @@ class Dump:
             else:
                 structure = self._structure()
                 batches = map(blinder.blinded, self._windows(cut, structure, document.member))
+            first = lines + 1
             for batch in self._guarded(document, batches):
                 lines += batch.lines
                 yield batch
+            self._add_log(document, first, lines)
+
+    def _add_log(self, document: Document, first: int, last: int) -> None:
+        if document.logged_on is not None:
+            self.ledger.add_log(first, last, document.logged_on)
 
     def _texts(self) -> Iterator[Document]:
         document: Document | None = self._first

@@ -25,7 +25,7 @@ from kordant_jobs.adapters.dumps.parts import CODES, Part
 from kordant_jobs.adapters.dumps.structure.segments import Structure
 from kordant_jobs.adapters.dumps.sweep import NUMBER_KINDS, Numbers, addresses, number, numbers
 from kordant_jobs.adapters.dumps.understand import MENTIONED, Codes, Found, Understanding
-from kordant_jobs.adapters.dumps.window import Places, Window
+from kordant_jobs.adapters.dumps.window import Places, Window, decoded
 from kordant_jobs.domain.identifiers import IdentifierKind
 
 _LINE_SHAPES = frozenset(
@@ -93,7 +93,7 @@ def read_window(window: Window, structure: Structure, ledger: Ledger, *, member:
     for part in structure.parts(window, fits):
         understanding = Understanding(window, part, swept, phone_region=phone_region)
         found = understanding.found()
-        alone = _numbers_alone(window, part, counted, found.others)
+        alone = _numbers_alone(window, part, counted, found.others, phone_region)
         found.others += alone
         reading.found.append(found)
         _account(reading, ledger, part, found, member=member, alone=sum(len(names) for _, names, _, _ in alone))
@@ -108,7 +108,7 @@ def read_window(window: Window, structure: Structure, ledger: Ledger, *, member:
     return reading
 
 
-def _numbers_alone(window: Window, part: Part, counted: Numbers, others: Sequence[Others]) -> list[Others]:
+def _numbers_alone(window: Window, part: Part, counted: Numbers, others: Sequence[Others], region: str) -> list[Others]:
     """Numbers that only the sweep found: `others` are those found in cells."""
     from kordant_jobs.adapters.kernels.attach import cells_of
 
@@ -138,12 +138,12 @@ def _numbers_alone(window: Window, part: Part, counted: Numbers, others: Sequenc
             at = at[~(by_cell[at] & np.isin(row_lines[at], read))]
         else:
             known = {pair for _, names, of_names, _ in of_kind for pair in zip(of_names.tolist(), names, strict=True)}
-        canonical = dict[str, str | None]()
+        canonical = dict[bytes, str | None]()
         for some in np.split(at, range(_NUMBERS_AT_ONCE, len(at), _NUMBERS_AT_ONCE)):
             spans = zip(starts[some].tolist(), ends[some].tolist(), strict=True)
-            texts = [window.text(start, end) for start, end in spans]
-            canonical = {text: canonical.get(text) or number(kind, text) for text in set(texts)}
-            names = [canonical[text] for text in texts]
+            pieces = [window.raw[start:end] for start, end in spans]
+            canonical = {one: canonical.get(one) or number(code, decoded(one), region) for one in set(pieces)}
+            names = [canonical[one] for one in pieces]
             given = [
                 name is not None and (line, name) not in known
                 for line, name in zip(row_lines[some].tolist(), names, strict=True)

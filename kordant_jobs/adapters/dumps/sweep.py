@@ -199,8 +199,16 @@ def numbers(window: Window, stop: int) -> Numbers:
     return Numbers(starts=columns[0], ends=columns[1], lines=columns[2], kinds=columns[3])
 
 
-NUMBER_KINDS = {1: IdentifierKind.PHONE, 2: IdentifierKind.CARD, 3: IdentifierKind.IBAN, 4: IdentifierKind.NATIONAL_ID}
+NUMBER_KINDS = {
+    1: IdentifierKind.PHONE,
+    2: IdentifierKind.CARD,
+    3: IdentifierKind.IBAN,
+    4: IdentifierKind.NATIONAL_ID,
+    5: IdentifierKind.PHONE,
+    6: IdentifierKind.PHONE,
+}
 """By the codes of `kernels.numbers`."""
+_GROUPED = 5
 
 
 GAPS = "[-\u00a0\u2007-\u200b\u2010-\u2015\u202f]"
@@ -219,19 +227,53 @@ def _iban_sizes() -> npt.NDArray[np.uint8]:
     return sizes
 
 
-def number(kind: IdentifierKind, text: str) -> str | None:
-    """The canonical form of a number that the sweep found, if it is valid: a phone number has to be allotted.
+def number(code: int, text: str, region: str) -> str | None:
+    """The canonical form of a number that the sweep found, if it is valid: a phone number has to be allotted, and one
+    without '+' to stand in the groups of its country, or behind a word for a phone. (The rule of the groups is the
+    leniency EXACT_GROUPING with which libphonenumber finds numbers in texts.)
 
-    >>> number(IdentifierKind.IBAN, "DE89-3704-0044-0532-0130-00"), number(IdentifierKind.PHONE, "+1 202 555 0143 17")
+    >>> number(3, "DE89-3704-0044-0532-0130-00", "US"), number(1, "+1 202 555 0143 17", "US")
     ('DE89370400440532013000', '+12025550143')
+    >>> number(5, "(202) 555-0143", "US"), number(5, "(20) 255-50143", "US"), number(6, "2025550143", "US")
+    ('+12025550143', None, '+12025550143')
     """
+    kind = NUMBER_KINDS[code]
     if kind is not IdentifierKind.PHONE:
         return normalise(kind, _GAPS.sub(" ", text))
+    if code >= _GROUPED and (canonical := _american(text, region)) is not None:
+        return canonical
     rest: str | None = _GAPS.sub("-", text).replace("/", " ")
     while rest is not None:
-        canonical = normalise(kind, rest)
-        if canonical is not None and phonenumbers.is_valid_number(phonenumbers.parse(canonical)):
-            return canonical
+        canonical = normalise(kind, rest, phone_region=region)
+        if canonical is not None:
+            parsed = phonenumbers.parse(canonical)
+            if phonenumbers.is_valid_number(parsed) and (code != _GROUPED or _is_grouped(parsed, rest)):
+                return canonical
         shorter = _LAST_GROUP.sub("", rest)
-        rest = shorter if shorter != rest else None
+        rest = shorter if shorter != rest and code != _GROUPED else None
     return None
+
+
+_TEN = re.compile(r"\D*1?\D*(\d{3})\D*(\d{3})\D*(\d{4})\D*", re.ASCII)
+
+
+def _american(text: str, region: str) -> str | None:
+    """The canonical form of a number that the United States allot, for a dump of theirs: the usual case, ten times as
+    fast as `normalise`."""
+    found = _TEN.fullmatch(text) if region == "US" else None
+    if found is None:
+        return None
+    national = "".join(found.groups())
+    return f"+1{national}" if _allotted_in_the_us().fullmatch(national) else None
+
+
+@cache
+def _allotted_in_the_us() -> re.Pattern[str]:
+    known: Any = phonenumbers.PhoneMetadata.metadata_for_region("US", None)
+    return re.compile(known.fixed_line.national_number_pattern)
+
+
+def _is_grouped(parsed: phonenumbers.PhoneNumber, text: str) -> bool:
+    """True when the groups of digits are those in which the number's country writes it."""
+    national = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.NATIONAL)
+    return re.findall(r"\d+", national) == re.findall(r"\d+", text)

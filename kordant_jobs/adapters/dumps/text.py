@@ -63,6 +63,8 @@ def encoding_of(head: bytes) -> str:
     even, odd = head[::2].count(0), head[1::2].count(0)
     if max(even, odd) * 5 >= len(head) * 2 > 0 and min(even, odd) * 20 < max(even, odd):
         return "utf-16-le" if odd > even else "utf-16-be"
+    if head.isascii() or _is_utf8(head[: head.rfind(b"\n") + 1] or head):
+        return "utf-8"
     lines = [line for line in head.split(b"\n")[:-1] or [head] if not line.isascii()]
     broken = sum(not _is_utf8(line) for line in lines)
     return "cp1252" if broken and broken == len(lines) else "utf-8"

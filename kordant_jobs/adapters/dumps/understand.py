@@ -228,7 +228,7 @@ class Understanding:
                     dropped.append(place)
                 elif (
                     swept := self._window.text(int(self._starts[place]), int(self._ends[place])).lower()
-                ) == canonical or canonical.endswith(f"={swept}"):
+                ) == canonical or canonical.endswith((f"={swept}", f"='{swept}")):
                     continue
                 else:
                     kept[place] = False

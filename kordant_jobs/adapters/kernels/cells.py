@@ -299,6 +299,35 @@ def _separates(byte):
 
 
 @njit(nogil=True, cache=True)
+def _behind_mark(text, start, end):
+    """The place behind a mark and its blanks, as `1. `, `- `, `[+] ` or a bullet; `start` where there is none."""
+    at = start
+    while at < end and 48 <= text[at] <= 57:
+        at += 1
+    if at > start:
+        if text[at] != 46 and text[at] != 41:
+            return start
+        at += 1
+    else:
+        while (
+            at < end
+            and at - start < 12
+            and not (
+                text[at] <= 32
+                or text[at] in (34, 39, 60, 64, 95)
+                or 48 <= text[at] <= 57
+                or 65 <= (text[at] & 0xDF) <= 90
+            )
+        ):
+            at += 1
+    if at == start or at >= end or text[at] > 32:
+        return start
+    while at < end and text[at] <= 32:
+        at += 1
+    return at if at < end else start
+
+
+@njit(nogil=True, cache=True)
 def read_combo(
     text, at, stop, line, row_starts, row_lines, row_cells, cell_rows, cell_columns, cell_starts, cell_ends, cell_forms
 ):  # fmt: skip
@@ -313,6 +342,7 @@ def read_combo(
             return rows, cells, at, line, OTHER_SHAPE
         newline = _newline_from(text, at, stop)
         start, end = _trimmed(text, at, newline)
+        start = _behind_mark(text, start, end)
         while start < end and text[start] in (34, 39, 60, 32):
             start += 1
         if start < end:

@@ -26,6 +26,8 @@ BASE64 = 4
 OBJECT, ARRAY = 1, 2
 DEPTH_MAX = 256
 STRING_MAX = 8 << 20
+_LABEL_WORDS, _LABEL_MAX = 4, 32
+"""The most words and bytes of a label within a line: 'Date of Birth', 'Phone Number'."""
 
 _FNV, _PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
 _ONE, _ZERO = np.uint64(1), np.uint64(0)
@@ -85,6 +87,17 @@ def _json_string(text, at, stop, quote):
 
 
 @njit(nogil=True, cache=True)
+def _holds_value(text, start, end):
+    """True for a name below which the value of the name above stands: "S" (DynamoDB), "value"."""
+    size = end - start
+    if size == 1:
+        return text[start] == 83
+    return (
+        size == 5 and text[start] == 118 and text[start + 1] == 97 and text[start + 2] == 108 and text[end - 1] == 101
+    )
+
+
+@njit(nogil=True, cache=True)
 def _at_safe(safe, safe_depth, stack, safe_stack, here):
     if safe_depth > DEPTH_MAX:
         return here[0], here[1], here[2], here[3], UNFINISHED, here[4], here[5]
@@ -122,7 +135,7 @@ def read_json(
             stack[level, 1] = rows
             rows += 1
     room, cell_room = len(row_starts) - 2, len(cell_rows) - 2
-    role, pending = np.uint8(0), False
+    role, pending, outside = np.uint8(0), False, 0  # outside: 1 where the value belongs to the object around this one
     key_at, key_line = at, line  # where to go on when a value is not whole
     while at < stop:
         byte = text[at]
@@ -220,6 +233,10 @@ def read_json(
                     else:
                         key_at, key_line = at, line
                         role = codes[_slot(names, name_hash(text, at + 1, end))]
+                        outside = 0
+                        if role == 0 and depth > 1 and behind - at < 10 and _holds_value(text, at + 1, end):
+                            role = np.uint8(stack[depth - 1, 2])
+                            outside = int(stack[depth - 2, 0] == OBJECT)
                         pending = True
                         at, line = behind + 1, behind_line
                         continue
@@ -232,7 +249,8 @@ def read_json(
                     if role and end > at + 1:
                         begin, tail = _trimmed(text, at + 1, end)
                         if tail > begin:
-                            cell_rows[cells], cell_roles[cells] = stack[depth - 1, 1], role
+                            cell_rows[cells] = stack[depth - 1 - outside if in_object else depth - 1, 1]
+                            cell_roles[cells] = role
                             cell_starts[cells], cell_ends[cells], cell_forms[cells] = begin, tail, form
                             cells += 1
                     pending, role = False, np.uint8(0)
@@ -288,7 +306,7 @@ def _label_end(text, start, end):
                     return at
                 at += 1
             return -1
-        if not good and byte not in (32, 45, 46, 95, 40, 41, 47, 34, 39, 35, 93, 125):
+        if not good and byte not in (32, 45, 46, 95, 40, 41, 47, 34, 39, 35, 93, 125, 123):
             return -1
     return -1
 
@@ -299,9 +317,9 @@ def _label_role(text, start, end, names, codes):
     while stop < end and text[stop] != 59:
         stop += 1
     role = codes[_slot(names, name_hash(text, start, stop))]
-    if role == 0:  # item1.EMAIL
+    if role == 0:  # item1.EMAIL, User(email
         for at in range(start, stop):
-            if text[at] == 46:
+            if text[at] in (40, 46, 123):
                 role = codes[_slot(names, name_hash(text, at + 1, stop))]
     return role
 
@@ -316,22 +334,83 @@ def _says_base64(text, start, end):
 
 
 @njit(nogil=True, cache=True)
+def _is_label_byte(byte):
+    return 48 <= byte <= 57 or 65 <= (byte & 0xDF) <= 90 or byte == 95 or byte >= 128
+
+
+@njit(nogil=True, cache=True)
+def _separates_labels(byte):
+    """True for what may stand between a value and the next label: tab, ',', '-', '/', ';', '|', opening brackets."""
+    return byte in (9, 44, 45, 47, 59, 124, 40, 91, 123)
+
+
+@njit(nogil=True, cache=True)
 def _next_label(text, start, end, names, codes):
-    """The next known label within a line: start and end of its word, and its role (0: there is none)."""
+    """The next label within a line: its start, the place of its sign, and its role. It has up to four words; one
+    without a role (0) must follow a separator. Where there is none, the place of the sign is `end`."""
     at = start
     while at < end:
-        if (text[at] == 58 or text[at] == 61) and at > start:
-            word = at
-            while word > start and (
-                48 <= text[word - 1] <= 57 or 65 <= (text[word - 1] & 0xDF) <= 90 or text[word - 1] == 95
-            ):
-                word -= 1
-            if word < at and (text[word - 1] <= 32 or text[word - 1] in (44, 59, 124)) and word > start:
-                role = codes[_slot(names, name_hash(text, word, at))]
-                if role:
-                    return word, at, role
+        if (text[at] != 58 and text[at] != 61) or at == start or text[at + 1] == 47:
+            at += 1
+            continue
+        stop = at
+        while stop > start and at - stop < 3 and text[stop - 1] in (32, 34, 39, 41, 93, 125):
+            stop -= 1
+        word, found, role = stop, -1, np.uint8(0)
+        for _ in range(_LABEL_WORDS):
+            begin = word
+            while begin > start and stop - begin < _LABEL_MAX:
+                byte = text[begin - 1]
+                joins = byte == 45 and _is_label_byte(text[begin - 2]) and begin < word  # E-mail
+                if not (joins or _is_label_byte(byte)):
+                    break
+                begin -= 1
+            if begin == word or begin == start:
+                break
+            before, quoted = text[begin - 1], 0
+            if (before == 34 or before == 39 or before == 58) and begin - 1 > start:  # {"email": …, {:email => …
+                before, quoted = text[begin - 2], 1
+            of_words = codes[_slot(names, name_hash(text, begin, stop))]
+            if of_words and (before <= 32 or _separates_labels(before)):
+                found, role = begin - quoted, of_words
+            gap = begin
+            while gap > start and begin - gap < 2 and text[gap - 1] == 32:
+                gap -= 1
+            if _separates_labels(text[gap - 1]):
+                known_apart = gap < begin or before in (9, 124)
+                if found < 0 and known_apart and gap - 1 > start and not 48 <= text[begin] <= 57:
+                    found = begin
+                break
+            if gap == begin:
+                break
+            word = gap
+        if found >= 0:
+            return found, at, role
         at += 1
     return end, end, np.uint8(0)
+
+
+@njit(nogil=True, cache=True)
+def _unquoted(text, start, end):
+    """The value between quotes, without what stands after the second one; where there is no second one, the rest."""
+    close = end - 1
+    while close > start and text[close] != text[start]:
+        close -= 1
+    return start + 1, (close if close > start else end)
+
+
+@njit(nogil=True, cache=True)
+def _value_end(text, start, end):
+    """The end of a value, without what separates it from the next label."""
+    closes = False
+    while end > start:
+        byte = text[end - 1]
+        if byte <= 32 or _separates_labels(byte):
+            closes |= byte in (40, 91, 123)
+        elif not (closes and byte in (41, 93, 125)):
+            break
+        end -= 1
+    return end
 
 
 @njit(nogil=True, cache=True)
@@ -356,6 +435,10 @@ def read_labels(
         newline = _newline_from(text, at, stop)
         start, end = _trimmed(text, at, newline)
         first = text[start]
+        if first == 43 or first == 124:  # '+ ----- Login -----+'
+            while start < end and (text[start] == 43 or text[start] == 124 or text[start] <= 32):
+                start += 1
+            first = text[start]
         rule = (
             end - start >= 3
             and first == text[start + 1]
@@ -367,7 +450,11 @@ def read_labels(
         elif end - start == 1 and first == 35:  # left by a line that was folded
             pass
         else:
-            while start < end and (text[start] in (45, 42, 62, 34, 39, 123, 40, 91) or text[start] <= 32):
+            opened = False
+            while start < end and (
+                text[start] in (45, 42, 43, 62, 34, 35, 39, 60, 123, 124, 40, 91) or text[start] <= 32
+            ):
+                opened |= text[start] in (123, 40, 91)
                 if text[start] == 45 or text[start] == 42:
                     is_open, held = False, _ZERO
                 start += 1
@@ -378,6 +465,8 @@ def read_labels(
                     row_ends[rows - 1] = newline
             else:
                 role = _label_role(text, start, label, names, codes)
+                for place in range(start, label):
+                    opened |= text[place] in (40, 60, 123)
                 form = PLAIN
                 value = label + 1
                 if text[value] == 58:
@@ -388,8 +477,8 @@ def read_labels(
                 count = 0
                 while True:
                     word, sign, following = _next_label(text, value, end, names, codes)
-                    tail = word
-                    while word < end and tail > value and (text[tail - 1] <= 32 or text[tail - 1] in (44, 45, 59, 124)):
+                    tail = _value_end(text, value, word) if sign < end else word
+                    if opened and sign == end and tail > value and text[tail - 1] in (41, 62, 93, 125):
                         tail -= 1
                     if role:
                         bit = _ONE << np.uint64(role)
@@ -404,10 +493,8 @@ def read_labels(
                         count += 1
                         row_cells[rows - 1] += 1
                         begin, finish = _trimmed(text, value, tail)
-                        while finish > begin and text[finish - 1] in (44, 34, 39) and text[begin] in (34, 39):
-                            finish -= 1
                         if finish > begin and text[begin] in (34, 39):
-                            begin += 1
+                            begin, finish = _unquoted(text, begin, finish)
                         if finish > begin:
                             cell_rows[cells], cell_roles[cells] = rows - 1, role
                             cell_starts[cells], cell_ends[cells], cell_forms[cells] = begin, finish, form
@@ -416,9 +503,9 @@ def read_labels(
                         row_starts[rows], row_ends[rows], row_lines[rows], row_cells[rows] = at, newline, line, 0
                         rows += 1
                         is_open, held = True, _ZERO
-                    if not following or cells >= cell_room:
+                    if sign >= end or cells >= cell_room:
                         break
-                    role, value, form = following, sign + 1, PLAIN
+                    role, value, form = following, sign + 1 + (text[sign + 1] == 62), PLAIN
                 row_ends[rows - 1] = newline
                 if count > 1:
                     is_open, held = False, _ZERO

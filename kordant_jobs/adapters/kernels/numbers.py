@@ -1,5 +1,5 @@
 """Finds numbers that may identify a person, anywhere in a text: '+' and a phone number, cards, IBANs, national ids in
-their written form.
+their written form, and phone numbers without '+' where their form or the word before them says what they are.
 
 Only form and check digits are judged here; `adapters.dumps.sweep` passes each candidate to `domain.identifiers`.
 """
@@ -9,9 +9,26 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from kordant_jobs.adapters.kernels.keyed import name_hash
 from kordant_jobs.adapters.kernels.machine import between_at, bits_set, equal_at, lowest_bit
+from kordant_jobs.adapters.kernels.sweep import _has, words_table
 
-PHONE, CARD, IBAN, NATIONAL_ID = 1, 2, 3, 4
+PHONE, CARD, IBAN, NATIONAL_ID, GROUPED_PHONE, NAMED_PHONE = 1, 2, 3, 4, 5, 6
+"""GROUPED_PHONE: a phone number without '+' in groups as it is dialled at home, `(212) 555-0143`; it is one only if its
+groups are those of its country. NAMED_PHONE: digits after a word that says so, `cell: 2125550143`."""
+
+_PHONE_TEXT = (
+    "phone phones telephone cellphone smartphone mobilephone phonenumber phoneno tel cell cellular mobile mob ph gsm "
+    "msisdn whatsapp sms call telefon telefone telefono teléfono telefoon telefonnummer handy celular móvil movil fone "
+    "portable téléphone téléfone тел Тел телефон Телефон"
+)
+_PHONE_WORDS = words_table(_PHONE_TEXT.split())
+_FILLER_TEXT = "number numbers no num nr is at me us on home work office personal primary my"
+_FILLERS = words_table(_FILLER_TEXT.split())
+"""Words that may stand between the word for a phone and its number: 'call me at', 'phone (home)'."""
+_BETWEEN = np.zeros(256, np.bool_)
+_BETWEEN[[ord(one) for one in " \t:=#.\"'>()-"]] = True
+_GAP_MAX, _WORD_MAX, _HOPS = 8, 24, 3
 
 _ONE, _ZERO = np.uint64(1), np.uint64(0)
 
@@ -203,6 +220,135 @@ def _id_end(text, at):
 
 
 @njit(nogil=True, cache=True)
+def _ends_alone(text, end):
+    """True when a number that ends before `end` is not continued there."""
+    after = text[end]
+    return not (_is_word(after) or after == 45 or after == 47 or (after == 46 and _is_digit(text[end + 1])))
+
+
+@njit(nogil=True, cache=True)
+def _begins_alone(text, at):
+    """True when a number that begins at `at` continues nothing; '1-' before it is a prefix."""
+    before = text[at - 1]
+    if (before == 45 or before == 46) and text[at - 2] == 49:
+        before = text[at - 3]
+    return not (_is_word(before) or before in (37, 40, 41, 43, 45, 46, 47))
+
+
+@njit(nogil=True, cache=True)
+def _three_three_four(text, at):
+    """The end of a number such as 212-555-0143 or 212.555.0143. 0: none."""
+    if text[at] < 50 or not _begins_alone(text, at):
+        return 0
+    end, mark = at, 0
+    for size in (3, 3, 4):
+        if end > at:
+            width = 1 if text[end] == 46 else _gap(text, end)
+            if not width or text[end] == 32 or (mark and text[end + width - 1] != mark):
+                return 0
+            mark = text[end + width - 1]
+            end += width
+        for _ in range(size):
+            if not _is_digit(text[end]):
+                return 0
+            end += 1
+    return end if _ends_alone(text, end) else 0
+
+
+@njit(nogil=True, cache=True)
+def _bracket_end(text, at):
+    """The end of a number that begins with its area code in brackets, `(212) 555-0143`, `(11) 96123-4567`. 0: none."""
+    end = at + 1
+    while end - at < 6 and _is_digit(text[end]):
+        end += 1
+    digits = end - at - 1
+    if text[end] != 41 or digits < 2 or not _begins_alone(text, at):
+        return 0
+    end += 1
+    groups, last = 0, end
+    while groups < 4 and digits < 11:
+        width = _gap(text, end)
+        if not width and (text[end] == 46 or (groups and text[end] == 47)):
+            width = 1
+        if groups and not width:
+            break
+        start = end + width
+        end = start
+        while end - start < 6 and _is_digit(text[end]):
+            end += 1
+        if end - start < 2:
+            break
+        digits += end - start
+        groups += 1
+        last = end
+    return last if groups >= 2 and 9 <= digits <= 11 and _ends_alone(text, last) else 0
+
+
+@njit(nogil=True, cache=True)
+def _says_phone(text, start, end):
+    """True when a word, or a part of one such as `contact_phone` or `PhoneHome2`, is a word for a phone."""
+    begin = start
+    while begin < end:
+        while begin < end and (48 <= text[begin] <= 57 or text[begin] == 95):
+            begin += 1
+        stop = begin
+        while stop < end and not (48 <= text[stop] <= 57 or text[stop] == 95):
+            stop += 1
+            if stop < end and 65 <= text[stop] <= 90 and 97 <= text[stop - 1] <= 122:
+                break
+        if stop > begin and _has(_PHONE_WORDS, name_hash(text, begin, stop)):
+            return True
+        begin = max(stop, begin + 1)
+    return _has(_PHONE_WORDS, name_hash(text, start, end))
+
+
+@njit(nogil=True, cache=True)
+def _is_named(text, at):
+    """True when the word before `at`, on the same line, is one for a phone: 'Phone: ', 'call me at ', '<tel>'."""
+    for _ in range(_HOPS):
+        stop = at
+        while at > stop - _GAP_MAX and _BETWEEN[text[at - 1]]:
+            at -= 1
+        end = at
+        while at > end - _WORD_MAX and (_is_word(text[at - 1]) or text[at - 1] >= 128):
+            at -= 1
+        if at == end or stop == end:
+            return False
+        if _says_phone(text, at, end):
+            return True
+        if not _has(_FILLERS, name_hash(text, at, end)):
+            return False
+    return False
+
+
+@njit(nogil=True, cache=True)
+def _named_end(text, at):
+    """The end of a phone number without '+' after a word for one. 0: none."""
+    before = text[at - 1]
+    if not _BETWEEN[before] or before == 40 or (before == 46 and _is_digit(text[at - 2])):
+        return 0
+    digits, end, last, gap = 0, at, at, 0
+    while end - at < 40:
+        byte = text[end]
+        if _is_digit(byte):
+            digits += 1
+            gap = 0
+            end += 1
+            last = end
+            continue
+        width = _gap(text, end)
+        if not width and (byte == 46 or byte == 40 or byte == 41 or byte == 47):
+            width = 1
+        gap += 1
+        if not width or gap > 2:
+            break
+        end += width
+    if not 8 <= digits <= 16 or _is_word(text[last]):
+        return 0
+    return last if _is_named(text, at) else 0
+
+
+@njit(nogil=True, cache=True)
 def find_numbers(text, start, size, line, sizes, starts, ends, numbers, kinds):
     """Finds the numbers in a text from `start` on. Returns the number of spans, the line where it stopped, and the
     place.
@@ -210,7 +356,7 @@ def find_numbers(text, start, size, line, sizes, starts, ends, numbers, kinds):
     `sizes` has the length of an IBAN by its two letters (26 each). It stops early when the arrays have room for fewer
     than 64 more.
     """
-    at, stop, found, room = start, start + size, 0, len(starts) - 64
+    at, stop, found, room, plus_end = start, start + size, 0, len(starts) - 64, start
     while at < stop:
         newline = equal_at(text, at, np.uint8(10))
         digit = between_at(text, at, np.uint8(48), np.uint8(10))
@@ -221,21 +367,20 @@ def find_numbers(text, start, size, line, sizes, starts, ends, numbers, kinds):
             second = between_at(text, at + 2, np.uint8(48), np.uint8(10))
             third = between_at(text, at + 3, np.uint8(48), np.uint8(10))
             begins = digit & ~between_at(text, at - 1, np.uint8(48), np.uint8(10)) & after & second
-            four = begins & third & between_at(text, at, np.uint8(50), np.uint8(5))
-            marked = begins & ~third
-            if marked != _ZERO:  # three digits, and what may stand behind the first group of an id
-                behind = equal_at(text, at + 3, np.uint8(45)) | equal_at(text, at + 3, np.uint8(46))
-                behind |= equal_at(text, at + 3, np.uint8(32)) | between_at(text, at + 3, np.uint8(0xC2), np.uint8(33))
-                marked &= behind
+            if begins != _ZERO:  # a letter before it: part of a word
+                begins &= ~between_at(text, at - 1, np.uint8(97), np.uint8(26))
+                begins &= ~between_at(text, at - 1, np.uint8(65), np.uint8(26))
             upper = between_at(text, at, np.uint8(65), np.uint8(26)) & between_at(
                 text, at + 1, np.uint8(65), np.uint8(26)
             )
-            candidates |= four | marked | (upper & second & third)
+            bracket = equal_at(text, at, np.uint8(40)) & after
+            candidates |= begins | bracket | (upper & second & third)
         else:
             upper = between_at(text, at, np.uint8(65), np.uint8(26)) & between_at(
                 text, at + 1, np.uint8(65), np.uint8(26)
             )
             upper &= between_at(text, at + 2, np.uint8(48), np.uint8(10))
+            candidates |= equal_at(text, at, np.uint8(40)) & after
             candidates |= upper & between_at(text, at + 3, np.uint8(48), np.uint8(10))
         if stop - at < 64:
             within = (_ONE << np.uint64(stop - at)) - _ONE
@@ -247,12 +392,19 @@ def find_numbers(text, start, size, line, sizes, starts, ends, numbers, kinds):
             byte = text[where]
             if byte == 43:
                 kind, end = PHONE, _phone_end(text, where)
+                plus_end = max(plus_end, end, where + 1)
             elif byte >= 65:
                 kind, end = IBAN, _iban_end(text, where, sizes)
+            elif byte == 40:
+                kind, end = GROUPED_PHONE, _bracket_end(text, where) if where >= plus_end else 0
             elif _is_digit(text[where + 3]):
-                kind, end = CARD, _card_end(text, where)
+                kind, end = CARD, _card_end(text, where) if 50 <= byte <= 54 else 0
             else:
                 kind, end = NATIONAL_ID, _id_end(text, where)
+                if not end and where >= plus_end:
+                    kind, end = GROUPED_PHONE, _three_three_four(text, where)
+            if not end and byte < 65 and where >= plus_end:
+                kind, end = NAMED_PHONE, _named_end(text, where)
             if end:
                 below = (_ONE << np.uint64(place)) - _ONE
                 starts[found], ends[found], kinds[found] = where, end, kind

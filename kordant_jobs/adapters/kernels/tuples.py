@@ -147,6 +147,8 @@ def read_tuples(
                         begin, end = _trimmed(text, string, string_end)
                     elif text[begin] == 48 and (text[begin + 1] | 32) == 120:
                         begin, form = begin + 2, HEXADECIMAL
+                    elif text[begin] == 36 and text[begin + 1] == 36 and text[end - 1] == 36 and end - begin > 4:
+                        begin, end = begin + 2, end - 2  # $$…$$ of PostgreSQL
                     elif end - begin == 4 and (text[begin] | 32) == 110 and (text[begin + 1] | 32) == 117:
                         end = begin
                     if end > begin:

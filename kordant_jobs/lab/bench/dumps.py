@@ -54,6 +54,22 @@ FORMS: dict[str, tuple[str, Row]] = {
     "sql-copy": ("COPY u (id, email, name, password) FROM stdin;\n", lambda n, e, p: f"{n}\t{e}\tAnn {n}\t{p}"),
     "site-login": ("", lambda n, e, p: f"https://shop{n % 99}.example/login:{e}:{p}"),
     "labels": ("", lambda n, e, p: f"URL: https://shop{n % 99}.example/\nUsername: {e}\nPassword: {p}\n"),
+    "labels-one-line": ("", lambda n, e, p: f"Email: {e} - ScreenName: ann_{n} - Password: {p} - Followers: 3"),
+    "xml": (
+        "<users>\n",
+        lambda n, e, p: f"  <user>\n    <id>{n}</id>\n    <email>{e}</email>\n    <password>{p}</password>\n  </user>",
+    ),
+    "xml-attributes": ("<users>\n", lambda n, e, p: f'  <row Id="{n}" Email="{e}" On="2012-01-01" Password="{p}"/>'),
+    "php-arrays": (
+        "<?php\nreturn array(\n",
+        lambda n, e, p: f"  array('id' => {n}, 'email' => '{e}', 'name' => 'Ann', 'password' => '{p}'),",
+    ),
+    "php-serialised": (
+        "",
+        lambda n, e, p: f'a:2:{{s:5:"email";s:{len(e)}:"{e}";s:8:"password";s:{len(p)}:"{p}";}}',
+    ),
+    "phones": ("", lambda n, e, p: f"{n},{e},call me at (212) 555-{n % 9999:04}"),
+    "dense": ("", lambda n, e, p: " ".join(f"{at}{e}" for at in range(12))),
     "prose": ("", lambda n, e, p: f"On day {n} we met {e} at the station, and then went home to sleep a lot."),
 }
 

@@ -34,6 +34,8 @@ class Place:
     reader: str | None = None
     member: int | None = None
     sites: tuple[str, ...] = ()
+    logged_on: date | None = None
+    """The day when a stealer's log was taken from the device, by the name of the log's folder."""
     data_classes: tuple[str, ...] = ()
 
 
@@ -71,7 +73,7 @@ LEFT JOIN kordant.alerts a ON a.exposure_id = e.id
 _PLACES = """
 SELECT v.exposure_id, 'dumps' AS source, NULL AS reference, v.dump_id, d.file_label, v.line, v.occurrences,
        segment.value ->> 'reader' AS reader, cast(segment.value ->> 'member' AS int) AS member,
-       v.sites, ARRAY[]::text[] AS data_classes, greatest(e.first_seen_at, d.known_at) AS first_seen_at,
+       v.sites, log.logged_on, ARRAY[]::text[] AS data_classes, greatest(e.first_seen_at, d.known_at) AS first_seen_at,
        greatest(e.first_seen_at, d.known_at) AS last_seen_at
 FROM kordant.exposure_evidence v
 JOIN kordant.breach_dumps d ON d.id = v.dump_id
@@ -81,9 +83,13 @@ LEFT JOIN LATERAL (
     WHERE v.line BETWEEN cast(value ->> 'first_line' AS bigint) AND cast(value ->> 'last_line' AS bigint)
     ORDER BY cast(value ->> 'last_line' AS bigint) - cast(value ->> 'first_line' AS bigint) LIMIT 1
 ) segment ON true
+LEFT JOIN LATERAL (
+    SELECT cast(value ->> 2 AS date) AS logged_on FROM jsonb_array_elements(d.ledger -> 'logs')
+    WHERE v.line BETWEEN cast(value ->> 0 AS bigint) AND cast(value ->> 1 AS bigint) LIMIT 1
+) log ON true
 WHERE v.exposure_id = ANY(cast(:ids AS uuid[]))
 UNION ALL
-SELECT exposure_id, source, reference, NULL, NULL, NULL, NULL, NULL, NULL, ARRAY[]::text[], data_classes,
+SELECT exposure_id, source, reference, NULL, NULL, NULL, NULL, NULL, NULL, ARRAY[]::text[], NULL, data_classes,
        first_seen_at, last_seen_at
 FROM kordant.source_evidence WHERE exposure_id = ANY(cast(:ids AS uuid[]))
 ORDER BY first_seen_at, source, reference
@@ -117,6 +123,7 @@ def _read(connection: Connection, where: str, ids: list[str]) -> list[Evidence]:
                 reader=row.reader,
                 member=row.member,
                 sites=tuple(row.sites),
+                logged_on=row.logged_on,
                 data_classes=tuple(row.data_classes),
             )
         )

@@ -24,8 +24,8 @@ from kordant_jobs.store.retention.holds import held_sql
 from kordant_jobs.store.retention.kinds import TableKind
 
 LOCK_TIMEOUT, LAST_LOCK_TIMEOUT = "50ms", "1s"
-"""How long the deletion of a range waits for a lock before the range is tried again without locked rows; and then, for
-locks of rows that foreign keys delete with it."""
+"""The time for which the deletion of a range waits for a lock before the range is tried again without locked rows;
+and then, for locks of rows that foreign keys delete with it."""
 AIM_S = 0.2
 """The target duration of a batch in seconds; the size of the next batch is adjusted to it."""
 FIRST_PAGES, PAGES_MAX = 64, 1024

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kordant_jobs.adapters.dumps.sweep import NUMBER_KINDS, addresses, number, numbers
+from kordant_jobs.adapters.dumps.sweep import addresses, number, numbers
 from kordant_jobs.adapters.dumps.window import Window
 
 
@@ -63,11 +63,11 @@ def test_what_is_found_behind_another_sign_is_what_is_found_behind_the_plain_one
     assert all(re.fullmatch(r"[^@]+@[^@]+\.example", found) for found in plain)
 
 
-def counted(text: str) -> list[str | None]:
+def counted(text: str, region: str = "US") -> list[str | None]:
     window = Window.of(text.encode())
     found = numbers(window, window.stop)
     spans = zip(found.kinds.tolist(), found.starts.tolist(), found.ends.tolist(), strict=True)
-    return [number(NUMBER_KINDS[kind], window.text(start, end)) for kind, start, end in spans]
+    return [number(kind, window.text(start, end), region) for kind, start, end in spans]
 
 
 GROUPED = {
@@ -103,3 +103,38 @@ def test_a_number_is_found_whatever_stands_between_its_groups_and_around_it(cano
 )
 def test_what_stands_beside_a_number_is_no_part_of_it(text: str, expected: list[str]) -> None:
     assert [found for found in counted(text) if found] == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("call me (212) 555-0143, or 212-555-0144 or 212.555.0145; 1-212-555-0146", 4),
+        ("(212)555-0143 (212) 555 0144 1 (212) 555-0145 1 212-555-0146", 4),
+        ("a,212-555-0143,5", 1),
+        ("2019-01-01 212-555-0143 x", 1),
+        ("2125550143 212 555 0143 (21) 255-50143 212-5550143 212-555-01433 512-055-0143", 0),
+        ("+44 212-555-0143 v212-555-0143 212-555-0143.5 /212-555-0143 x-212-555-0143 %212-555-0143", 0),
+        ("phone: 2125550143", 1),
+        ("Cell phone number: 212 555 0143; tel. 12125550144", 2),
+        ("call me at 2125550143, my mobile is 2125550144", 2),
+        ("<HomePhone>2125550143</HomePhone> <contact_tel>212 555 0144</contact_tel>", 2),
+        ('"phone2": 2125550143, phone=2125550144', 2),
+        ("hotel 2125550143, cellar 2125550144, phone of ann 2125550145, phone 2125550", 0),
+        ("phone: 1546300800 1546300800123 0000000000", 0),
+    ],
+)
+def test_a_phone_without_its_country_is_found_by_its_groups_or_a_word_before_it(text: str, expected: int) -> None:
+    found = [one for one in counted(text) if one]
+    assert len(found) == expected, found
+    assert all(one.startswith("+12125550") for one in found)
+
+
+@pytest.mark.parametrize(
+    ("region", "text", "expected"),
+    [
+        ("BR", "ligue (11) 96123-4567 ou 212-555-0143; celular: 11961234568", ["+5511961234567", "+5511961234568"]),
+        ("DE", "Telefon: 030 901820, Handy 0171/1234567; (212) 555-0143", ["+4930901820", "+491711234567"]),
+    ],
+)
+def test_the_groups_are_those_of_the_dumps_country(region: str, text: str, expected: list[str]) -> None:
+    assert [one for one in counted(text, region) if one] == expected

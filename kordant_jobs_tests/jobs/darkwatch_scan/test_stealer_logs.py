@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -53,6 +56,27 @@ def test_the_sites_stand_in_the_evidence_and_in_the_alert(bench: Bench, text: st
     alerts = bench.rows("SELECT why::text FROM kordant.alerts")
     assert len(alerts) == 2
     assert all("com.bank.app" in why and "other.example" not in why for (why,) in alerts)
+
+
+def test_the_day_of_a_log_is_that_of_its_folder(bench: Bench) -> None:
+    for who in ("ann@example.com", "bob@example.com", "carl@example.com"):
+        subscribe(bench.db, bench.keyring, who)
+    folders = {"BR[9F1C] [2022-06-05T15_34_51-07_00]": "ann", "DE[7A] [2023-02-30]": "bob", "US[2024.03.09]": "carl"}
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for folder, name in folders.items():
+            block = f"URL: https://shop.example/\nUsername: {name}@example.com\nPassword: Tulip-77\n\n"
+            archive.writestr(f"{folder}/Passwords.txt", block)
+    bench.drop("logs.zip", packed.getvalue())
+    bench.scan()
+    query = (
+        "SELECT e.id FROM kordant.exposures e JOIN kordant.exposure_evidence v ON v.exposure_id = e.id ORDER BY v.line"
+    )
+    with bench.db.connect() as connection:
+        [found] = [evidence.of_exposures(connection, [one for (one,) in bench.rows(query)])]
+    days = {place.line or 0: place.logged_on for one in found for place in one.places}
+    assert [days[line] for line in sorted(days)] == [date(2022, 6, 5), None, date(2024, 3, 9)]
+    assert "9F1C" not in str(bench.rows("SELECT ledger FROM kordant.breach_dumps"))
 
 
 def test_a_site_makes_an_address_alone_urgent(bench: Bench) -> None:

@@ -9,9 +9,10 @@ import pytest
 
 from kordant_jobs.adapters.dumps import DumpLimits, open_dump
 from kordant_jobs.lab.world.forms import Form, forms, people
+from kordant_jobs.lab.world.more_forms import more_forms
 
 PEOPLE = people()
-FORMS = list(forms(PEOPLE))
+FORMS = [*forms(PEOPLE), *more_forms(PEOPLE)]
 LIMITS = DumpLimits(max_bytes=1 << 30, max_ratio=1_000)
 
 

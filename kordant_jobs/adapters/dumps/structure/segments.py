@@ -14,8 +14,8 @@ import numpy as np
 
 from kordant_jobs.adapters.dumps.column_map import ColumnMap
 from kordant_jobs.adapters.dumps.columns import role_by_name
-from kordant_jobs.adapters.dumps.detect import layout_of, looks_labelled
-from kordant_jobs.adapters.dumps.model import IDENTIFYING, DumpShape, Layout
+from kordant_jobs.adapters.dumps.detect import layout_of, looks_labelled, looks_labelled_within
+from kordant_jobs.adapters.dumps.model import IDENTIFYING, USUAL, DumpShape, Layout
 from kordant_jobs.adapters.dumps.parts import Part, merged
 from kordant_jobs.adapters.dumps.structure import sql
 from kordant_jobs.adapters.dumps.structure.keyed import JsonReader, LabelReader, NestedReader
@@ -242,7 +242,10 @@ class Structure:
         try:
             layout = layout_of(lines, shape=given, phone_region=self._region)
         except DumpUnreadable:
-            return None
+            return LabelReader() if given is None and looks_labelled_within(lines) else None
+        is_sheet = layout.shape is DumpShape.CSV and layout.delimiter in USUAL and len(layout.columns) > 1
+        if given is None and not is_sheet and looks_labelled_within(lines):
+            return LabelReader()
         self._last_lines = LineReader(layout)
         return self._last_lines
 
