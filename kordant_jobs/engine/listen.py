@@ -25,9 +25,10 @@ KEEPALIVE: dict[str, Any] = {
 """TCP keepalive: a lost connection is noticed within six seconds on both sides; a local one at once."""
 
 
-def libpq(url: str | sa.URL) -> str:
-    """A SQLAlchemy URL in libpq's form."""
-    return sa.make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+def libpq(url: str | sa.URL) -> dict[str, Any]:
+    """The arguments with which psycopg2 connects as SQLAlchemy does with this URL, which may name several hosts."""
+    target = sa.make_url(url)
+    return dict(target.get_dialect()().create_connect_args(target)[1])
 
 
 def connect(url: str | sa.URL, *, name: str | None = None) -> Any:
@@ -37,7 +38,7 @@ def connect(url: str | sa.URL, *, name: str | None = None) -> Any:
     Raises:
         psycopg2.Error: the database is away.
     """
-    connection = psycopg2.connect(libpq(direct(url)), connect_timeout=5, application_name=name, **KEEPALIVE)
+    connection = psycopg2.connect(**{**libpq(direct(url)), "connect_timeout": 5, "application_name": name, **KEEPALIVE})
     connection.autocommit = True
     return connection
 

@@ -9,6 +9,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
+from psycopg2 import ProgrammingError
+from psycopg2.extensions import parse_dsn
 from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
@@ -42,10 +44,7 @@ def normal_url(url: str, *, search_path: str | None = None) -> URL:
     Raises:
         SettingsError: it is not a Postgres URL. The text does not repeat it, since it may hold a password.
     """
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        parsed = None
+    parsed = _parsed(url)
     if parsed is None or parsed.get_backend_name() not in {"postgresql", "postgres"}:
         raise SettingsError(
             "KORDANT_DATABASE_URL is no Postgres URL. Write postgresql://user:password@host:5432/database, "
@@ -58,6 +57,26 @@ def normal_url(url: str, *, search_path: str | None = None) -> URL:
     return parsed
 
 
+def _parsed(url: str) -> URL | None:
+    try:
+        return make_url(url)
+    except ArgumentError:
+        return None
+    except ValueError:  # several hosts, each with its port: libpq's form, which SQLAlchemy does not read
+        try:
+            parts = parse_dsn(url)
+        except ProgrammingError:
+            return None
+        places = zip(parts.pop("host").split(","), parts.pop("port").split(","), strict=True)
+        return URL.create(
+            "postgresql",
+            username=parts.pop("user", None),
+            password=parts.pop("password", None),
+            database=parts.pop("dbname", None),
+            query={"host": [f"{host}:{port or 5432}" for host, port in places], **parts},
+        )
+
+
 DIRECT_VARIABLE = "KORDANT_DATABASE_DIRECT_URL"
 """The variable with the address of the server itself, where KORDANT_DATABASE_URL leads to a PgBouncer in transaction
 mode. It is read here, since every process needs it, the engine's included."""
@@ -66,7 +85,7 @@ mode. It is read here, since every process needs it, the engine's included."""
 def direct(url: str | URL) -> URL:
     """The address of the server of `url` without a pooler: for a LISTEN, a session lock, and Dagster's storage, which
     sets its search path and commit mode by session. Unchanged where there is no pooler."""
-    given = make_url(url)
+    given = url if isinstance(url, URL) else normal_url(url)
     named = os.environ.get(DIRECT_VARIABLE)
     if not named:
         return given

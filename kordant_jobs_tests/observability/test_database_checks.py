@@ -67,7 +67,7 @@ def test_dead_rows_and_a_large_event_log_are_reported(
 @contextmanager
 def stuck_standby(db: Engine, url: str) -> Iterator[None]:
     """A standby that is sent the WAL, and says again and again that it has applied none since it came."""
-    connection = psycopg2.connect(libpq(url), connection_factory=LogicalReplicationConnection, application_name="far")
+    connection = psycopg2.connect(**libpq(url), connection_factory=LogicalReplicationConnection, application_name="far")
     with connection, connection.cursor() as cursor:
         with db.connect() as other:
             at = int(other.execute(sa.text("SELECT pg_current_wal_lsn() - '0/0'::pg_lsn")).scalar_one())

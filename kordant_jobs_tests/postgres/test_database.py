@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from kordant_jobs.engine.listen import libpq
 from kordant_jobs.errors import DatabaseUnavailable, SettingsError
 from kordant_jobs.postgres import database
 
@@ -16,6 +17,16 @@ from kordant_jobs.postgres import database
 def test_every_spelling_of_a_url_becomes_psycopg2(written: str) -> None:
     url = database.normal_url(written)
     assert (url.drivername, url.host, url.database) == ("postgresql+psycopg2", "h", "d")
+
+
+def test_several_hosts_are_read_in_libpqs_form_and_in_sqlalchemys() -> None:
+    forms = ("postgresql://u:p%40@h1:5432,h2:6432/d?target_session_attrs=read-write",
+             "postgresql://u:p%40@/d?host=h1:5432&host=h2:6432&target_session_attrs=read-write")  # fmt: skip
+    expected = {"host": "h1,h2", "port": "5432,6432", "user": "u", "password": "p@", "dbname": "d",
+                "target_session_attrs": "read-write"}  # fmt: skip
+    for form in forms:
+        assert libpq(database.normal_url(form)) == expected
+        assert libpq(database.dagster_url(form)) == {**expected, "options": "-csearch_path=dagster"}
 
 
 @pytest.mark.parametrize("written", ["", "nonsense", "mysql://u:sesame@h/d", "postgresql//u:sesame@h"])

@@ -46,8 +46,9 @@ COEFFICIENTS: Mapping[str, Coefficient] = {
     "scans_premium": _chosen(1.0, "a day", "price list: daily"),
     "ticks": _chosen(16, "scans of a tier a day", "schedules of darkwatch_scan"),
     "items": _measured(2.17, "watched items a subscription", "`demo`: 10,857 of 5,000 subscribers"),
-    "item_memory": _measured(68, "bytes", "trial on two hosts: a watched item in a scan's frame, before copies"),
-    "frames": _assumed(3, "times the frame", "copies while a chunk joins; not measured"),
+    "items_at_once": _chosen(500_000, "watched items", "rules of darkwatch_scan: as many are read at a time"),
+    "item_memory": _measured(1_000, "bytes", "a scan of 200,000 items took 207 MB: read, and looked up"),
+    "item_watched": _assumed(80, "bytes", "index, id, time and hash table while a new dump is read; not measured"),
     "row_subscription": _measured(2_600, "bytes", "trial on two hosts: rows and indexes of one, with its 2.2 items"),
     "row_alert": _measured(2_400, "bytes", "trial on two hosts: alert, outbox, exposure, evidence, with indexes"),
     "rewritten": _measured(650, "bytes a scanned subscription", "trial on two hosts: verdict and watermark"),
@@ -110,7 +111,8 @@ def needs(planned: PlannedSize, given: Mapping[str, float] | None = None) -> lis
     changes = planned.subscribers * c["churn"] / DAYS_A_MONTH
     alerts = planned.subscribers * c["alerts"] / 365.25
     largest = max(count * c[f"scans_{name}"] / c["ticks"] for name, count in tiers.items())
-    items_mb = planned.subscribers * c["items"] * c["item_memory"] / MB
+    items = planned.subscribers * c["items"]
+    items_mb = (min(items, c["items_at_once"]) * c["item_memory"] + items * c["item_watched"]) / MB
     monday = tiers["premium"] * c["report_cpu"] / 3600
     first = tiers["plus"] * c["report_cpu"] / 3600
     cores = max(monday, first) / planned.report_hours
@@ -125,7 +127,7 @@ def needs(planned: PlannedSize, given: Mapping[str, float] | None = None) -> lis
         Need(key="scans_a_day", value=scans, unit="subscriptions", how="tiers × how often each is scanned"),
         Need(key="largest_tick", value=largest, unit="subscriptions", how="the tier with most, spread over its ticks"),
         Need(key="runs_a_day", value=runs + changes, unit="runs", how="scheduled scans, notifications, changes"),
-        Need(key="scan_memory_mb", value=items_mb * c["frames"], unit="MB", how="all items, as a scan loads them"),
+        Need(key="scan_memory_mb", value=items_mb, unit="MB", how="a part of the items, and the hashes of all"),
         Need(key="rows_gb", value=rows / 1e9, unit="GB", how="rows of subscriptions at rest"),
         Need(key="alerts_gb_a_year", value=alerts * 365.25 * c["row_alert"] / 1e9, unit="GB", how="alerts a year"),
         Need(key="history_gb", value=history / 1e9, unit="GB", how=f"Dagster's events, {KEPT_DAYS} days"),
@@ -160,7 +162,7 @@ def exceeded_limits(found: Sequence[Need], limits: Limits) -> list[str]:
     said = []
     if value["scan_memory_mb"] > limits.scan_memory_mb:
         said.append(
-            f"a scan of all loads {value['scan_memory_mb']:,.0f} MB of watched items, and its limit is "
+            f"a scan of all needs {value['scan_memory_mb']:,.0f} MB for watched items, and its limit is "
             f"{limits.scan_memory_mb:,.0f}: give darkwatch_scan more memory, or scan tiers apart."
         )
     hours = limits.report_runs * limits.report_cpu_s / 3600

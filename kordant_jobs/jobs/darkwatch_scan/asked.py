@@ -20,7 +20,7 @@ from kordant_jobs.engine import Merge, Priority
 from kordant_jobs.jobs.darkwatch_scan.drops import now_of
 from kordant_jobs.jobs.darkwatch_scan.rules.asking import RECHECK_AFTER, source_verdict
 from kordant_jobs.ports import Answer, ExposureSource
-from kordant_jobs.store.darkwatch import breach_lookups, scans, source_checks
+from kordant_jobs.store.darkwatch import breach_lookups, source_checks, verdicts
 from kordant_jobs.store.darkwatch.source_checks import Want
 
 LATER = timedelta(seconds=30)
@@ -99,12 +99,12 @@ def save_verdicts(connection: Connection, sources: Sources, *, until: datetime) 
     for source in sources.on.values():
         want = want_of(connection, source, until)
         standing = source_checks.standing(connection, want, until=until)
-        verdicts = [
+        judged = [
             source_verdict(exposures=exposures, unknown={reason: unanswered} if unanswered else {})
             for exposures, unanswered, reason in standing.select("exposures", "unanswered", "reason").iter_rows()
         ]
         frame = standing.with_columns(
-            pl.Series("verdict", [verdict for verdict, _ in verdicts], dtype=pl.String),
-            pl.Series("reason", [reason for _, reason in verdicts], dtype=pl.String),
+            pl.Series("verdict", [verdict for verdict, _ in judged], dtype=pl.String),
+            pl.Series("reason", [reason for _, reason in judged], dtype=pl.String),
         )
-        scans.save_verdicts(connection, frame, source=source.source, checked_on=until.date(), until=until)
+        verdicts.save(connection, frame, source=source.source, checked_on=until.date(), until=until)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import date
+from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
@@ -32,22 +33,20 @@ class Watch:
     def __init__(
         self,
         dump: DumpRow,
-        pairs: pl.DataFrame,
+        pairs: Iterable[pl.DataFrame],
         *,
         db: Engine,
         today: date,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`pairs`: item_id, blind_index (16 bytes) and seen_at of the items for which the dump is new."""
+        """`pairs`: item_id, blind_index (16 bytes) and seen_at of the items for which the dump is new, in parts that
+        ascend by blind index. Of each item 40 bytes are kept, and `Members`."""
         from kordant_jobs.adapters.kernels.members import Members
 
-        index = np.frombuffer(b"".join(pairs["blind_index"].to_list()), np.uint64).reshape(-1, 2)
-        order = np.lexsort((index[:, 1], index[:, 0]))
-        index = index[order]
+        index, self._ids, self._seen_at = (np.concatenate(parts) for parts in zip(*map(_sorted, pairs), strict=True))
         first = np.ones(len(index), bool)
         first[1:] = (index[1:] != index[:-1]).any(axis=1)
         self._starts = np.append(np.flatnonzero(first), len(index))  # several may watch one identifier
-        self._pairs = pairs.select("item_id", "seen_at")[order]
         self._members = Members(index[first])
         self._lines = np.full(len(self._starts) - 1, np.iinfo(np.uint64).max, np.uint64)
         self._secrets = np.zeros(len(self._starts) - 1, np.uint8)
@@ -85,8 +84,14 @@ class Watch:
         counts = ends - starts
         ahead = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
         key = np.repeat(keys, counts)
-        rows = pl.Series(np.repeat(starts, counts) + ahead)
-        return self._pairs.select(pl.all().gather(rows)).with_columns(
+        rows = np.repeat(starts, counts) + ahead
+        return pl.DataFrame(
+            {
+                "item_id": [str(UUID(bytes=row.tobytes())) for row in self._ids[rows]],
+                "seen_at": pl.Series(self._seen_at[rows]).cast(scans.MOMENT),
+            },
+            schema={"item_id": pl.String, "seen_at": scans.MOMENT},
+        ).with_columns(
             pl.Series("line", self._lines[key]),
             pl.lit(1, pl.UInt32).alias("occurrences"),
             pl.Series("secret", SECRETS.categories.gather(self._secrets[key]), SECRETS),
@@ -94,3 +99,13 @@ class Watch:
             pl.lit(str(self._dump.id)).alias("dump_id"),
             pl.lit(None, pl.List(pl.String)).alias("sites"),  # known when the whole dump is
         )
+
+
+def _sorted(pairs: pl.DataFrame) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """A part of the pairs by blind index: the indexes as two words, the ids as 16 bytes, and the microseconds of
+    seen_at."""
+    index = np.frombuffer(b"".join(pairs["blind_index"].to_list()), np.uint64).reshape(-1, 2)
+    ids = pairs["item_id"].str.replace_all("-", "", literal=True).str.decode("hex").to_list()
+    order = np.lexsort((index[:, 1], index[:, 0]))
+    seen_at = pairs["seen_at"].cast(pl.Int64).to_numpy()
+    return index[order], np.frombuffer(b"".join(ids), np.uint8).reshape(-1, 16)[order], seen_at[order]

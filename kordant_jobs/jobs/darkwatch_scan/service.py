@@ -6,19 +6,18 @@ results.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
 import polars as pl
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
 from kordant_jobs.adapters.breach_catalogue import parse_catalogue
 from kordant_jobs.adapters.corpus import Corpus, Items
 from kordant_jobs.adapters.sources.registry import Sources
 from kordant_jobs.domain.darkwatch.exposures import DumpStatus, Source
-from kordant_jobs.domain.people.tiers import Tier
 from kordant_jobs.engine import Progress
 from kordant_jobs.errors import CatalogueUnreadable, DumpUnreadable, SourceUnavailable
 from kordant_jobs.jobs.darkwatch_scan import asked, rules
@@ -27,7 +26,7 @@ from kordant_jobs.jobs.darkwatch_scan.drops import DropBox, now_of, register_dro
 from kordant_jobs.jobs.darkwatch_scan.ingestion import Ingestion, ReadElsewhere
 from kordant_jobs.jobs.darkwatch_scan.retro import Watch
 from kordant_jobs.ports import BreachCatalogue
-from kordant_jobs.store.darkwatch import breaches, dumps, new_data, scans
+from kordant_jobs.store.darkwatch import breaches, dumps, new_data, scans, verdicts
 from kordant_jobs.store.people.keyring import Keyring
 
 JOB = "darkwatch_scan"
@@ -50,6 +49,7 @@ class ScanPlan:
     """New dumps that other scans will read."""
     wait: bool = True
     """True: wait for another scan that reads a dump. False: leave that dump to it."""
+    items_at_once: int = rules.ITEMS_AT_ONCE
 
     def figures(self) -> dict[str, int | str]:
         """The plan in figures."""
@@ -126,11 +126,11 @@ def plan_scan(
     registered = register_dropped(db, box, keyring) if read_dumps else 0
     with db.begin() as connection:
         end = until or now_of(connection)
-        chosen = scans.choose(connection, scope)
+        chosen = scans.count_chosen(connection, scope)
         window = rules.Window(since=since, until=end)
-        items = _watched(connection, window)
+        items = scans.watched_facts(connection, _watched(window, scope))
         known = dumps.known_before(connection, end, (DumpStatus.REGISTERED, *dumps.READ))
-    due = [dump for dump in known if not _new_pairs(items, dump, window).is_empty()]
+    due = [dump for dump in known if _is_due(dump, items, window)]
     left = [dump.id for dump in due if dump.status is DumpStatus.REGISTERED and not read_dumps]
     due = [dump for dump in due if dump.id not in left]
     chunks = rules.balanced([(dump.id, dump.file_size) for dump in due]) if chosen else []
@@ -138,7 +138,7 @@ def plan_scan(
         scope=scope,
         window=window,
         subscriptions=chosen,
-        items=items.height,
+        items=items.items,
         registered=registered,
         catalogue_problem=problem,
         chunks=tuple(tuple(chunk) for chunk in chunks),
@@ -148,15 +148,24 @@ def plan_scan(
     )
 
 
+def _is_due(dump: dumps.DumpRow, items: scans.WatchedFacts, window: rules.Window) -> bool:
+    """True when `dump` is new for one of the items, as `_new_pairs` has it."""
+    since = items.oldest_since
+    return items.any_at_once or (since is not None and _counts_from(dump, window) >= since)
+
+
+def _counts_from(dump: dumps.DumpRow, window: rules.Window) -> datetime:
+    return dump.known_at if window.since else dump.registered_at
+
+
 def _start(since: datetime | None) -> datetime | None:
     return since - rules.OVERLAP if since else None
 
 
 def _new_pairs(items: pl.DataFrame, dump: dumps.DumpRow, window: rules.Window) -> pl.DataFrame:
     """The items whose pair with `dump` is new in the window; `seen_at` is the time when the pair became known."""
-    counts_from = dump.known_at if window.since else dump.registered_at
     return items.with_columns(_later(dump.known_at).alias("seen_at")).filter(
-        pl.col("since").is_null() | (_later(counts_from) >= pl.col("since"))
+        pl.col("since").is_null() | (_later(_counts_from(dump, window)) >= pl.col("since"))
     )
 
 
@@ -177,60 +186,75 @@ def match_chunk(
     """Match the plan's items against a chunk of dumps and write the exposures. A new dump is read, and subscribers
     found in it are alerted meanwhile; a dump that cannot be read is quarantined and counts as unknown. Safe to repeat.
     """
-    with db.begin() as connection:
-        scans.choose(connection, plan.scope)
-        items = _watched(connection, plan.window)
-        rows = dumps.load(connection, chunk)
-    new = any(dump.status is DumpStatus.REGISTERED for dump in rows)
-    at_once = _watched_at_once(plan, items, db=db) if new else items
     ingestion = Ingestion(db=db, keyring=keyring, box=box, corpus=corpus, progress=progress, wait=plan.wait)
-    result = ChunkResult()
+    with db.begin() as connection:
+        rows = dumps.load(connection, chunk)
+    result, there = ChunkResult(), []
     for dump in rows:
-        result = _add(result, _match_dump(dump, items, at_once, plan.window, ingestion))
+        read, is_there = _read(dump, plan, ingestion)
+        result = _add(result, read)
+        there += [dump] if is_there else []
+    for items in _parts(_watched(plan.window, plan.scope), plan, db=db) if there else ():
+        for dump in there:
+            result = _add(result, _match(dump, items, plan.window, db=db, corpus=corpus))
     return result
 
 
-def _watched(connection: Connection, window: rules.Window) -> pl.DataFrame:
-    return scans.watched_items(
-        connection, job=JOB, since=_start(window.since), until=window.until, overlap=rules.OVERLAP
-    )
+def _watched(window: rules.Window, *scopes: scans.Scope) -> scans.Watched:
+    return scans.Watched(scopes=scopes, job=JOB, since=_start(window.since), until=window.until, overlap=rules.OVERLAP)
 
 
-def _watched_at_once(plan: ScanPlan, items: pl.DataFrame, *, db: Engine) -> pl.DataFrame:
+def _parts(watched: scans.Watched, plan: ScanPlan, *, db: Engine) -> Iterator[pl.DataFrame]:
+    """The watched items, as many at a time as fit into memory, each part in a transaction of its own."""
+    with db.begin() as connection:
+        items = scans.watched_facts(connection, watched).items
+    count = rules.parts_of(items, at_once=plan.items_at_once, most=scans.MOST_PARTS)
+    for number in range(count):
+        with db.begin() as connection:
+            part = scans.watched_items(connection, watched, part=(number, count))
+        yield part
+
+
+def _watched_at_once(plan: ScanPlan, *, db: Engine) -> scans.Watched:
     """The plan's items, and those of all real-time tiers: a dump is read once, by the scan that comes first, and their
     alerts cannot wait for its end."""
     if plan.window.since is not None:
-        return items
-    with db.begin() as connection:
+        return _watched(plan.window, plan.scope)
+    with db.connect() as connection:
         tiers = new_data.realtime_tiers(connection, JOB)
-        if not tiers or (plan.scope.subscription_ids is None and set(plan.scope.tiers or Tier) >= set(tiers)):
-            return items
-        scans.choose(connection, scans.Scope(tiers=tuple(tier.value for tier in tiers)))
-        return pl.concat([items, _watched(connection, plan.window)]).unique("item_id")
+    also = [scans.Scope(tiers=tuple(tier.value for tier in tiers))] if tiers else []
+    return _watched(plan.window, plan.scope, *also)
 
 
-def _match_dump(
-    dump: dumps.DumpRow, items: pl.DataFrame, at_once: pl.DataFrame, window: rules.Window, ingestion: Ingestion
-) -> ChunkResult:
-    db, corpus = ingestion.db, ingestion.corpus
+def _read(dump: dumps.DumpRow, plan: ScanPlan, ingestion: Ingestion) -> tuple[ChunkResult, bool]:
+    """Bring a dump into the corpus, if it is not there. Returns True when it is there afterwards."""
+    db, corpus, window = ingestion.db, ingestion.corpus, plan.window
     if dump.status not in {DumpStatus.REGISTERED, *dumps.READ}:  # another scan set it aside since this one was planned
-        return ChunkResult(dumps=1, quarantined=(dump.id,))
-    what, early = None, 0
-    if dump.status is DumpStatus.REGISTERED:
-        watch = Watch(dump, _new_pairs(at_once, dump, window), db=db, today=window.until.date())
-        try:
-            what = ingestion.ingest(dump, watch)
-        except ReadElsewhere:
-            return ChunkResult(dumps=1, left=(dump.id,))
-        except DumpUnreadable:
-            ingestion.progress.flush(f"dump {dump.id} is quarantined")
-            return ChunkResult(dumps=1, new_exposures=watch.new_exposures, quarantined=(dump.id,))
-        early = watch.new_exposures
-        if what is None and not _is_read(dump.id, db):
-            return ChunkResult(dumps=1, quarantined=(dump.id,))
-    elif not corpus.has(dump.id):
-        with dumps.ingesting(db, dump.id):
-            corpus.adopt(dump.id)
+        return ChunkResult(dumps=1, quarantined=(dump.id,)), False
+    if dump.status is not DumpStatus.REGISTERED:
+        if not corpus.has(dump.id):
+            with dumps.ingesting(db, dump.id):
+                corpus.adopt(dump.id)
+        return ChunkResult(dumps=1), True
+    pairs = (_new_pairs(items, dump, window) for items in _parts(_watched_at_once(plan, db=db), plan, db=db))
+    watch = Watch(dump, pairs, db=db, today=window.until.date())
+    try:
+        what = ingestion.ingest(dump, watch)
+    except ReadElsewhere:
+        return ChunkResult(dumps=1, left=(dump.id,)), False
+    except DumpUnreadable:
+        ingestion.progress.flush(f"dump {dump.id} is quarantined")
+        return ChunkResult(dumps=1, new_exposures=watch.new_exposures, quarantined=(dump.id,)), False
+    if what is None and not _is_read(dump.id, db):
+        return ChunkResult(dumps=1, quarantined=(dump.id,)), False
+    lines, bad_lines = (what.lines, sum(what.bad_lines.values())) if what else (0, 0)
+    return ChunkResult(dumps=1, lines=lines, bad_lines=bad_lines, new_exposures=watch.new_exposures), True
+
+
+def _match(
+    dump: dumps.DumpRow, items: pl.DataFrame, window: rules.Window, *, db: Engine, corpus: Corpus
+) -> ChunkResult:
+    """Look up a part of the items in a dump of the corpus, and write the exposures."""
     pairs = _new_pairs(items, dump, window)
     found = corpus.find(dump.id, Items.of(pairs))
     sites = corpus.sites(dump.id, Items.of(pairs.join(found, on="item_id", how="semi")))
@@ -241,13 +265,7 @@ def _match_dump(
         if dump.status is DumpStatus.REGISTERED:  # another scan read it meanwhile, and perhaps not for these
             scans.choose_found(connection)
             write_alerts(connection, today=window.until.date(), provisional=True)
-    return ChunkResult(
-        dumps=1,
-        lines=what.lines if what else 0,
-        bad_lines=sum(what.bad_lines.values()) if what else 0,
-        hits=hits.height,
-        new_exposures=early + new,
-    )
+    return ChunkResult(hits=hits.height, new_exposures=new)
 
 
 def _is_read(dump_id: UUID, db: Engine) -> bool:
@@ -290,16 +308,16 @@ def record(plan: ScanPlan, *, db: Engine, sources: Sources | None = None, left: 
         read_by_others = sum(dump.status in dumps.READ for dump in others)
         covered = min((moment for dump in others for moment in (dump.known_at, dump.registered_at)), default=None)
         until = min(plan.window.until, covered) if covered else plan.window.until
-        verdicts = _verdicts(
+        judged = _verdicts(
             scans.standing(connection, since=plan.window.since, until=plan.window.until),
             read=read - read_by_others,
             unread=unread + read_by_others,
             partly=partly,
         )
         last_covered = plan.window.until if plan.window.since is None else plan.window.since
-        scans.save_verdicts(
+        verdicts.save(
             connection,
-            verdicts,
+            judged,
             source=Source.DUMPS,
             checked_on=last_covered.date(),
             until=until,
@@ -309,7 +327,7 @@ def record(plan: ScanPlan, *, db: Engine, sources: Sources | None = None, left: 
             asked.save_verdicts(connection, sources, until=plan.window.until)
         if plan.window.since is None or not others:
             scans.move_watermarks(connection, job=JOB, since=plan.window.since, until=until)
-    counts = dict(verdicts.group_by("verdict").len().iter_rows())
+    counts = dict(judged.group_by("verdict").len().iter_rows())
     return Recorded(
         subscriptions=chosen,
         clean=counts.get("clean", 0),

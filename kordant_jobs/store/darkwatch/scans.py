@@ -7,7 +7,8 @@ Every function works in the caller's transaction, after `choose` selected the su
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import polars as pl
@@ -16,7 +17,8 @@ from sqlalchemy import Connection
 
 from kordant_jobs.domain.people.subscriptions import SubscriptionStatus
 from kordant_jobs.postgres.bulk import read_frame, write_frame
-from kordant_jobs.store.people.tables import subscriptions
+from kordant_jobs.store.darkwatch.tables import scan_watermarks
+from kordant_jobs.store.people.tables import subscriptions, watchlist_items
 
 MOMENT = pl.Datetime("us", "UTC")
 
@@ -32,12 +34,7 @@ class Scope:
 
 def choose(connection: Connection, scope: Scope) -> int:
     """Load the subscriptions of `scope` into the transaction's temporary table `scope`. Returns their number."""
-    table = subscriptions.c
-    query = sa.select(table.id.label("subscription_id")).where(table.status == SubscriptionStatus.ACTIVE)
-    if scope.tiers:
-        query = query.where(table.tier.in_(scope.tiers))
-    if scope.subscription_ids is not None:
-        query = query.where(table.id.in_(scope.subscription_ids))
+    query = sa.select(subscriptions.c.id.label("subscription_id")).where(_covers(scope))
     connection.execute(sa.text("CREATE TEMP TABLE scope (subscription_id uuid) ON COMMIT DROP"))
     chosen = sa.table("scope", sa.column("subscription_id"))
     done = connection.execute(sa.insert(chosen).from_select(["subscription_id"], query))
@@ -64,27 +61,86 @@ def choose_found(connection: Connection) -> int:
     return chosen
 
 
-def watched_items(
-    connection: Connection, *, job: str, since: datetime | None, until: datetime, overlap: timedelta
-) -> pl.DataFrame:
-    """The chosen subscriptions' items that existed before `until`. Columns: item_id (text), blind_index (16 bytes),
-    created_at, and since, the time from which a pair counts as new: `since`, else the subscription's watermark for
-    `job` less `overlap`, else null for 'ever'."""
-    query = sa.text(
-        """
-        SELECT i.id, i.blind_index, i.created_at,
-               coalesce(cast(:since AS timestamptz), m.known_until - cast(:overlap AS interval))
-        FROM scope
-        JOIN kordant.watchlist_items i USING (subscription_id)
-        LEFT JOIN kordant.scan_watermarks m ON m.subscription_id = scope.subscription_id AND m.job = :job
-        WHERE i.removed_at IS NULL AND i.blind_index IS NOT NULL AND i.created_at < cast(:until AS timestamptz)
-        """
-    ).bindparams(
-        since=since.isoformat() if since else None,
-        until=until.isoformat(),
-        overlap=f"{overlap.total_seconds()} seconds",
-        job=job,
-    )
+def count_chosen(connection: Connection, scope: Scope) -> int:
+    """The number of subscriptions of `scope`."""
+    counted: int = connection.execute(
+        sa.select(sa.func.count()).select_from(subscriptions).where(_covers(scope))
+    ).scalar_one()
+    return counted
+
+
+def _covers(scope: Scope) -> sa.ColumnElement[bool]:
+    table = subscriptions.c
+    conditions = [table.status == SubscriptionStatus.ACTIVE]
+    if scope.tiers:
+        conditions.append(table.tier.in_(scope.tiers))
+    if scope.subscription_ids is not None:
+        conditions.append(table.id.in_(scope.subscription_ids))
+    return sa.and_(*conditions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watched:
+    """The items that a scan looks for: those of `scopes` that existed before `until`. A pair of an item and a dump is
+    new from `since` on, else from the subscription's watermark for `job` less `overlap`, else ever."""
+
+    scopes: tuple[Scope, ...]
+    job: str
+    since: datetime | None
+    until: datetime
+    overlap: timedelta
+
+    def _since(self) -> sa.ColumnElement[datetime]:
+        watermark = scan_watermarks.c.known_until - sa.literal(self.overlap, sa.Interval)
+        return watermark if self.since is None else sa.literal(self.since, sa.DateTime(timezone=True))
+
+    def _select(self, *columns: sa.ColumnElement[Any]) -> sa.Select[Any]:
+        item, mark = watchlist_items.c, scan_watermarks.c
+        joined = watchlist_items.join(subscriptions, subscriptions.c.id == item.subscription_id).outerjoin(
+            scan_watermarks, sa.and_(mark.subscription_id == subscriptions.c.id, mark.job == self.job)
+        )
+        return (
+            sa.select(*columns)
+            .select_from(joined)
+            .where(
+                sa.or_(*map(_covers, self.scopes)),
+                item.removed_at.is_(None),
+                item.blind_index.is_not(None),
+                item.created_at < self.until,
+            )
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchedFacts:
+    """The facts of watched items by which a dump is left out. `any_at_once`: for one of them every dump is new;
+    `oldest_since`: the earliest time from which a dump is new."""
+
+    items: int
+    any_at_once: bool
+    oldest_since: datetime | None
+
+
+def watched_facts(connection: Connection, watched: Watched) -> WatchedFacts:
+    """Read the facts, without the items."""
+    since = watched._since()
+    at_once = sa.func.coalesce(sa.func.bool_or(since.is_(None) | (watchlist_items.c.created_at >= since)), False)
+    row = connection.execute(watched._select(sa.func.count(), at_once, sa.func.min(since))).one()
+    return WatchedFacts(items=row[0], any_at_once=row[1], oldest_since=row[2])
+
+
+MOST_PARTS = 256
+"""The first byte of a shard's number, in which a corpus sorts blind indexes, divides the items."""
+
+
+def watched_items(connection: Connection, watched: Watched, *, part: tuple[int, int] = (0, 1)) -> pl.DataFrame:
+    """The items. Columns: item_id (text), blind_index (16 bytes), created_at, and since, the time from which a pair
+    counts as new, or null for 'ever'. `part` (k, n) reads only the k-th of n parts (a power of two up to
+    `MOST_PARTS`): neighbours in a corpus, so that a part needs few of its shards. Parts ascend as corpora do."""
+    item, (number, parts) = watchlist_items.c, part
+    query = watched._select(item.id, item.blind_index, item.created_at, watched._since())
+    if parts > 1:  # the corpus reads an index as two little-endian words: the first one's highest byte is at 7
+        query = query.where(sa.func.get_byte(item.blind_index, 7, type_=sa.Integer) * parts // MOST_PARTS == number)
     schema = {"item_id": pl.String, "blind_index": pl.Binary, "created_at": MOMENT, "since": MOMENT}
     return read_frame(connection, query, schema)
 
@@ -167,45 +223,6 @@ def standing(connection: Connection, *, since: datetime | None, until: datetime)
     return read_frame(
         connection, query, {"subscription_id": pl.String, "exposures": pl.Int64, "new_exposures": pl.Int64}
     )
-
-
-def save_verdicts(
-    connection: Connection,
-    verdicts: pl.DataFrame,
-    *,
-    source: str,
-    checked_on: date,
-    until: datetime,
-    in_part: bool = False,
-) -> None:
-    """Write a verdict for each subscription: subscription_id, verdict, reason, exposures, new_exposures. There is one
-    row a day; of two scans on one day the one that covers more is kept. `in_part`: there is more data than this scan
-    read, so it also replaces an earlier verdict."""
-    connection.execute(
-        sa.text(
-            "CREATE TEMP TABLE verdicts (subscription_id uuid, verdict text, reason text, exposures int, "
-            "new_exposures int) ON COMMIT DROP"
-        )
-    )
-    columns = ["subscription_id", "verdict", "reason", "exposures", "new_exposures"]
-    write_frame(connection, verdicts, "verdicts", columns)
-    connection.execute(
-        sa.text(
-            """
-            INSERT INTO kordant.source_verdicts AS v
-                (subscription_id, source, checked_on, verdict, reason, exposures, new_exposures, covered_until)
-            SELECT subscription_id, :source, :checked_on, verdict, reason, exposures, new_exposures, :until
-            FROM verdicts ORDER BY subscription_id
-            ON CONFLICT (subscription_id, source, checked_on) DO UPDATE SET
-                verdict = excluded.verdict, reason = excluded.reason, exposures = excluded.exposures,
-                new_exposures = v.new_exposures + excluded.new_exposures,
-                covered_until = greatest(v.covered_until, excluded.covered_until), checked_at = now()
-            WHERE excluded.covered_until > v.covered_until OR :in_part
-            """
-        ),
-        {"source": source, "checked_on": checked_on, "until": until, "in_part": in_part},
-    )
-    connection.execute(sa.text("DROP TABLE verdicts"))  # there may be those of another source in this transaction
 
 
 def move_watermarks(connection: Connection, *, job: str, since: datetime | None, until: datetime) -> None:

@@ -84,8 +84,10 @@ class LastVerdict:
 def last_verdicts(connection: Connection, subscription_id: UUID) -> list[LastVerdict]:
     """The newest verdict of each source that has answered."""
     query = sa.text(
-        "SELECT DISTINCT ON (source) source, checked_on, verdict, reason, exposures, covered_until "
-        "FROM kordant.source_verdicts WHERE subscription_id = :id ORDER BY source, checked_on DESC"
+        "SELECT DISTINCT ON (source) source, last.checked_on, verdict, reason, exposures, covered_until "
+        "FROM kordant.source_verdicts v, LATERAL (SELECT coalesce("
+        "    (v.again_at[cardinality(v.again_at)] AT TIME ZONE 'UTC')::date, v.checked_on) AS checked_on) last "
+        "WHERE subscription_id = :id ORDER BY source, last.checked_on DESC"
     )
     return [LastVerdict(**row) for row in connection.execute(query, {"id": subscription_id}).mappings()]
 

@@ -113,9 +113,15 @@ ORDER BY kind, created_at, id
 """
 
 _VERDICTS = """
-SELECT subscription_id, source, checked_at, checked_on, verdict, reason FROM kordant.source_verdicts
-WHERE subscription_id = ANY(cast(:ids AS uuid[])) AND checked_on >= :before AND checked_on < :end
-ORDER BY checked_on, checked_at
+SELECT v.subscription_id, v.source, day.checked_at, day.checked_on, v.verdict, v.reason
+FROM kordant.source_verdicts v, LATERAL (
+    SELECT v.checked_at, v.checked_on
+    UNION ALL SELECT t, (t AT TIME ZONE 'UTC')::date FROM unnest(v.again_at) t
+) day
+WHERE v.subscription_id = ANY(cast(:ids AS uuid[]))
+  AND v.checked_on >= cast(date_trunc('month', cast(:before AS timestamp)) AS date)
+  AND day.checked_on >= :before AND day.checked_on < :end
+ORDER BY day.checked_on, day.checked_at
 """
 
 _EXPOSURES = f"""

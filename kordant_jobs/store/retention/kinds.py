@@ -53,7 +53,12 @@ TABLES: Mapping[str, TableKind] = {
             where="t.status IN ('sent', 'suppressed', 'failed', 'dead')",
             owner=_OF_SUBSCRIPTION,
         ),
-        TableKind(kind="scan_verdicts", table="source_verdicts", clock="t.checked_at", owner=_OF_SUBSCRIPTION),
+        TableKind(
+            kind="scan_verdicts",
+            table="source_verdicts",
+            clock="coalesce(t.again_at[cardinality(t.again_at)], t.checked_at)",
+            owner=_OF_SUBSCRIPTION,
+        ),
         TableKind(kind="title_verdicts", table="property_verdicts", clock="t.checked_at", owner=_OF_SUBSCRIPTION),
         TableKind(
             kind="voice_analyses",

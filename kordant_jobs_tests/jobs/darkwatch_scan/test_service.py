@@ -6,8 +6,10 @@ import gzip
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
+import polars as pl
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
@@ -17,8 +19,9 @@ from kordant_jobs.domain.darkwatch.breaches import Breach
 from kordant_jobs.domain.darkwatch.exposures import DumpStatus
 from kordant_jobs.engine.store.progress import Progress, read_progress
 from kordant_jobs.errors import TransientError
+from kordant_jobs.jobs.darkwatch_scan import service
 from kordant_jobs.jobs.darkwatch_scan.drops import register_file
-from kordant_jobs.store.darkwatch import breaches, dumps
+from kordant_jobs.store.darkwatch import breaches, dumps, scans
 from kordant_jobs.store.darkwatch.scans import Scope
 from kordant_jobs.store.people import subscribers
 from kordant_jobs.store.people.keyring import Keyring
@@ -347,3 +350,40 @@ def test_nothing_of_a_files_name_is_kept_but_how_it_is_written(bench: Bench, nam
         kept = "\n".join(row[0] for row in bench.rows(f"SELECT t::text FROM kordant.{table} t"))
         parts = [part for part in re.split(r"[^\w＠@-]+|_", name) if len(part) > 4 and part.isprintable()]
         assert not [part for part in parts if part in kept]
+
+
+def test_items_read_in_parts_give_what_all_at_once_give(bench: Bench) -> None:
+    subscribe(bench.db, bench.keyring, "zed@example.com")
+    bench.drop("old.txt", "".join(f"person{number}@example.com:a\n" for number in range(0, 40, 2)))
+    assert bench.scan()[0].lines == 20
+    for number in [*range(40), 6]:  # two watch one identifier
+        subscribe(bench.db, bench.keyring, f"person{number}@example.com")
+    bench.drop("new.txt", "".join(f"person{number}@example.com:a\n" for number in range(0, 40, 3)))
+    plan = replace(bench.plan(), items_at_once=3)
+    assert (plan.items, len(plan.chunks)) == (42, 2)
+    assert bench.match(plan).hits == 21 + 15
+    service.record(plan, db=bench.db)
+    found = bench.everything()
+    for table in ("exposure_evidence", "notification_outbox", "alerts", "alerted", "exposures", "scan_watermarks"):
+        with bench.db.begin() as connection:
+            connection.execute(sa.text(f"DELETE FROM kordant.{table}"))
+    assert bench.scan()[0].hits == 21 + 15
+    after = bench.everything()
+    assert {name: after[name] for name in ("evidence", "outbox", "verdicts")} == {
+        name: found[name] for name in ("evidence", "outbox", "verdicts")
+    }
+
+
+def test_parts_of_the_items_are_all_of_them_in_the_order_of_a_corpus(bench: Bench) -> None:
+    for number in range(40):
+        subscribe(bench.db, bench.keyring, f"person{number}@example.com")
+    watched = scans.Watched(
+        scopes=(Scope(),), job="darkwatch_scan", since=None, until=datetime.now(UTC), overlap=timedelta(0)
+    )
+    with bench.db.connect() as connection:
+        whole = scans.watched_items(connection, watched)
+        parts = [scans.watched_items(connection, watched, part=(number, 8)) for number in range(8)]
+        assert scans.watched_facts(connection, watched).items == whole.height == 40
+    assert sorted(pl.concat(parts)["item_id"]) == sorted(whole["item_id"])
+    words = [[int.from_bytes(one[:8], "little") for one in part["blind_index"]] for part in parts]
+    assert all(max(before) < min(after) for before, after in pairwise(filter(None, words)))
