@@ -23,6 +23,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from kordant_jobs.bootstrap.state import state_dir
 from kordant_jobs.domain.finance.states import Provider
 from kordant_jobs.errors import SettingsError
+from kordant_jobs.redaction import redact
 
 
 class Settings(BaseSettings):
@@ -554,7 +555,7 @@ def _said(error: ErrorDetails) -> str:
     """A line about one wrong value: the variable, what it holds unless that may be secret, and what is right."""
     name, given = str(error["loc"][0]), str(error["input"])
     field = Settings.model_fields[name]
-    is_shown = "SecretStr" not in str(field.annotation) and "@" not in given and given.isprintable()
+    is_shown = "SecretStr" not in str(field.annotation) and given.isprintable() and redact(given) == given
     own = re.sub(r"^(Input|String) should", "it should", error["msg"].removeprefix("Value error, "))
     shown = f" ({given[:40]})" if is_shown else ""
     return (

@@ -41,8 +41,8 @@ def page(locale: Locale, title: str, text: str, form: str = "", *, status: int =
 def preferred_locale(accept_language: str) -> Locale:
     """The language for an unknown reader: the browser's first choice if we have it, else English.
 
-    >>> preferred_locale("pt-PT,pt;q=0.9,en;q=0.8").value, preferred_locale("fr, en;q=0.5").value,
-    preferred_locale("").value ('pt-BR', 'en', 'en')
+    >>> [preferred_locale(one).value for one in ("pt-PT,pt;q=0.9,en;q=0.8", "fr, en;q=0.5", "")]
+    ['pt-BR', 'en', 'en']
     """
     first = accept_language.partition(",")[0].partition(";")[0].strip().lower()
     return Locale.PT_BR if first.partition("-")[0] == "pt" else Locale.EN
