@@ -22,7 +22,7 @@ UPDATE kordant.watchlist_items SET {column} = (
 """
 FLIP = (
     "UPDATE {table} SET {column} = set_byte({column}, 13, get_byte({column}, 13) # 1) "
-    "WHERE id = (SELECT min(id::text)::uuid FROM {table})"
+    "WHERE id = (SELECT min(id::text)::uuid FROM {table} WHERE {rows})"
 )
 
 
@@ -41,8 +41,10 @@ def _person(kind: str, canonical: str) -> NewSubscriber:
         (SWAP.format(column="identifier_encrypted"), "watchlist_items.identifier_encrypted", OPENS_NOT),
         (SWAP.format(column="blind_index"), "watchlist_items.blind_index", OTHERS),
         (SWAP.format(column="range_index"), "watchlist_items.range_index", OTHERS),
-        (FLIP.format(table="kordant.watchlist_items", column="blind_index"), "watchlist_items.blind_index", OTHERS),
-        (FLIP.format(table="kordant.subscribers", column="name_encrypted"), "subscribers.name_encrypted", OPENS_NOT),
+        (FLIP.format(table="kordant.watchlist_items", column="blind_index", rows="kind = 'email'"),
+         "watchlist_items.blind_index", OTHERS),  # that of a card is masked: it cannot be made again
+        (FLIP.format(table="kordant.subscribers", column="name_encrypted", rows="true"),
+         "subscribers.name_encrypted", OPENS_NOT),
         ("DELETE FROM kordant.subscriber_keys WHERE subscriber_id = (SELECT min(subscriber_id::text)::uuid "
          "FROM kordant.watchlist_items WHERE kind = 'card')", None, OPENS_NOT),
     ],
