@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import psycopg2
 
 from kordant_jobs.postgres.embedded.account import Account, server_account, server_environment
@@ -77,7 +78,11 @@ class Pair:
     def kill(self, name: str) -> None:
         """Kill a server with all its processes, as the death of its machine does."""
         process = self.processes.pop(name)
-        os.killpg(process.pid, signal.SIGKILL)
+        backends = psutil.Process(process.pid).children(recursive=True)  # each in a process group of its own
+        process.kill()
+        for one in backends:
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
         process.wait(10)
 
     def promote(self) -> None:
