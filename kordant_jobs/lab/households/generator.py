@@ -96,7 +96,7 @@ class _Entity:
         )  # fmt: skip
 
     def add(
-        self, account: str, day: date, cents: int, line: str, *, type: str, category: str, mcc: int | None = None,  # noqa: A002
+        self, account: str, day: date, cents: int, line: str, *, type: str, category: str, mcc: int | None = None,  # noqa: A002 - the column
         payee: str = "", **truth: Any,
     ) -> dict[str, Any]:  # fmt: skip
         row = {

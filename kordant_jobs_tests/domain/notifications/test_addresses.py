@@ -13,8 +13,9 @@ from kordant_jobs.domain.notifications.alerts import Channel
 
 
 def subscription(endpoint: Any = "https://fcm.googleapis.com/fcm/send/x", p256dh: int = 65, auth: int = 16) -> str:
-    keys = {"p256dh": base64.urlsafe_b64encode(b"\x04" * p256dh).decode(), "auth": base64.urlsafe_b64encode(b"a" * auth).decode()}  # fmt: skip # noqa: E501
-    return json.dumps({"endpoint": endpoint, "keys": keys})
+    keys = {"p256dh": b"\x04" * p256dh, "auth": b"a" * auth}
+    encoded = {name: base64.urlsafe_b64encode(key).decode() for name, key in keys.items()}
+    return json.dumps({"endpoint": endpoint, "keys": encoded})
 
 
 @pytest.mark.parametrize(
