@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from uuid import uuid4
@@ -60,6 +61,16 @@ def run(url: str, statement: str) -> None:
     engine = sa.create_engine(database.normal_url(url), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     with engine.connect() as connection:
         connection.execute(sa.text(statement))
+
+
+def await_rows(db: sa.Engine, query: str) -> None:
+    """Ask until there is a row, for 20 s at most."""
+    deadline = time.monotonic() + 20
+    while True:
+        with db.connect() as connection:
+            if connection.execute(sa.text(query)).first() is not None:
+                return
+        assert time.monotonic() < deadline, query
 
 
 def database_at(url: str, name: str) -> str:

@@ -6,7 +6,6 @@ import os
 import selectors
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -69,16 +68,6 @@ def run(db: Engine, *statements: str) -> None:
     with db.begin() as connection:
         for one in statements:
             connection.execute(sa.text(one))
-
-
-def await_rows(db: Engine, query: str) -> None:
-    """Ask until there is a row, for 20 s at most."""
-    deadline = time.monotonic() + 20
-    while True:
-        with db.connect() as connection:
-            if connection.execute(sa.text(query)).first() is not None:
-                return
-        assert time.monotonic() < deadline, query
 
 
 @pytest.fixture(autouse=True)

@@ -20,8 +20,8 @@ from kordant_jobs.observability import database_checks
 from kordant_jobs.observability.doctor import ExaminedSystem
 from kordant_jobs.postgres import database
 from kordant_jobs.store.access import isolation, people
-from kordant_jobs_tests.databases import copy_of, database_at
-from kordant_jobs_tests.observability.conftest import await_rows, facts, only, run, wrong
+from kordant_jobs_tests.databases import await_rows, copy_of, database_at
+from kordant_jobs_tests.observability.conftest import facts, only, run, wrong
 
 
 @pytest.mark.injects("locks")

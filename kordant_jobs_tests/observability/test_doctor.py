@@ -24,7 +24,8 @@ from kordant_jobs.observability import checks
 from kordant_jobs.observability.checks import CHECKS
 from kordant_jobs.observability.doctor import ExaminedSystem, State, examine, exit_code
 from kordant_jobs.postgres import database
-from kordant_jobs_tests.observability.conftest import OF_THE_TESTS, await_rows, facts, only, run, wrong
+from kordant_jobs_tests.databases import await_rows
+from kordant_jobs_tests.observability.conftest import OF_THE_TESTS, facts, only, run, wrong
 
 
 def test_a_healthy_system_has_no_finding(healthy: ExaminedSystem) -> None:

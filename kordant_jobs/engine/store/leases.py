@@ -74,8 +74,9 @@ def insert(
 
 
 def held_sql(column: str, moment: str = "clock_timestamp()") -> str:
-    """The condition, as SQL, that the lease whose id is in `column` is still held at `moment`."""
-    return f"EXISTS (SELECT FROM kordant.job_leases held WHERE held.id = {column} AND held.expires_at > {moment})"
+    """The condition, as SQL, that the lease whose id is in `column` is still held at `moment`. The function reads with
+    a snapshot of its own, so that a claim which began before another was committed sees the lease of that one."""
+    return f"({column} IS NOT NULL AND kordant.lease_is_held({column}, {moment}))"
 
 
 def release(connection: Connection, lease_ids: Sequence[UUID]) -> None:

@@ -24,6 +24,7 @@ from kordant_jobs.domain.finance.states import (
     Provider,
 )
 from kordant_jobs.domain.finance.values import SeenConsent
+from kordant_jobs.engine.control import leases
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.ports import KnownAccount
 from kordant_jobs.store.finance.entities import load_keys
@@ -89,11 +90,11 @@ def create(
     return made
 
 
-_PLAN = sa.text("""
+_PLAN = sa.text(f"""
 WITH judged AS MATERIALIZED (
     SELECT id, entity_id, provider, institution, next_due_at,
            CASE WHEN status = 'paused' THEN 'paused' WHEN status = 'needs_user' THEN 'needs_user'
-                WHEN leased_until > :now THEN 'lease_held'
+                WHEN {leases.held_sql("lease_id", ":now")} THEN 'lease_held'
                 WHEN id = ANY(cast(:ids AS uuid[])) THEN NULL
                 WHEN NOT :also_due OR next_due_at > :now
                     THEN CASE due_reason WHEN 'budget' THEN 'budget' WHEN 'rate' THEN 'rate' ELSE 'not_due' END
@@ -108,7 +109,7 @@ SELECT j.id, coalesce(j.deferred, CASE WHEN p.place > coalesce((cast(:caps AS js
                                        THEN 'rate' END) AS deferred, p.institution
 FROM judged j LEFT JOIN placed p ON p.id = j.id
 ORDER BY p.turn, p.next_due_at, j.id
-""")
+""")  # noqa: S608 - put together from constants
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,11 +160,11 @@ class Claimed:
     lease_id: UUID
 
 
-_CLAIM = sa.text("""
-UPDATE kordant.bank_connections SET leased_by = :lease, leased_until = :until, last_attempt_at = :now
-WHERE id = :id AND status = 'active' AND (leased_until IS NULL OR leased_until <= :now)
+_CLAIM = sa.text(f"""
+UPDATE kordant.bank_connections SET lease_id = :lease, last_attempt_at = :now
+WHERE id = :id AND status = 'active' AND NOT {leases.held_sql("lease_id", ":now")}
 RETURNING entity_id, provider, institution, item_encrypted, cursor_encrypted, consecutive_failures
-""")
+""")  # noqa: S608 - put together from constants
 _KNOWN = sa.text("""
 SELECT l.id AS link_id, l.provider_account_encrypted, a.id AS account_id, a.kind, a.currency
 FROM kordant.account_links l JOIN kordant.bank_accounts a ON a.id = l.account_id
@@ -177,13 +178,11 @@ WHERE account_id = ANY(cast(:ids AS uuid[])) AND state IN ('scheduled', 'pending
 
 def claim(connection: Connection, keyring: Keyring, connection_id: UUID, *, now: datetime) -> Claimed | None:
     """The connection under a new lease; None when it is read elsewhere, is not active, or was forgotten."""
-    lease_id = uuid7()
-    given = {"id": connection_id, "lease": lease_id, "now": now, "until": now + LEASE}
-    row = connection.execute(_CLAIM, given).one_or_none()
-    if row is None:
-        return None
-    keys = load_keys(connection, keyring, [row.entity_id])
-    if row.entity_id not in keys:
+    [lease] = leases.insert(connection, ["bank read"], holder="bank_sync", now=now, ttl_s=LEASE.total_seconds())
+    row = connection.execute(_CLAIM, {"id": connection_id, "lease": lease.id, "now": now}).one_or_none()
+    keys = load_keys(connection, keyring, [row.entity_id] if row else [])
+    if row is None or row.entity_id not in keys:
+        leases.release(connection, [lease.id])
         return None
 
     def opened(column: sa.Column[Any], row_id: UUID, sealed: Any) -> str:
@@ -218,7 +217,7 @@ def claim(connection: Connection, keyring: Keyring, connection_id: UUID, *, now:
         cursor=json.loads(opened(bank_connections.c.cursor_encrypted, connection_id, cursor)) if cursor else {},
         known=tuple(known),
         failures=row.consecutive_failures,
-        lease_id=lease_id,
+        lease_id=lease.id,
     )
 
 
@@ -235,7 +234,7 @@ def hold(connection: Connection, claimed: Claimed) -> None:
     """
     table = bank_connections.c
     held = sa.select(table.id).where(
-        table.id == claimed.id, table.leased_by == claimed.lease_id, table.status == ConnectionStatus.ACTIVE
+        table.id == claimed.id, table.lease_id == claimed.lease_id, table.status == ConnectionStatus.ACTIVE
     )
     if connection.execute(held.with_for_update()).one_or_none() is None:
         raise LeaseLost
@@ -250,14 +249,14 @@ def put_off(
     failed: bool,
 ) -> None:
     """Set when and why a connection is due again after a read without a result. Releases the lease."""
+    leases.release(connection, [claimed.lease_id])
     connection.execute(
         sa.update(bank_connections)
-        .where(bank_connections.c.id == claimed.id, bank_connections.c.leased_by == claimed.lease_id)
+        .where(bank_connections.c.id == claimed.id, bank_connections.c.lease_id == claimed.lease_id)
         .values(
             next_due_at=due_at,
             due_reason=reason,
-            leased_by=None,
-            leased_until=None,
+            lease_id=None,
             consecutive_failures=bank_connections.c.consecutive_failures + int(failed),
         )
     )
@@ -293,8 +292,7 @@ def set_status(
             status=status.value,
             status_reason=reason,
             ended_at=now if ends else None,
-            leased_by=None,
-            leased_until=None,
+            lease_id=None,
             **({"next_due_at": now, "due_reason": "resumed"} if status is ConnectionStatus.ACTIVE else {}),
         )
     ).rowcount

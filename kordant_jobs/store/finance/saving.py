@@ -19,6 +19,7 @@ from uuid_utils.compat import uuid7
 from kordant_jobs.domain.finance.states import AccountKind, BillState, ConnectionStatus, NoticeKind, Provider
 from kordant_jobs.domain.finance.values import AccountRead, ConnectionRead, SeenAccount, SeenBill, today_in
 from kordant_jobs.domain.notifications.alerts import Severity
+from kordant_jobs.engine.control import leases
 from kordant_jobs.store.finance import connections, links, notices, transfers
 from kordant_jobs.store.finance.connections import Claimed
 from kordant_jobs.store.finance.entities import HOLDER, load_keys
@@ -435,6 +436,7 @@ def _advance(
     now: datetime,
     due_at: datetime,
 ) -> None:
+    leases.release(connection, [claimed.lease_id])
     table = bank_connections.c
     is_whole = not saved.failures
     cursor = json.dumps(dict(read.cursor), sort_keys=True)
@@ -451,7 +453,6 @@ def _advance(
             if claimed.provider is not Provider.FILE
             else due_at,
             due_reason=sa.case((table.next_due_at > table.last_attempt_at, table.due_reason), else_="target"),
-            leased_by=None,
-            leased_until=None,
+            lease_id=None,
         )
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from decimal import Decimal
 
@@ -16,6 +17,7 @@ from kordant_jobs.lab.fakes.banks.faults import KINDS
 from kordant_jobs.lab.fakes.banks.ofb import FakeOfb
 from kordant_jobs.lab.fakes.banks.pluggy import FakePluggy
 from kordant_jobs.store.finance import connections
+from kordant_jobs_tests.databases import await_rows
 
 DAY = date(2026, 3, 9)
 
@@ -145,6 +147,26 @@ def test_a_consent_that_was_revoked_during_a_read_lets_nothing_be_written(bank: 
     assert bank.sync()["total"] == 0
     with bank.db.begin() as connection:
         assert not connections.set_status(connection, claimed.id, ConnectionStatus.ACTIVE, reason="x", now=now)
+
+
+def test_of_two_reads_that_begin_at_once_one_gets_the_connection(bank: SmallBank) -> None:
+    bank.open("checking")
+
+    def claim(connection: sa.Connection) -> connections.Claimed | None:
+        return connections.claim(connection, bank.keyring, bank.connection_ids["item-1"], now=bank.ledger.now)
+
+    def claim_late() -> connections.Claimed | None:
+        with bank.db.begin() as connection:
+            return claim(connection)
+
+    with ThreadPoolExecutor() as pool, bank.db.begin() as first:
+        assert claim(first) is not None
+        late = pool.submit(claim_late)
+        await_rows(
+            bank.db, "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        first.commit()
+        assert late.result(10) is None
 
 
 @pytest.mark.parametrize("reason", ["CONSENT_EXPIRED", "CUSTOMER_MANUALLY_REVOKED", "SOMETHING_NEW"])

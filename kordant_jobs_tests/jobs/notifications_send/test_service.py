@@ -6,6 +6,7 @@ import mailbox
 import os
 import signal
 from collections.abc import Generator, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -20,6 +21,7 @@ from sqlalchemy import Engine
 from kordant_jobs.adapters.mail import MaildirTransport, SmtpTransport, parse_smtp_url
 from kordant_jobs.domain.darkwatch.exposures import SecretKind
 from kordant_jobs.domain.notifications.alerts import Channel
+from kordant_jobs.domain.notifications.pending import Claim
 from kordant_jobs.engine.control import leases
 from kordant_jobs.engine.store.progress import Progress, read_progress
 from kordant_jobs.errors import SourceUnavailable
@@ -34,6 +36,7 @@ from kordant_jobs.store.notifications import outbox
 from kordant_jobs.store.notifications.tables import channel_pauses, notification_outbox
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.people.tables import subscriptions, watchlist_items
+from kordant_jobs_tests.databases import await_rows
 from kordant_jobs_tests.jobs.people import Person, subscribe
 from kordant_jobs_tests.jobs.seed import add_alert, add_breach
 
@@ -258,6 +261,33 @@ def test_a_lost_lease_is_lost_even_while_the_successor_still_sends(db: Engine, k
 
     assert send(db, keyring, Slow()).lost_leases == 1
     assert outbox_rows(db)[outbox_id].status == "sending"
+
+
+def test_a_claim_that_began_before_another_ended_takes_nothing_of_it(
+    db: Engine, keyring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alerted(db, keyring)
+    waits = "(SELECT pg_advisory_xact_lock(7)::text IS NOT NULL) AND"
+    swift = outbox._CLAIM
+    slow = swift.replace("WHERE channel", f"WHERE {waits} channel", 1)
+    assert slow != swift
+
+    def claim(statement: str, connection: sa.Connection) -> list[Claim]:
+        monkeypatch.setattr(outbox, "_CLAIM", statement)
+        lease = leases.insert(connection, ["x"], holder="x", now=datetime.now(UTC), ttl_s=60)[0]
+        return outbox.claim(connection, channel=Channel.EMAIL, limit=9, lease=lease.id)
+
+    def claim_late() -> list[Claim]:
+        with db.begin() as connection:
+            return claim(slow, connection)
+
+    with ThreadPoolExecutor() as pool, db.begin() as first:
+        first.execute(sa.text("SELECT pg_advisory_xact_lock(7)"))
+        late = pool.submit(claim_late)
+        await_rows(db, "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'")
+        assert len(claim(swift, first)) == 1
+        first.commit()
+        assert late.result(10) == []
 
 
 def test_two_senders_at_once_share_the_work(db: Engine, keyring: Keyring, tmp_path: Path) -> None:
