@@ -29,7 +29,7 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
     """Migrate the database to `revision`. Concurrent calls wait for each other; at the newest revision nothing happens.
 
     Raises:
-        SettingsError: there is no such revision, or the database is of a later version of the project.
+        SettingsError: there is no such revision, or this version of the project does not know the database's.
     """
     from alembic import command
 
@@ -39,7 +39,7 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
         connection.execute(sa.text(f"CREATE SCHEMA IF NOT EXISTS {DAGSTER_SCHEMA}"))
         config = _alembic(connection)
         _must_be_known(config, revision)
-        _must_not_be_newer(config, connection)
+        _must_know_its_state(config, connection)
         command.upgrade(config, revision)
 
 
@@ -57,17 +57,23 @@ def downgrade(engine: Engine, revision: str) -> None:
         command.downgrade(config, revision)
 
 
-def _must_not_be_newer(config: Config, connection: Connection) -> None:
+def _must_know_its_state(config: Config, connection: Connection) -> None:
     from alembic.migration import MigrationContext
     from alembic.script import ScriptDirectory
 
     known = {one.revision for one in ScriptDirectory.from_config(config).walk_revisions()}
     stands_at = MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA}).get_current_revision()
-    if stands_at is not None and stands_at not in known:
+    if stands_at is None or stands_at in known:
+        return
+    if stands_at < min(known):
         raise SettingsError(
-            f"the database is at migration {stands_at}, of a later version of kordant-jobs; this one knows up to "
-            f"{max(known)}. Use that version, or take the database back with it: `db downgrade {max(known)}`."
+            f"the database is at migration {stands_at}; this version of kordant-jobs upgrades from {min(known)} on. "
+            f"Take it there with the version that made it, or start with an empty database."
         )
+    raise SettingsError(
+        f"the database is at migration {stands_at}, of a later version of kordant-jobs; this one knows up to "
+        f"{max(known)}. Use that version, or take the database back with it: `db downgrade {max(known)}`."
+    )
 
 
 def _must_be_known(config: Config, revision: str) -> None:

@@ -6,7 +6,6 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from kordant_jobs.store import migrate
 from kordant_jobs.store.darkwatch import verdict_counts
 
 INSERT = """
@@ -57,12 +56,3 @@ def test_counts_are_the_tables_after_every_change_and_fold(watched: Engine) -> N
         seen.append(len(true))
     assert seen[0] == 6
     assert seen[-1] == 0
-
-
-def test_verdicts_from_before_the_counts_are_counted(watched: Engine) -> None:
-    migrate.downgrade(watched, "0033")
-    with watched.begin() as connection:
-        connection.execute(sa.text(INSERT))
-    migrate.upgrade(watched)
-    with watched.connect() as connection:
-        assert connection.execute(sa.text(COUNTED)).all() == connection.execute(sa.text(TRUE)).all() != []

@@ -12,7 +12,6 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from kordant_jobs.store import migrate
 from kordant_jobs.store.darkwatch import verdicts
 from kordant_jobs.store.people import subscriptions
 from kordant_jobs.store.reports import reports
@@ -131,19 +130,3 @@ def test_a_day_with_new_exposures_has_a_row_of_its_own_though_their_number_is_as
             sa.text("SELECT checked_on, new_exposures FROM kordant.source_verdicts ORDER BY 1")
         ).all()
     assert list(map(tuple, rows)) == [(FIRST, 1), (FIRST + timedelta(days=2), 1)]
-
-
-def test_the_way_back_makes_a_row_of_each_day(db: Engine, own: UUID) -> None:
-    for number, answer in enumerate((0, 0, 1, 0)):
-        day = FIRST + timedelta(days=number)
-        save(db, own, day, ANSWERS[answer], at(day, 2))
-    migrate.downgrade(db, "0036")
-    with db.connect() as connection:
-        query = "SELECT checked_on - :first, verdict FROM kordant.source_verdicts ORDER BY 1"
-        rows = connection.execute(sa.text(query), {"first": FIRST}).all()
-        counted = connection.execute(sa.text(COUNTED)).all()
-    assert list(map(tuple, rows)) == [(0, "clean"), (1, "clean"), (2, "exposed"), (3, "clean")]
-    assert [(day, verdict, number) for day, verdict, _, number in counted] == [
-        (FIRST + timedelta(days=place), verdict, 1) for place, verdict in rows
-    ]
-    migrate.upgrade(db)

@@ -1,8 +1,5 @@
-"""The start: `m0001_start.sql` beside this file makes every table, index, function and trigger.
-
-Revision ID: 0001
-Revises: nothing
-"""
+"""The start: `m0039_start.sql` beside this file makes every table, index, function and trigger. Nothing was released
+before it; a database that the 39 migrations before it made is the same."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from typing import Any
 
 from alembic import op
 
-revision = "0001"
+revision = "0039"
 down_revision = None
 branch_labels = None
 depends_on = None
