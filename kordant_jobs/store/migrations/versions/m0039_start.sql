@@ -207,8 +207,14 @@ BEGIN
     RETURN NULL;
 END $$;
 
-CREATE FUNCTION kordant.enqueue_job(job text, payload jsonb DEFAULT '{}'::jsonb, priority text DEFAULT NULL::text, run_at timestamp with time zone DEFAULT NULL::timestamp with time zone, idempotency_key text DEFAULT NULL::text, idempotency_window interval DEFAULT '1 day'::interval, entity_key text DEFAULT NULL::text, tenant text DEFAULT NULL::text, requested_by text DEFAULT NULL::text) RETURNS uuid LANGUAGE plpgsql SECURITY DEFINER
-    SET search_path TO 'pg_catalog', 'pg_temp' AS $$
+CREATE FUNCTION kordant.enqueue_job(
+    job text, payload jsonb DEFAULT '{}', priority text DEFAULT NULL, run_at timestamptz DEFAULT NULL,
+    idempotency_key text DEFAULT NULL, idempotency_window interval DEFAULT interval '1 day',
+    entity_key text DEFAULT NULL, tenant text DEFAULT NULL, requested_by text DEFAULT NULL
+) RETURNS uuid
+    LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path TO 'pg_catalog', 'pg_temp'
+    AS $$
 #variable_conflict use_variable
 DECLARE
     v_job text;
@@ -246,7 +252,12 @@ BEGIN
     RETURN v_id;
 END $$;
 
-CREATE FUNCTION kordant.insert_request(p_id uuid, p_job text, p_payload jsonb, p_priority smallint, p_run_at timestamp with time zone, p_at timestamp with time zone, p_idempotency_key text, p_window interval, p_merge_key text, p_debounce interval, p_debounce_at_most interval, p_throttle interval, p_entity_key text, p_tenant text, p_requested_by text, p_head_start interval, OUT request_id uuid, OUT fresh boolean) RETURNS record LANGUAGE plpgsql AS $$
+CREATE FUNCTION kordant.insert_request(
+    p_id uuid, p_job text, p_payload jsonb, p_priority smallint, p_run_at timestamptz, p_at timestamptz,
+    p_idempotency_key text, p_window interval, p_merge_key text, p_debounce interval,
+    p_debounce_at_most interval, p_throttle interval, p_entity_key text, p_tenant text, p_requested_by text,
+    p_head_start interval, OUT request_id uuid, OUT fresh boolean
+) RETURNS record LANGUAGE plpgsql AS $$
 DECLARE
     v_tenant text := coalesce(p_tenant, '');
     v_run_at timestamptz := p_run_at;
@@ -335,7 +346,9 @@ BEGIN
     RETURN NULL;
 END $$;
 
-CREATE FUNCTION kordant.lease_is_held(lease uuid, moment timestamp with time zone) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RETURN EXISTS (SELECT FROM kordant.job_leases WHERE id = lease AND expires_at > moment); END $$;
+CREATE FUNCTION kordant.lease_is_held(lease uuid, moment timestamptz) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
+    RETURN EXISTS (SELECT FROM kordant.job_leases WHERE id = lease AND expires_at > moment);
+END $$;
 
 CREATE FUNCTION kordant.refuse_audit_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
