@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,12 @@ EXTERNAL = os.environ.get("KORDANT_DATABASE_URL")
 # A property claims nothing about time: a machine that is busy for 200 ms, or makes values slowly, is no failure.
 hypothesis_settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.load_profile("untimed")
+
+
+def pytest_configure() -> None:
+    """Let SIGTERM end what tests start: a shell's `&` makes us ignore SIGINT, and Dagster copies that to SIGTERM."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

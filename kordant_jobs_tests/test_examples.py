@@ -80,7 +80,7 @@ def manifest(tmp_path: Path) -> Iterator[Path]:
                 assert server.poll() is None
             yield path
         finally:
-            server.kill()  # what ignores SIGTERM here, ignores it there too
+            server.terminate()
 
 
 def test_a_detector_of_ones_own_is_asked(manifest: Path) -> None:
