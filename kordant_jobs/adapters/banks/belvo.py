@@ -15,8 +15,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from kordant_jobs.adapters.banks.http import LIMITS, PAGES_MAX, Server, Unlimited, list_of, part_of, rows_of
-from kordant_jobs.adapters.banks.windows import Windows
+from kordant_jobs.adapters.banks.http import LIMITS, PAGES_MAX, Server, Unlimited, Windows, list_of, part_of, rows_of
 from kordant_jobs.adapters.sources.http import HttpLimits, Session, open_session
 from kordant_jobs.domain.finance.states import (
     AccountKind,

@@ -16,7 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from kordant_jobs import outside_json
-from kordant_jobs.adapters.banks.http import LIMITS, PAGES_MAX, Server, Unlimited, list_of, part_of, rows_of
+from kordant_jobs.adapters.banks.http import LIMITS, PAGES_MAX, Server, Unlimited, Windows, list_of, part_of, rows_of
 from kordant_jobs.adapters.banks.ofb_rows import (
     balances_of,
     bill,
@@ -26,7 +26,6 @@ from kordant_jobs.adapters.banks.ofb_rows import (
     deposit_transaction,
     limits_of,
 )
-from kordant_jobs.adapters.banks.windows import Windows
 from kordant_jobs.adapters.sources.http import HttpLimits, Session, SourceFailed, open_session
 from kordant_jobs.domain.finance.states import (
     AccountKind,

@@ -16,8 +16,7 @@ from kordant_jobs.adapters.brokers.mail_text import seen_texts
 from kordant_jobs.adapters.brokers.mailbox import MAIL_MAX
 from kordant_jobs.adapters.mail.bounces import outcome_in
 from kordant_jobs.adapters.mail.replies import cause_of, enhanced_codes
-from kordant_jobs.domain.notifications.causes import Cause
-from kordant_jobs.domain.notifications.receipts import ReceiptState
+from kordant_jobs.domain.notifications.receipts import Cause, ReceiptState
 from kordant_jobs.domain.removals.brokers import FORM_HOSTS, registrable
 
 BOUNCE_MAX = 200_000

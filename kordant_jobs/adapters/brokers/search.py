@@ -24,7 +24,7 @@ from lxml.etree import XPathError
 from kordant_jobs.adapters.brokers.bounded import USER_AGENT, BoundedClient, Page
 from kordant_jobs.domain.removals.brokers import places_of
 from kordant_jobs.domain.removals.listings import Fit, Listing, fit, is_latin, parts_of
-from kordant_jobs.domain.removals.messages import CheckVerdict
+from kordant_jobs.domain.removals.replies import CheckVerdict
 from kordant_jobs.ports import RescanAnswer, RescanQuestion
 
 PAUSE_S = 3.0

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from kordant_jobs.domain.notifications.causes import Cause
+from kordant_jobs.domain.notifications.receipts import Cause
 from kordant_jobs.ports import DeliveryOutcome
 
 Enhanced = tuple[int, int, int]

@@ -16,15 +16,12 @@ import polars as pl
 from kordant_jobs.domain.finance.states import AccountKind
 from kordant_jobs.domain.insights.books import HOME_CURRENCY, Books, read
 from kordant_jobs.domain.insights.calendar import month_of
-from kordant_jobs.domain.insights.cashflow import cash_flow
 from kordant_jobs.domain.insights.categories import FEE_TYPES
-from kordant_jobs.domain.insights.duplicates import duplicates
+from kordant_jobs.domain.insights.findings import cash_flow, duplicates, price_rises, unusual
 from kordant_jobs.domain.insights.forecast import HORIZONS, Corrections, Paths, below_zero, project, quantiles
 from kordant_jobs.domain.insights.insight import BELOW_ZERO_ALERTED, Kind, Unknown
 from kordant_jobs.domain.insights.kernels import anchors as days
 from kordant_jobs.domain.insights.kernels import table as kernel
-from kordant_jobs.domain.insights.rises import price_rises
-from kordant_jobs.domain.insights.unusual import unusual
 
 EVIDENCE_MOST = 60
 INSIGHT_SCHEMA = pl.Schema({

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
-from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.domain.people.subscriptions import Tier
 from kordant_jobs.errors import PermanentError
 
 KEEP_DAYS: Mapping[Tier, int] = MappingProxyType({Tier.BASIC: 92, Tier.PLUS: 400, Tier.PREMIUM: 1130})

@@ -1,4 +1,5 @@
-"""Retention policies: one row for each kind, with its legal ground. `DEFAULTS` is the initial content of the table.
+"""Retention policies: one row for each kind, with its legal ground; and legal holds, which keep data whatever its term.
+`DEFAULTS` is the initial content of the table.
 
 Sources: LGPD art. 15 and 16, Marco Civil art. 15, GDPR art. 5(1)(e) and 17(3), CCPA regulations § 7101 (requests are
 recorded for 24 months). The terms are our judgement; a lawyer has to confirm them.
@@ -9,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from enum import StrEnum
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 ZONE = ZoneInfo("America/Sao_Paulo")
@@ -131,3 +133,20 @@ DEFAULTS = (
 """The terms that apply until an operator sets another: `kordant-jobs cleanup policy`."""
 
 BY_KIND = {policy.kind: policy for policy in DEFAULTS}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hold:
+    """A hold on the rows of one owner, of one kind, or of a range of time; with several of them given, on the rows that
+    match all. `owner_id` is a subscriber's or an entity's. `since` and `before` limit the kind's time, `before`
+    excluded."""
+
+    id: UUID
+    reason: str
+    placed_by: str
+    owner_id: UUID | None = None
+    kind: str | None = None
+    since: datetime | None = None
+    before: datetime | None = None
+    until: datetime | None = None
+    """The time at which the hold ends by itself; None: when it is released."""

@@ -12,7 +12,7 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
-from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.domain.people.subscriptions import Tier
 from kordant_jobs.domain.schedules.cron import Fold, Gap, checked_cron, checked_zone, wall_times
 from kordant_jobs.engine import Priority
 from kordant_jobs.errors import PermanentError

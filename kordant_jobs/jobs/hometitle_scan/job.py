@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from kordant_jobs.adapters.counties import Counties
 from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.catalog.hometitle_scan import HometitleScan
-from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.domain.people.subscriptions import Tier
 from kordant_jobs.engine.job_shapes import Partitions, Report, Summary, sharded_job
 from kordant_jobs.jobs.hometitle_scan import service
 from kordant_jobs.jobs.hometitle_scan.service import Compared, Recorded, TitlePlan

@@ -19,10 +19,8 @@ from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.jobs.notifications_send.alert_message import AlertMessage, write_alert_message
 from kordant_jobs.jobs.notifications_send.bundle import Bundle
 from kordant_jobs.jobs.notifications_send.digest import Digest, write_digest
-from kordant_jobs.jobs.notifications_send.finance_message import write_finance_message
-from kordant_jobs.jobs.notifications_send.news import NewsMessage
+from kordant_jobs.jobs.notifications_send.news import NewsMessage, write_finance_message, write_removal_message
 from kordant_jobs.jobs.notifications_send.property_message import write_property_message
-from kordant_jobs.jobs.notifications_send.removal_message import write_removal_message
 from kordant_jobs.jobs.notifications_send.report_message import ReportLinks, ReportMessage, write_report_message
 from kordant_jobs.jobs.notifications_send.unsubscribe import Unsubscribe
 from kordant_jobs.jobs.notifications_send.voice_message import write_voice_message

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 
 from kordant_jobs.domain.notifications.alerts import Channel, OutboxStatus, Severity
-from kordant_jobs.domain.notifications.causes import with_cause
 from kordant_jobs.domain.notifications.choices import (
     CATEGORY_MODE,
     DEFAULT_MODE,
@@ -20,6 +19,7 @@ from kordant_jobs.domain.notifications.choices import (
     quiet_until,
 )
 from kordant_jobs.domain.notifications.pending import AlertRow, Claim, Mark, NoticeRow, PropertyRow
+from kordant_jobs.domain.notifications.receipts import with_cause
 from kordant_jobs.domain.people.subscriptions import SubscriptionStatus
 from kordant_jobs.ports import Delivery, DeliveryOutcome
 

@@ -21,8 +21,7 @@ from sqlalchemy import Connection, Engine
 from kordant_jobs.adapters.brokers.reply_mail import ReplyMail, Returned, read_mail
 from kordant_jobs.domain.removals.brokers import RemovalChannel, registrable
 from kordant_jobs.domain.removals.clocks import Ask
-from kordant_jobs.domain.removals.messages import MessageKind
-from kordant_jobs.domain.removals.replies import REPLY_MOVES, Reading, ReplyClass, is_news
+from kordant_jobs.domain.removals.replies import REPLY_MOVES, MessageKind, Reading, ReplyClass, is_news
 from kordant_jobs.domain.removals.states import RemovalState, may_move
 from kordant_jobs.errors import KordantError, SourceUnavailable
 from kordant_jobs.jobs.removebrokers_process.rules import CHECK_AFTER_DONE, USER_REMINDED_EVERY

@@ -23,7 +23,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.domain.removals.clocks import CLOCKS, Ask, Law, deadlines
-from kordant_jobs.domain.removals.messages import MessageKind
+from kordant_jobs.domain.removals.replies import MessageKind
 from kordant_jobs.domain.removals.states import RemovalState
 from kordant_jobs.wording import Wording, wording
 

@@ -21,7 +21,7 @@ from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.domain.removals.authorities import authority_of
 from kordant_jobs.domain.removals.brokers import Broker, RemovalChannel, fields_needed, form_fields
 from kordant_jobs.domain.removals.clocks import CLOCKS, Ask, Law
-from kordant_jobs.domain.removals.messages import MessageKind, MessageStatus
+from kordant_jobs.domain.removals.replies import MessageKind, MessageStatus
 from kordant_jobs.domain.removals.states import RemovalState
 from kordant_jobs.errors import SettingsError, SourceUnavailable
 from kordant_jobs.jobs.removebrokers_process import letters, rules, rules_sending

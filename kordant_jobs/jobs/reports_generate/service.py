@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 
 from kordant_jobs.catalog.reports_generate import ROW
 from kordant_jobs.domain.insights.insight import Kind
-from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.domain.people.subscriptions import Tier
 from kordant_jobs.domain.reports.receipts import SourceChecked
 from kordant_jobs.domain.reports.retention import storage_key
 from kordant_jobs.engine import Progress

@@ -13,8 +13,7 @@ from kordant_jobs.domain.property.instruments import Event, Instrument, Party, r
 from kordant_jobs.domain.property.names import Order, flipped, lookup_keys, parse
 from kordant_jobs.domain.property.rolls import RollState, canonical_mailing, canonical_owners
 from kordant_jobs.jobs.hometitle_scan.rules.history import read_history
-from kordant_jobs.jobs.hometitle_scan.rules.owners import OWNER_AT, best_of
-from kordant_jobs.jobs.hometitle_scan.rules.roll import advance, is_explained
+from kordant_jobs.jobs.hometitle_scan.rules.owners import OWNER_AT, advance, best_of, is_explained
 from kordant_jobs.lab.world.county import County, Record
 from kordant_jobs.lab.world.county_roll import roll_changes
 

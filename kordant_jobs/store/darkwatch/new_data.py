@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from kordant_jobs.domain.darkwatch.breaches import BreachSource
-from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.domain.people.subscriptions import Tier
 from kordant_jobs.store.darkwatch.tables import breaches
 from kordant_jobs.store.schedules.tables import scheduler_config
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from uuid_utils.compat import uuid7
 
-from kordant_jobs.domain.people.consents import Purpose
+from kordant_jobs.domain.people.subscriptions import Purpose
 from kordant_jobs.store.people.tables import consents
 
 

@@ -12,8 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from kordant_jobs.domain.identifiers import IdentifierKind, mask
-from kordant_jobs.domain.people.subscriptions import SUBSCRIPTION_MOVES, SubscriptionStatus
-from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.domain.people.subscriptions import SUBSCRIPTION_MOVES, SubscriptionStatus, Tier
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.store.people.keyring import Keyring, Sealed
 from kordant_jobs.store.people.tables import subscriptions, watchlist_items

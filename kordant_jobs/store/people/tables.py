@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, LargeBinary, SmallInteger, Table, Text, Uuid, text
 
-from kordant_jobs.domain.people.consents import Purpose
-from kordant_jobs.domain.people.subscriptions import Locale, SubscriptionStatus
-from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.domain.people.subscriptions import Locale, Purpose, SubscriptionStatus, Tier
 from kordant_jobs.postgres.schema import SCHEMA, belongs_to, metadata, moment, one_of
 
 keyring_check = Table(

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
-from kordant_jobs.domain.removals.messages import MessageStatus
+from kordant_jobs.domain.removals.replies import MessageStatus
 from kordant_jobs.engine.control import leases
 from kordant_jobs.store.removals.due import LEASE, day_start
 from kordant_jobs.store.removals.tables import removal_disclosures, removal_messages

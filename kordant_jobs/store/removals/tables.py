@@ -25,8 +25,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from kordant_jobs.domain.removals.brokers import ListSource, RemovalChannel
 from kordant_jobs.domain.removals.clocks import Ask, Law
-from kordant_jobs.domain.removals.messages import CheckVerdict, MessageKind, MessageStatus
-from kordant_jobs.domain.removals.replies import ReplyClass
+from kordant_jobs.domain.removals.replies import CheckVerdict, MessageKind, MessageStatus, ReplyClass
 from kordant_jobs.domain.removals.states import RemovalState
 from kordant_jobs.postgres.schema import belongs_to, metadata, moment, one_of
 

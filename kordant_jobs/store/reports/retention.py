@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 from sqlalchemy.dialects.postgresql import insert
 
-from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.domain.people.subscriptions import Tier
 from kordant_jobs.domain.reports.retention import expires_before
 from kordant_jobs.errors import TransientError
 from kordant_jobs.ports import ReportStorage

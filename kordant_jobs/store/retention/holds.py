@@ -9,7 +9,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from kordant_jobs.domain.retention.holds import Hold
+from kordant_jobs.domain.retention.policies import Hold
 from kordant_jobs.store.retention.kinds import OWNED, TAKEN_ALONG
 from kordant_jobs.store.retention.tables import legal_holds
 

@@ -142,8 +142,7 @@ def _made(manifest: Manifest, unpacked: Path, scratch: Path) -> Manifest:
 
 
 def _built(model: str, source: Path) -> bytes:
-    from kordant_jobs.adapters.voice.models.aasist import build_aasist
-    from kordant_jobs.adapters.voice.models.campplus import build_campplus
+    from kordant_jobs.adapters.voice.models.graph import build_aasist, build_campplus
 
     build: Callable[[dict[str, NDArray[Any]]], bytes] = {SPEAKER_ID: build_campplus, SCREEN_ID: build_aasist}[model]
     return build(read_checkpoint(source))
