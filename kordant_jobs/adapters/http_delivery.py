@@ -1,7 +1,5 @@
 """Delivers messages over HTTP, a few at a time: the code that all push and text services share."""
 
-from __future__ import annotations
-
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping

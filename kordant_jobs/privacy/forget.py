@@ -2,8 +2,6 @@
 deleted rows leave in files.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import time

@@ -4,8 +4,6 @@ and origin.
 The tables are found by the foreign keys, as in `forget`, so a new table is included.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any

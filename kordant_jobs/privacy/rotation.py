@@ -1,8 +1,6 @@
 """Rotation of the master key: every owner of data (subscriber or entity) gets a new data key under the new master key,
 and their data is encrypted again. In batches, a transaction each: after a kill it continues where it was."""
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

@@ -5,8 +5,6 @@ who can write to the database would have its item looked for in vain, and its ve
 are kept as a mask cannot be verified; they are counted.
 """
 
-from __future__ import annotations
-
 import hmac
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

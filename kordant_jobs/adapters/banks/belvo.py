@@ -5,8 +5,6 @@ arrays, and paths end with a slash. The documentation of a transaction's fields 
 not used.
 """
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Mapping
 from datetime import date, timedelta

@@ -4,8 +4,6 @@ A status other than success becomes a `BankFailed`, by the table below; so does 
 `RationedDays` and its like choose the days to read where the historic list of an account is rationed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass

@@ -4,8 +4,6 @@
 instants; a bill's due date is a calendar day at UTC midnight. A row gets a new id when it is restated.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta

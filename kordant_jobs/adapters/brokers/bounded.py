@@ -1,7 +1,5 @@
 """HTTP to sites that we do not trust: no private addresses, few redirects, a bounded body, no cookies kept."""
 
-from __future__ import annotations
-
 import codecs
 import ipaddress
 import re

@@ -6,8 +6,6 @@ Where the specification and its reference implementation differ, we send what bo
 agent, business and times; a path that answers 404, or 500 without a body, is tried again with a trailing slash.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import json

@@ -1,7 +1,5 @@
 """A mail as it came, in the parts that matter: whose it may be, what it says, whether it is a bounce."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, field
 from email import message_from_bytes

@@ -6,8 +6,6 @@ found then). Selectors are CSS, or XPath where they begin with `/`, `(` or `./`.
 a site is asked once in a few seconds, and a page that was read is kept for an hour.
 """
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Callable, Mapping

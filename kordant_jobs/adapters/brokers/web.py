@@ -1,7 +1,5 @@
 """Confirmation links and plain form posts on brokers' own sites."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import Any

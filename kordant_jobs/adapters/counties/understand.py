@@ -1,7 +1,5 @@
 """Turns a county's rows into documents with their parcels, and counts each row without meaning by its reason. Pure."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping

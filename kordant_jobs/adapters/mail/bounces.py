@@ -4,8 +4,6 @@ A bounce of a notification counts only when it encloses or quotes one of our Mes
 trusted.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Iterator, Sequence

@@ -5,8 +5,6 @@ read as well, since servers send 5.1.1 or 5.2.1 where a block list or a rate lim
 dead only when no code and no word gives another reason.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

@@ -1,8 +1,6 @@
 """Push messages to Apple's devices, over HTTP/2. A repeated message has the same apns-id and apns-collapse-id, so that
 the device shows it in place of the first."""
 
-from __future__ import annotations
-
 import json
 import threading
 import time

@@ -5,8 +5,6 @@ APNs: Apple, "Handling notification responses from APNs".
 Web Push: RFC 8030 §5 and §7.3, RFC 8292 §4.2.
 """
 
-from __future__ import annotations
-
 from kordant_jobs.adapters.http_delivery import Act, ErrorTable
 
 FCM = ErrorTable(

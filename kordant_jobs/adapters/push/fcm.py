@@ -1,8 +1,6 @@
 """Push messages through Firebase Cloud Messaging, HTTP v1. It accepts no idempotency key: a repeated message is a
 second one, though its `tag` makes an Android device show it in place of the first."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path

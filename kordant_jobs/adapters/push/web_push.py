@@ -1,8 +1,6 @@
 """Push messages to browsers: RFC 8030, encrypted by RFC 8291, signed with VAPID (RFC 8292). A repeated message has the
 same Topic, so that it replaces one that still waits."""
 
-from __future__ import annotations
-
 import base64
 import json
 import os

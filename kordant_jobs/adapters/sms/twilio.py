@@ -5,8 +5,6 @@ Sources: twilio.com/docs/api/errors, and the Message resource. The changelog of 
 announces further changes, so the reaction to an unknown code depends on its HTTP status.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import hmac

@@ -1,8 +1,6 @@
 """XposedOrNot, API v1: e-mail addresses, without a key. It receives the full address, so it is off unless
 configured."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any

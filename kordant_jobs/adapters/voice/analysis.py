@@ -3,8 +3,6 @@
 The work is limited for any length: at most an hour is decoded, and embeddings are made of at most EMBEDDED_MAX pieces
 of speech and scores of at most SCREENED_MAX windows, spread evenly."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 

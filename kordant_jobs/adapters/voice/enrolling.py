@@ -1,7 +1,5 @@
 """Reads and measures the clips of one person in a folder, for an enrolment."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from kordant_jobs.adapters.drop_folder import dropped_files

@@ -1,7 +1,5 @@
 """Computes features of sound: filter banks, spans of speech, the band, and a simulated telephone."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache

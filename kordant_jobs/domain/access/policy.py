@@ -1,7 +1,5 @@
 """The policy table: role, action, owner → allowed or not, by the first matching rule. Pure; only `api` reads it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import StrEnum
 

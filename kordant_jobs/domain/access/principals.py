@@ -2,8 +2,6 @@
 in through an OpenID provider has an id here, and the role that a claim gives. Pure.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass

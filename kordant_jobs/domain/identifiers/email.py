@@ -1,7 +1,5 @@
 """E-mail addresses: dot-string local part in lower case, domain as A-label."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 import unicodedata

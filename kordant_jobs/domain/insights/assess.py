@@ -6,8 +6,6 @@ values whose change makes the insight news again: amounts in coarse steps), `evi
 1970, or null).
 """
 
-from __future__ import annotations
-
 from datetime import date
 
 import numpy as np

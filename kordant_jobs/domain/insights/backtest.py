@@ -1,7 +1,5 @@
 """The errors of past forecasts: the books of some days ago are projected and compared with later balances. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import date, timedelta
 

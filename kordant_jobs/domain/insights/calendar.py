@@ -5,8 +5,6 @@ only. Compared with ANBIMA's calendar of 2000 to 2099, as bizdays 1.0.19 has it:
 itself would hold pandas below 3.)
 """
 
-from __future__ import annotations
-
 from datetime import date, timedelta
 from functools import cache
 from typing import Literal, NamedTuple

@@ -4,8 +4,6 @@ The order is user, entity's rule, provider, merchant code, known merchant. The f
 already. There is no model: a row that none of them classifies stays `other`.
 """
 
-from __future__ import annotations
-
 import polars as pl
 
 from kordant_jobs.domain.finance.states import TransactionType as T

@@ -2,8 +2,6 @@
 (I4), and the cash flow (I1). Pure.
 """
 
-from __future__ import annotations
-
 import polars as pl
 
 from kordant_jobs.domain.finance.states import TransactionType as T

@@ -9,8 +9,6 @@ simulated: on invented accounts, quantiles of past errors have the stated covera
 alone had not.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

@@ -3,8 +3,6 @@
 The caller passes booked rows only, without removed ones, own transfers, instalments and IOF lines.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

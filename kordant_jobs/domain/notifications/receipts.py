@@ -2,8 +2,6 @@
 refusal. Pure.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import StrEnum
 from uuid import UUID

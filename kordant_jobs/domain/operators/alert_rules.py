@@ -5,8 +5,6 @@ Thresholds of `failure_rate_high` are burn rates of a 99 % objective over two wi
 it does not flap.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum

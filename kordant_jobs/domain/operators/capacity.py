@@ -4,8 +4,6 @@ coefficients.
 Each coefficient names where it was measured, or that it was assumed. It does not affect how the system runs.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -2,8 +2,6 @@
 which statuses are served, and the purposes of a consent.
 """
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 

@@ -1,7 +1,5 @@
 """The effect of a county's document type: by its code table first, then by the words of its label. Pure."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass

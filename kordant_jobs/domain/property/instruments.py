@@ -1,7 +1,5 @@
 """A recorded instrument: its effect, its parties with their roles, its parcels. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date

@@ -3,8 +3,6 @@
 Recorders write 'SMITH JOHN Q JR', 'SMITH, JOHN Q', 'JOHN Q SMITH ESTATE OF', 'SMITH FAMILY TRUST', '12 ELM ST LLC'.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Mapping

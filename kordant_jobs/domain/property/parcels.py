@@ -1,7 +1,5 @@
 """Parcel numbers: how each kind is written, checked and masked. The only place that normalises them. Pure."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

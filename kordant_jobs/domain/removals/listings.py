@@ -4,8 +4,6 @@ What could be the person is never *other*: initials, short forms, one of two sur
 that the person may have left are *possible*.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence

@@ -4,8 +4,6 @@ The database has the same table (`kordant.removal_moves`, filled by the migratio
 move; a test compares the two.
 """
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 

@@ -1,7 +1,5 @@
 """Retention terms of reports, and the signed links that open one for a limited time. Pure: the time is an argument."""
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 from collections.abc import Mapping

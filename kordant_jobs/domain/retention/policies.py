@@ -5,8 +5,6 @@ Sources: LGPD art. 15 and 16, Marco Civil art. 15, GDPR art. 5(1)(e) and 17(3), 
 recorded for 24 months). The terms are our judgement; a lawyer has to confirm them.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from enum import StrEnum

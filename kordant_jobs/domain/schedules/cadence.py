@@ -6,8 +6,6 @@ that only moves forward: everything between two positions is served once, even a
 the clocks.
 """
 
-from __future__ import annotations
-
 import calendar
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence

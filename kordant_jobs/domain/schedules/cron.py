@@ -3,8 +3,6 @@
 cronsim parses the expression and gives wall times; their conversion to UTC is decided here. Pure.
 """
 
-from __future__ import annotations
-
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator

@@ -4,8 +4,6 @@ A row either runs for everybody at once (cadence `every_tick`), or serves each s
 monthly: its cron then gives the ticks of a day, over which the day's subscriptions are distributed evenly.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime

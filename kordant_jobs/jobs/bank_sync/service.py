@@ -4,8 +4,6 @@ A read holds no transaction; its result is written in one, with the cursor. A ba
 limited number of places until a deadline, so it delays no other.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import time

@@ -1,8 +1,6 @@
 """Kinds of data that are not rows of one table: whole subscribers, documents, dumps in the corpus, the engine's
 history."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ The plain job serves requests and sensors. There is one job for each tier with d
 that day (UTC).
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from functools import partial
 from uuid import UUID

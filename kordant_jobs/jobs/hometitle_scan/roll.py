@@ -1,7 +1,5 @@
 """Saves the owner roll's entries of watched parcels; a change becomes a record, as a document would."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import TypeVar

@@ -1,7 +1,5 @@
 """The text of one alert's mail, in the subscriber's language. Its layout is in `templates/`. Pure."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from kordant_jobs.domain.darkwatch.breaches import BreachSource

@@ -2,8 +2,6 @@
 and text messages are read on locked screens, so they name no identifier.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime

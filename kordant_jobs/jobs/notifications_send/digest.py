@@ -1,7 +1,5 @@
 """The text of a digest: several alerts in one mail, grouped by breach, the most urgent first. Pure."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from kordant_jobs.domain.darkwatch.breaches import BreachSource

@@ -1,7 +1,5 @@
 """The whole mail as bytes (RFC 5322): its text, its layout, its headers. Pure, except that it reads templates."""
 
-from __future__ import annotations
-
 from base64 import b64encode
 from binascii import b2a_qp
 from collections.abc import Callable, Mapping

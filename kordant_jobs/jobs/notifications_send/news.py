@@ -2,8 +2,6 @@
 accounts, and about removal requests. Pure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,7 +1,5 @@
 """The text of mails about parcels: what was recorded, who gave, who took, and the state before. Pure."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field

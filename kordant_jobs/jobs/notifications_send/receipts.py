@@ -4,8 +4,6 @@ A receipt names the message by its id, which is random and known only to the pro
 Callbacks and webhooks are also signed.
 """
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """The text of the mail that announces a report, in the subscriber's language. Pure."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 

@@ -1,7 +1,5 @@
 """Rules for sending, holding, retrying and giving up a notification. Pure: no clock, network or database."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The words of mails about clips of voices: what was found, what that cannot show, and what to do. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from kordant_jobs.domain.notifications.alerts import Severity

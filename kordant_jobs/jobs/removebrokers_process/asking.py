@@ -1,7 +1,5 @@
 """Actions of people on a request: a form was filled in, a reply was read, a complaint is wanted."""
 
-from __future__ import annotations
-
 import hmac
 import json
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@ A hundred mails are a transaction: a statement a mail took half of a run. A mail
 what it says is in the database.
 """
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import re

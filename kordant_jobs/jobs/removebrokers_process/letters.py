@@ -4,8 +4,6 @@ A letter discloses the least that the broker needs to find the person: the field
 only what the subscriber gave.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime

@@ -1,7 +1,5 @@
 """Opens the channels to brokers that the settings configure. Steps that need another channel are left out."""
 
-from __future__ import annotations
-
 from email.utils import parseaddr
 from uuid import UUID
 

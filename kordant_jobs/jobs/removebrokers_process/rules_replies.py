@@ -6,8 +6,6 @@ enough. Where rules disagree, or none fits, a person reads the reply. *Done* and
 believed only in plain words with nothing unknown beside.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence

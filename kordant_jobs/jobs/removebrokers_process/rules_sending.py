@@ -1,7 +1,5 @@
 """Decides the next state of a message to a broker, and of its request. Pure."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta

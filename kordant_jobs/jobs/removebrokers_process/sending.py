@@ -4,8 +4,6 @@ No transaction is open while something is sent. A sender that is killed repeats 
 protocol request under the same agent_request_id; a form is never posted twice.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta

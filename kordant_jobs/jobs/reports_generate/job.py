@@ -4,8 +4,6 @@ The plain job serves schedules and requests. There is one job for each tier with
 report of that tier covers, so a backfill makes the same reports as the schedule.
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from datetime import datetime
 from functools import partial

@@ -1,8 +1,6 @@
 """The report's section on data brokers: each request's state, its deadline, the next step and whose turn it is.
 Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

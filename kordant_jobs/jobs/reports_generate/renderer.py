@@ -1,7 +1,5 @@
 """A report's content as HTML, or directly as PDF. `layout.py` turns HTML into PDF."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, replace
 from functools import lru_cache
 

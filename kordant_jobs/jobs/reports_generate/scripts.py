@@ -3,8 +3,6 @@
 Fonts are Python packages (Noto, OFL), so that the same report has the same bytes on every machine.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Collection

@@ -5,8 +5,6 @@ separate table on each, with its header read again. Here feet and repeated heade
 becomes one again.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,8 +1,6 @@
 """A subscription began, changed its tier, was paused or ended: updates its schedule rows, and requests its first scan
 at once."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Tables of access: who there is, with which tokens and grants; what was proposed; which replies were given."""
 
-from __future__ import annotations
-
 from sqlalchemy import (
     Boolean,
     Column,

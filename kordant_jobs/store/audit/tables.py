@@ -1,7 +1,5 @@
 """The audit log's table. Triggers chain its rows and refuse to change or delete any."""
 
-from __future__ import annotations
-
 from sqlalchemy import BigInteger, CheckConstraint, Column, Computed, Index, LargeBinary, SmallInteger, Table, Text
 
 from kordant_jobs.postgres.schema import metadata, moment

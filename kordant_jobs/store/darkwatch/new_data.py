@@ -1,8 +1,6 @@
 """Finds new data for real-time scans: breaches and watched identifiers that no scan has covered, and the subscriptions
 concerned."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta

@@ -3,8 +3,6 @@
 Works in the caller's transaction, after `scans.choose` selected the subscriptions in it.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass

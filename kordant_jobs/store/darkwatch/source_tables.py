@@ -1,7 +1,5 @@
 """Tables of outside sources: the state of each, their answers, and exposures that subscribers dismissed."""
 
-from __future__ import annotations
-
 from sqlalchemy import (
     ARRAY,
     Boolean,

@@ -1,7 +1,5 @@
 """Tables of breaches, their dumps, and what scans found in them."""
 
-from __future__ import annotations
-
 from sqlalchemy import (
     ARRAY,
     BigInteger,

@@ -1,8 +1,6 @@
 """Bank connections: creates them, plans and claims their reads, and changes their state. Nothing here waits for a
 bank."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

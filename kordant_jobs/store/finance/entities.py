@@ -1,7 +1,5 @@
 """Entities: households and firms whose accounts are read. Created, listed, and forgotten with their key."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime

@@ -4,8 +4,6 @@ A row is identified by the keyed hash of its provider's id (`alias`). A row with
 (`domain.finance.matching`).
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta

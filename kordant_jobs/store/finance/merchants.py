@@ -1,8 +1,6 @@
 """Assigns the key that all rows of one merchant share within an entity, when rows are written. Similar names get the
 key of the first one. Stored names are decrypted from one row for each key; later steps need no decryption."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field

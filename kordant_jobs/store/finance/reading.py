@@ -1,8 +1,6 @@
 """Reads bank data for people: accounts with balances and their unexplained part, connections with their last
 results."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any

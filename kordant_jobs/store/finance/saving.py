@@ -1,8 +1,6 @@
 """Saves one read of a connection, completely or not at all: accounts, rows, balances, bills, consent, cursor, and the
 entity's new version."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -6,8 +6,6 @@ calendar days in America/Sao_Paulo. In clear are amounts, days, types and our id
 `entities forget` deletes those rows and the key.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from sqlalchemy import (

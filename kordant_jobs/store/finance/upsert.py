@@ -6,8 +6,6 @@ Several accounts may be given at once. The caller holds the lease of each accoun
 also commits its cursor.
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta

@@ -1,7 +1,5 @@
 """Insights for readers, with the payee's name decrypted; and the readers' decisions on them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime

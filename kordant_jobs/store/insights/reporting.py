@@ -1,7 +1,5 @@
 """Reads insights for reports: open insights of a subscription's entities, with payees' lines still encrypted."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date

@@ -1,7 +1,5 @@
 """The table of insights, and what forecasts are corrected by."""
 
-from __future__ import annotations
-
 from sqlalchemy import ARRAY, CheckConstraint, Column, Date, Float, Index, Integer, LargeBinary, Table, Text, Uuid, text
 from sqlalchemy.dialects.postgresql import JSONB
 

@@ -1,7 +1,5 @@
 """Tables of alerts and notifications: the outbox, addresses, and what subscribers chose."""
 
-from __future__ import annotations
-
 from sqlalchemy import (
     Boolean,
     CheckConstraint,

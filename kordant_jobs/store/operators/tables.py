@@ -1,7 +1,5 @@
 """Tables of operators' alerts."""
 
-from __future__ import annotations
-
 from sqlalchemy import (
     BigInteger,
     Boolean,

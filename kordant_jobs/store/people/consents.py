@@ -1,7 +1,5 @@
 """Subscribers' consents: purpose, time, manner and term. They are kept as a record; the only change is a withdrawal."""
 
-from __future__ import annotations
-
 from uuid import UUID
 
 import sqlalchemy as sa

@@ -1,7 +1,5 @@
 """Single subscriptions, and their moves between tiers and statuses."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime

@@ -1,7 +1,5 @@
 """Tables of subscribers: who they are (sealed), what they pay for, what is watched for them."""
 
-from __future__ import annotations
-
 from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, LargeBinary, SmallInteger, Table, Text, Uuid, text
 
 from kordant_jobs.domain.people.subscriptions import Locale, Purpose, SubscriptionStatus, Tier

@@ -4,8 +4,6 @@ a document.
 Every function works in the caller's transaction; those that use `scope`, after `darkwatch.scans.choose`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime

@@ -3,8 +3,6 @@
 Records of counties belong to no subscriber: party names are encrypted with a key for records, bound to their row.
 """
 
-from __future__ import annotations
-
 from sqlalchemy import (
     ARRAY,
     Boolean,

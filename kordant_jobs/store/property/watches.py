@@ -1,7 +1,5 @@
 """Watched parcels and owners: add, remove, list, decrypt."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime

@@ -1,7 +1,5 @@
 """The links for a subscriber about one request: the page to open, and the signed link that reports 'done'."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any

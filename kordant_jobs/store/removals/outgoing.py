@@ -5,8 +5,6 @@ that processes never exceed it together. A message whose sender was interrupted 
 not counted again.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime

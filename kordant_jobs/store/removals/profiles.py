@@ -1,7 +1,5 @@
 """Subscribers' details for removal requests, encrypted: by field, and the signed permission."""
 
-from __future__ import annotations
-
 import base64
 import json
 from collections.abc import Mapping, Sequence

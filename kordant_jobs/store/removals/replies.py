@@ -1,7 +1,5 @@
 """Brokers' replies: the request that they belong to, and their content, encrypted like an identifier."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime

@@ -4,8 +4,6 @@ Rows that belong to a request are deleted with it and have no other foreign key:
 pay for each.
 """
 
-from __future__ import annotations
-
 from sqlalchemy import (
     Boolean,
     CheckConstraint,

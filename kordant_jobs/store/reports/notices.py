@@ -1,8 +1,6 @@
 """Notifications that a report is ready: queued with the report's row, read when they are sent. The outbox claims and
 marks them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date

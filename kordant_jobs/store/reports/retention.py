@@ -1,7 +1,5 @@
 """Deletes reports whose term is over, and contents that no report refers to any more."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass

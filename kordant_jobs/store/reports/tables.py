@@ -1,7 +1,5 @@
 """Tables of reports: what was made for whom, and stored documents that no report names any more."""
 
-from __future__ import annotations
-
 from sqlalchemy import Column, Date, Index, Integer, LargeBinary, Table, Text, UniqueConstraint, Uuid
 from sqlalchemy.dialects.postgresql import JSONB
 

@@ -1,7 +1,5 @@
 """Place, list and release legal holds. Every deletion checks them in its own statement (`held_sql`)."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID

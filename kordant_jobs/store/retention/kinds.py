@@ -4,8 +4,6 @@ A kind whose rows are in one table is an entry of `TABLES`; for a table that bel
 reason why its rows stay. A test checks that every table is in one of the two.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

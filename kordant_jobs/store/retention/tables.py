@@ -1,7 +1,5 @@
 """Tables of retention: which term holds, what is on hold, what was planned, what was deleted."""
 
-from __future__ import annotations
-
 from sqlalchemy import Boolean, CheckConstraint, Column, Index, Integer, LargeBinary, Table, Text, Uuid
 from sqlalchemy.dialects.postgresql import JSONB
 

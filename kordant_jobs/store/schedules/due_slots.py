@@ -1,8 +1,6 @@
 """Assigns each subscription to the row that serves it, and to a slot in its day. Written set-based; each tick reads it
 through one index."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date

@@ -1,7 +1,5 @@
 """Tables of schedules: the price list with its history, who is served when, and how far each row is."""
 
-from __future__ import annotations
-
 from sqlalchemy import (
     BigInteger,
     Boolean,

@@ -1,7 +1,5 @@
 """Analyses of clips: saved with their alert, and read for mails and reports."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date

@@ -1,7 +1,5 @@
 """Clips: stored sealed, read in pieces, and claimed for analysis."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 from collections.abc import Iterator, Sequence

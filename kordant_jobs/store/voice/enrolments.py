@@ -1,7 +1,5 @@
 """Enrolled voices and the consents to them: add, extend, read, remove."""
 
-from __future__ import annotations
-
 import base64
 import json
 from collections.abc import Mapping, Sequence

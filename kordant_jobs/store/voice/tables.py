@@ -1,8 +1,6 @@
 """Tables of voices. Sound, embeddings and names are sealed under the subscriber's own key; deleting the key erases
 them."""
 
-from __future__ import annotations
-
 from sqlalchemy import (
     Boolean,
     CheckConstraint,

@@ -9,8 +9,6 @@ CAM++ (Wang et al. 2023, arXiv:2303.00332; Apache-2.0): features [batch, frames,
 `DTDNN.py`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any

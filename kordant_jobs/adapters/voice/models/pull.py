@@ -3,8 +3,6 @@
 A file is installed only if its outputs equal the vectors in `parity.json`, which the authors' own code produced.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys
