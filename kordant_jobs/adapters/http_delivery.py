@@ -1,6 +1,7 @@
 """Delivers messages over HTTP, a few at a time: the code that all push and text services share."""
 
 import threading
+import tomllib
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from importlib.resources import files
 from itertools import islice
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
@@ -89,6 +91,14 @@ class ErrorTable:
                 "them; messages stay queued."
             )
         return Delivery(mail_id=mail_id, outcome=OUTCOMES[act], code=said, retry_after_s=retry_after_s, gone_at=gone_at)
+
+
+_CODES = tomllib.loads(files(__package__).joinpath("error_codes.toml").read_text("utf-8"))
+
+
+def codes_of(service: str) -> dict[str, Act]:
+    """The known error codes of a service, each with the reaction to it."""
+    return {code: Act(act) for act, codes in _CODES[service].items() for code in codes}
 
 
 def retry_after_s(response: httpx.Response) -> float | None:

@@ -4,8 +4,10 @@ and origin.
 The tables are found by the foreign keys, as in `forget`, so a new table is included.
 """
 
+import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from importlib.resources import files
 from typing import Any
 from uuid import UUID
 
@@ -25,41 +27,7 @@ NOT_SHOWN = frozenset(
 )
 """Keys, and keyed hashes of values that are shown beside them or are not stored."""
 
-PURPOSES: Mapping[str, tuple[str, str]] = {
-    "subscribers": ("to address you in mails and reports", "you"),
-    "subscriber_keys": ("to encrypt what is held of you; its bytes are not shown", "made by us"),
-    "subscriptions": ("the contract: what you pay for", "you"),
-    "watchlist_items": ("to look for them in stolen data", "you"),
-    "consents": ("to prove what you agreed to", "you"),
-    "contact_addresses": ("to alert you", "you"),
-    "notification_preferences": ("to send only what you want", "you"),
-    "notification_hours": ("to send when you want", "you"),
-    "exposures": ("to tell you of stolen data", "breach dumps and the sources named beside it"),
-    "exposure_evidence": ("to explain an exposure", "breach dumps: stolen data that was published"),
-    "source_evidence": ("to explain an exposure", "the source that is named"),
-    "source_checks": ("to know when to ask a source again", "the source that is named"),
-    "source_verdicts": ("to tell you what was checked", "our scans"),
-    "alerts": ("to warn you", "our scans"),
-    "notification_outbox": ("to send, and to prove what was sent", "our scans, mail servers and push services"),
-    "reports": ("to report to you", "our scans"),
-    "scan_receipts": ("to prove what was checked", "our scans"),
-    "voice_settings": ("to alert you as you want", "you"),
-    "voice_consents": ("to prove what was agreed to", "you"),
-    "voice_enrolments": ("to compare clips with voices of your family", "clips that you gave"),
-    "analysis_jobs": ("to say something of clips that you gave", "you"),
-    "analysis_sound": ("to analyse it; deleted afterwards", "you"),
-    "voice_analyses": ("to tell you what was said of a clip", "our analysis"),
-    "scan_watermarks": ("to scan for what is new only", "our scans"),
-    "due_slots": ("to serve you when it is your turn", "your subscription"),
-    "entities": ("to bring your accounts together", "you"),
-    "entity_keys": ("to encrypt what is held of it; its bytes are not shown", "made by us"),
-    "bank_connections": ("to read your accounts, as you agreed", "you and your bank"),
-    "bank_consents": ("to prove what you agreed to", "your bank"),
-    "bank_accounts": ("to show your accounts", "your bank"),
-    "bank_balances": ("to show and forecast your balance", "your bank"),
-    "transactions": ("to show what you spend and receive", "your bank"),
-    "card_bills": ("to show your card bills", "your bank"),
-}
+PURPOSES: Mapping[str, tuple[str, str]] = tomllib.loads(files(__package__).joinpath("purposes.toml").read_text("utf-8"))
 """The purpose and origin of each table's rows. For other tables the table's comment is shown."""
 
 

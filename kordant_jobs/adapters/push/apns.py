@@ -13,13 +13,20 @@ import httpx
 import jwt
 
 from kordant_jobs import outside_json
-from kordant_jobs.adapters.http_delivery import deliver_each, retry_after_s, uncertain, unreachable
-from kordant_jobs.adapters.push.errors import APNS
+from kordant_jobs.adapters.http_delivery import (
+    ErrorTable,
+    codes_of,
+    deliver_each,
+    retry_after_s,
+    uncertain,
+    unreachable,
+)
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.ports import Delivery, DeliveryOutcome, OutgoingPush
 
 BASE_URL = "https://api.push.apple.com"
 SANDBOX_URL = "https://api.sandbox.push.apple.com"
+APNS = ErrorTable(service="apns", codes=codes_of("apns"))
 TOKEN_LASTS_S = 40 * 60
 """Apple accepts tokens between 20 and 60 minutes old."""
 

@@ -12,13 +12,23 @@ from google.auth.transport import Request, Response
 from google.oauth2 import service_account
 
 from kordant_jobs import outside_json
-from kordant_jobs.adapters.http_delivery import TIMEOUT, deliver_each, retry_after_s, uncertain, unreachable
-from kordant_jobs.adapters.push.errors import FCM, FCM_QUOTA_WAIT_S
+from kordant_jobs.adapters.http_delivery import (
+    TIMEOUT,
+    ErrorTable,
+    codes_of,
+    deliver_each,
+    retry_after_s,
+    uncertain,
+    unreachable,
+)
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.ports import Delivery, DeliveryOutcome, OutgoingPush
 
 SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
 BASE_URL = "https://fcm.googleapis.com"
+FCM = ErrorTable(service="fcm", codes=codes_of("fcm"))
+FCM_QUOTA_WAIT_S = 60.0
+"""The shortest wait in seconds after QUOTA_EXCEEDED, even if the answer asks for less ("FCM error codes")."""
 
 
 def read_service_account(path: Path) -> dict[str, Any]:

@@ -19,13 +19,14 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from kordant_jobs import outside_json
-from kordant_jobs.adapters.http_delivery import deliver_each, retry_after_s, uncertain
-from kordant_jobs.adapters.push.errors import WEB_PUSH
+from kordant_jobs.adapters.http_delivery import Act, ErrorTable, codes_of, deliver_each, retry_after_s, uncertain
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.ports import Delivery, DeliveryOutcome, OutgoingPush
 
 TOKEN_LASTS_S = 12 * 3600
 """RFC 8292 §2 allows 24 hours at most."""
+WEB_PUSH = ErrorTable(service="web push", codes=codes_of("web push"), denied=Act.OPERATOR)
+"""Each browser's maker has a server of its own: one that refuses our key (RFC 8292 §4.2) stops no other."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,4 @@
-"""Text messages through Twilio's Messages resource, and the reactions to its error codes: in the answer to a request,
-and later in a status callback. It accepts no idempotency key: a repeated message is a second one.
-
-Sources: twilio.com/docs/api/errors, and the Message resource. The changelog of July 2024 splits some codes and
-announces further changes, so the reaction to an unknown code depends on its HTTP status.
-"""
+"""Text messages through Twilio's Messages resource. It accepts no idempotency key: a repeated message is a second one."""
 
 import base64
 import hashlib
@@ -15,7 +10,15 @@ from typing import Any
 import httpx
 
 from kordant_jobs import outside_json
-from kordant_jobs.adapters.http_delivery import Act, ErrorTable, deliver_each, retry_after_s, uncertain, unreachable
+from kordant_jobs.adapters.http_delivery import (
+    Act,
+    ErrorTable,
+    codes_of,
+    deliver_each,
+    retry_after_s,
+    uncertain,
+    unreachable,
+)
 from kordant_jobs.ports import Delivery, DeliveryOutcome, OutgoingText
 
 BASE_URL = "https://api.twilio.com"
@@ -88,31 +91,7 @@ def signature_of(token: str, url: str, form: Mapping[str, str]) -> str:
     return base64.b64encode(hmac.new(token.encode(), content.encode(), hashlib.sha1).digest()).decode()
 
 
-TWILIO = ErrorTable(
-    service="twilio",
-    codes={
-        "20003": Act.DOWN,  # authentication
-        "20429": Act.RETRY,  # too many requests
-        "21211": Act.GONE,  # no valid number
-        "21408": Act.OPERATOR,  # the region is not enabled for our account
-        "21606": Act.OPERATOR,  # our number sends no texts
-        "21608": Act.OPERATOR,  # a trial account, and a number that was not verified
-        "21217": Act.GONE,  # no valid number
-        "21421": Act.GONE,  # no valid number
-        "21610": Act.GONE,  # the recipient answered STOP
-        "21612": Act.OPERATOR,  # no route from our number to this one
-        "21614": Act.GONE,  # no mobile number
-    },
-)
+TWILIO = ErrorTable(service="twilio", codes=codes_of("twilio"))
 
-LATER: Mapping[str, Act] = {
-    "30001": Act.RETRY,  # queue overflow
-    "30002": Act.OPERATOR,  # our account is suspended
-    "30003": Act.RETRY,  # switched off or out of reach
-    "30004": Act.OPERATOR,  # blocked by the recipient or the network
-    "30005": Act.GONE,  # unknown handset
-    "30006": Act.GONE,  # a landline, or a network that is not reached
-    "30007": Act.OPERATOR,  # filtered as spam
-    "30008": Act.RETRY,  # unknown: again
-}
+LATER: Mapping[str, Act] = codes_of("twilio later")
 """The reactions to codes of a message that was accepted and did not arrive. Any other code is for an operator."""
