@@ -1,4 +1,4 @@
-"""Text messages through Twilio's Messages resource. It accepts no idempotency key: a repeated message is a second one."""
+"""Text messages through Twilio's Messages resource, which takes no idempotency key: a repeated message is another."""
 
 import base64
 import hashlib
