@@ -15,8 +15,6 @@ from kordant_jobs.domain.identifiers import IdentifierKind
 from kordant_jobs.errors import SourceUnavailable
 from kordant_jobs.ports import Finding, Question
 
-XPOSEDORNOT_URL = "https://api.xposedornot.com"
-
 
 class _Found(BaseModel):
     model_config = ConfigDict(extra="ignore")

@@ -87,19 +87,11 @@ REMOVAL_MOVES: dict[RemovalState, frozenset[RemovalState]] = {
 not contradict it. *Verified removed* follows only from our own check, after the broker had the request (see `rules`).
 """
 
-WITH_THE_BROKER = frozenset(
-    {S.SENT, S.ACKNOWLEDGED, S.IN_PROGRESS, S.EXTENDED, S.OVERDUE, S.ESCALATED, S.NEEDS_IDENTITY, S.NEEDS_USER_ACTION}
-)
-"""The broker may still answer, and its answer moves the request."""
-
 BEFORE_THE_BROKER = frozenset({S.DRAFT, S.QUEUED, S.BOUNCED, S.CONTACT_MOVED, S.RELISTED})
 """The states in which a request is about to be sent, or sent again: a reply does not move it."""
 
 DONE = frozenset({S.VERIFIED_REMOVED, S.NO_MATCH, S.EXEMPT, S.DENIED, S.CANCELLED})
 """No party has to act any more."""
-
-BROKER_IS_DONE = frozenset({S.COMPLETED, S.NO_MATCH, S.VERIFIED_REMOVED})
-"""The broker said that it has finished. A listing that our check finds now reopens the request."""
 
 
 class Turn(StrEnum):
@@ -167,8 +159,3 @@ def may_move(before: RemovalState, after: RemovalState) -> bool:
     (True, False)
     """
     return after in REMOVAL_MOVES[before]
-
-
-def all_moves() -> list[tuple[str, str]]:
-    """Every allowed move, sorted."""
-    return sorted((before.value, after.value) for before, found in REMOVAL_MOVES.items() for after in found)

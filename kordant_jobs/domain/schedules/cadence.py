@@ -74,18 +74,6 @@ class Decision:
     reason: str = ""
 
 
-def anchor_of(row: ScheduleRow, started_on: date) -> int:
-    """The anchor of a subscription that began on that day.
-
-    >>> premium = ScheduleRow(job="x", cadence=Cadence.MONTHLY, cron="0 2 * * *")
-    >>> anchor_of(premium, date(2024, 2, 29))
-    29
-    """
-    if row.anchor is Anchor.CALENDAR or row.cadence in {Cadence.DAILY, Cadence.EVERY_TICK}:
-        return NO_ANCHOR
-    return started_on.isoweekday() if row.cadence is Cadence.WEEKLY else started_on.day
-
-
 def due_anchors(row: ScheduleRow, on: date) -> tuple[int, ...]:
     """The anchors due on that day. An anchor that the month lacks is due on its last day.
 

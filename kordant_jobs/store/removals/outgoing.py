@@ -218,10 +218,3 @@ def undisclose(connection: Connection, message_ids: Sequence[UUID], *, at: datet
     connection.execute(
         sa.delete(removal_disclosures).where(table.message_id.in_(message_ids), table.disclosed_at == at)
     )
-
-
-def request_of_message(connection: Connection, message_id: UUID) -> UUID | None:
-    """The request that a message of ours belongs to."""
-    query = sa.select(removal_messages.c.request_id).where(removal_messages.c.id == message_id)
-    found: UUID | None = connection.execute(query).scalar()
-    return found
