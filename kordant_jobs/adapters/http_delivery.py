@@ -148,8 +148,6 @@ def _guarded(send: Callable[[httpx.Client, M], Delivery], client: httpx.Client, 
 def deliver_each(
     messages: Iterable[M],
     send: Callable[[httpx.Client, M], Delivery],
-    *,
-    in_flight: int = IN_FLIGHT,
     **options: Any,
 ) -> Generator[Delivery, None, None]:
     """`send` each message, several at once, and yield the outcomes in the messages' order.
@@ -174,11 +172,11 @@ def deliver_each(
         return _guarded(send, own.client, message)
 
     traced = tracing.carried(deliver)
-    with clients, ThreadPoolExecutor(in_flight, "deliver", initializer=open_own) as pool:
+    with clients, ThreadPoolExecutor(IN_FLIGHT, "deliver", initializer=open_own) as pool:
         under_way: deque[Future[Delivery]] = deque()
         while True:
             if failed is None:
-                for message in islice(waiting, in_flight - len(under_way)):
+                for message in islice(waiting, IN_FLIGHT - len(under_way)):
                     under_way.append(pool.submit(traced, message))
             if not under_way:
                 break

@@ -1,7 +1,7 @@
 """Calls to a bank provider: each within its limits of calls, time and size; answers are JSON with Decimal numbers.
 
 A status other than success becomes a `BankFailed`, by the table below; so does an answer that violates its contract.
-`RationedDays` and its like choose the days to read where the historic list of an account is rationed.
+`Windows` chooses the days to read where the historic list of an account is rationed.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping

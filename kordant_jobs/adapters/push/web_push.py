@@ -5,7 +5,7 @@ import base64
 import json
 import os
 import time
-from collections.abc import Callable, Collection, Generator, Iterable
+from collections.abc import Collection, Generator, Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
@@ -75,7 +75,6 @@ class WebPushTransport:
         contact: str,
         services: Collection[str],
         insecure: bool = False,
-        clock: Callable[[], float] = time.time,
     ) -> None:
         try:
             key = load_pem_private_key(private_key_pem.encode(), None)
@@ -91,7 +90,6 @@ class WebPushTransport:
         self._contact = contact
         self._services = services
         self._insecure = insecure
-        self._clock = clock
 
     def deliver(self, messages: Iterable[OutgoingPush], /) -> Generator[Delivery, None, None]:
         """See `Transport.deliver`. Redirects are not followed: they could lead into our network."""
@@ -120,7 +118,7 @@ class WebPushTransport:
         parts = urlsplit(to.endpoint)
         claims = {
             "aud": f"{parts.scheme}://{parts.netloc}",
-            "exp": int(self._clock()) + TOKEN_LASTS_S,
+            "exp": int(time.time()) + TOKEN_LASTS_S,
             "sub": self._contact,
         }
         token = jwt.encode(claims, self._key, algorithm="ES256")

@@ -59,13 +59,13 @@ KNOWN_MERCHANTS = {
 """
 
 
-def category_expression(*, payee: str = "payee") -> pl.Expr:
-    """The category of rows with `category` (as stored on the row, null: none), `type`, `mcc`, `cents` and a payee: a
+def category_expression() -> pl.Expr:
+    """The category of rows with `category` (as stored on the row, null: none), `type`, `mcc`, `cents` and `payee`: a
     known merchant's name (perhaps followed by `~` and a keyed hash of the rest) or any other key."""
     codes = pl.lit(None, dtype=pl.Utf8)
     for low, high, name in MERCHANT_CODES:
         codes = pl.when(pl.col("mcc").is_between(low, high)).then(pl.lit(name)).otherwise(codes)
-    firm = pl.col(payee).cast(pl.Utf8).str.split(" ~").list.first()
+    firm = pl.col("payee").cast(pl.Utf8).str.split(" ~").list.first()
     known = firm.replace_strict(KNOWN_MERCHANTS, default=None, return_dtype=pl.Utf8)
     typed = pl.col("type").replace_strict(TYPES, default=None, return_dtype=pl.Utf8)
     rest = pl.when(pl.col("cents") > 0).then(pl.lit("income.other")).otherwise(pl.lit("other"))

@@ -57,15 +57,13 @@ class MailboxSummary:
     problem: str | None = None
 
 
-def process_mailbox(
-    inbox: InboundMail, *, db: Engine, keyring: Keyring, now: Callable[[], datetime], limit: int = INTAKE_LIMIT
-) -> MailboxSummary:
-    """Process up to `limit` mails of the mailbox as replies to removal requests, and delete the mails that were put
-    aside more than 30 days ago. If the mailbox does not answer, the result has the reason as `problem`."""
+def process_mailbox(inbox: InboundMail, *, db: Engine, keyring: Keyring, now: Callable[[], datetime]) -> MailboxSummary:
+    """Process up to `INTAKE_LIMIT` mails of the mailbox as replies to removal requests, and delete those put aside more
+    than 30 days ago. If the mailbox does not answer, the result has the reason as `problem`."""
     total = MailboxSummary()
     try:
         inbox.tidy(now() - UNMATCHED_KEPT)
-        for batch in _batches(inbox.messages(limit)):
+        for batch in _batches(inbox.messages(INTAKE_LIMIT)):
             found = _each_for_itself([one.content for one in batch], db=db, keyring=keyring, now=now())
             of_ours = [one for one in found if isinstance(one, ProcessedReply)]
             total.read += len(batch)

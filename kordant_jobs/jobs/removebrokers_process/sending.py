@@ -65,16 +65,14 @@ class _Batch:
     letters: dict[UUID, Letter] = field(default_factory=dict)
 
 
-def send_waiting(
-    broker_ids: Sequence[UUID], *, db: Engine, keyring: Keyring, outside: Outside, now: datetime, batch: int = BATCH
-) -> Sent:
+def send_waiting(broker_ids: Sequence[UUID], *, db: Engine, keyring: Keyring, outside: Outside, now: datetime) -> Sent:
     """Send what waits for these brokers, as far as their caps allow. A party that is down is tried in the next run."""
     total = Sent()
     tokens = rights.Tokens(db, keyring, outside.rights) if outside.rights else None
     _withdraw(db, broker_ids, now)
     while True:
         with db.begin() as connection:
-            claimed = outgoing.claim(connection, broker_ids, limit=batch, now=now)
+            claimed = outgoing.claim(connection, broker_ids, limit=BATCH, now=now)
             work = _load(connection, keyring, claimed, outside, tokens, now) if claimed else None
         if work is None:
             return total
@@ -85,7 +83,7 @@ def send_waiting(
         total.failed += sum(one.status in _LOST for one in fates.values())
         put_off = len(work.messages) - len(fates) + sum(one.status is MessageStatus.QUEUED for one in fates.values())
         total.put_off += put_off
-        if total.problem or put_off == len(work.messages) or len(work.messages) < batch:
+        if total.problem or put_off == len(work.messages) or len(work.messages) < BATCH:
             return total
 
 
