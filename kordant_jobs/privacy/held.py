@@ -27,7 +27,8 @@ NOT_SHOWN = frozenset(
 )
 """Keys, and keyed hashes of values that are shown beside them or are not stored."""
 
-PURPOSES: Mapping[str, tuple[str, str]] = tomllib.loads(files(__package__).joinpath("purposes.toml").read_text("utf-8"))
+_PURPOSES = tomllib.loads(files(__package__).joinpath("purposes.toml").read_text("utf-8"))
+PURPOSES: Mapping[str, tuple[str, str]] = {table: (purpose, origin) for table, (purpose, origin) in _PURPOSES.items()}
 """The purpose and origin of each table's rows. For other tables the table's comment is shown."""
 
 

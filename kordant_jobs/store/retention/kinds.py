@@ -41,7 +41,7 @@ def _table_kind(kind: str, raw: Mapping[str, Any]) -> TableKind:
 
 TABLES: Mapping[str, TableKind] = {kind: _table_kind(kind, raw) for kind, raw in _RAW["kinds"].items()}
 
-TAKEN_ALONG: Mapping[str, list[str]] = _RAW["taken_along"]
+TAKEN_ALONG: Mapping[str, tuple[str, ...]] = {table: tuple(kinds) for table, kinds in _RAW["taken_along"].items()}
 """By table, the kinds whose rows are deleted with its rows, through cascading foreign keys over any number of steps. A
 test derives this from the tables."""
 
