@@ -13,6 +13,7 @@ from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.domain.removals.brokers import RemovalChannel
 from kordant_jobs.domain.removals.states import RemovalState
+from kordant_jobs.jobs.notifications_send.alert_message import MailText, greeting
 from kordant_jobs.store.finance.notices import FinanceNoticeRow
 from kordant_jobs.store.removals.notices import RemovalNoticeRow
 from kordant_jobs.wording import Wording, wording
@@ -34,21 +35,14 @@ class NewsLine:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NewsMessage:
-    """The parts of such a mail in the subscriber's language, as plain text without markup."""
+class NewsMessage(MailText):
+    """Such a mail."""
 
-    locale: str
-    subject: str
-    preview: str
-    severity: str
-    greeting: str
-    headline: str
     yours_title: str
     yours: list[NewsLine]
     others_title: str
     others: list[NewsLine]
     more: str | None
-    footer: list[str]
 
 
 def write_news(
@@ -72,7 +66,7 @@ def write_news(
         subject=subject,
         preview=lines[0][0].text,
         severity=(Severity.MEDIUM if yours else Severity.LOW).value,
-        greeting=words.say("Hello %(name)s,", name=one_line(name, 120)) if name.strip() else words.say("Hello,"),
+        greeting=greeting(words, name),
         headline=subject,
         yours_title=words.say("Your turn"),
         yours=yours[:LINES_MAX],
