@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from kordant_jobs.postgres.schema import SCHEMA, metadata
 from kordant_jobs.privacy.owners import ENCRYPTED, KEY_TABLES, owner_of
-from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys, owner_column
+from kordant_jobs.store.people.keyring import Keyring, SubscriberKeys, owner_column
 from kordant_jobs.store.people.tables import subscribers
 
 NOT_SHOWN = frozenset(
@@ -97,8 +97,7 @@ def _opened(table: sa.Table, row: Any, keys: SubscriberKeys) -> dict[str, Any]:
         value = row[column.name]
         if column.name.endswith(ENCRYPTED):
             owner = row[owner_of(table).name]
-            sealed = value and Sealed(subscriber_id=owner, column=column, row_id=row["id"], sealed=bytes(value))
-            shown[column.name.removesuffix(ENCRYPTED)] = sealed and keys.open(sealed)
+            shown[column.name.removesuffix(ENCRYPTED)] = value and keys.open(owner, column, row["id"], value)
         elif column.name not in NOT_SHOWN:
             shown[column.name] = bytes(value).hex() if isinstance(value, bytes | memoryview) else value
     return shown

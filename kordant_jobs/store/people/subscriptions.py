@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +13,7 @@ from sqlalchemy import Connection
 from kordant_jobs.domain.identifiers import IdentifierKind, mask
 from kordant_jobs.domain.people.subscriptions import SUBSCRIPTION_MOVES, SubscriptionStatus, Tier
 from kordant_jobs.errors import PermanentError
-from kordant_jobs.store.people.keyring import Keyring, Sealed
+from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.people.tables import subscriptions, watchlist_items
 
 MASKS_MAX = 200
@@ -106,13 +107,8 @@ def masks(connection: Connection, keyring: Keyring, one: Subscription) -> list[t
     keys = keyring.load_keys(connection, [one.subscriber_id])
     if one.subscriber_id not in keys:
         return []
-
-    def opened(row: sa.Row[Any]) -> str:
-        column = items.identifier_encrypted
-        sealed = bytes(row.identifier_encrypted)
-        return keys.open(Sealed(subscriber_id=one.subscriber_id, column=column, row_id=row.id, sealed=sealed))
-
-    return [(row.kind, mask(IdentifierKind(row.kind), opened(row))) for row in rows]
+    opened = partial(keys.open, one.subscriber_id, items.identifier_encrypted)
+    return [(row.kind, mask(IdentifierKind(row.kind), opened(row.id, row.identifier_encrypted))) for row in rows]
 
 
 def watching(connection: Connection, indexes: Sequence[bytes]) -> list[tuple[Subscription, bytes]]:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
 from kordant_jobs.domain.property.rolls import RollState
-from kordant_jobs.store.people.keyring import Keyring, Sealed
+from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.property.tables import property_rolls
 
 
@@ -122,8 +122,7 @@ def waiting(connection: Connection, keyring: Keyring, county: str) -> list[Waiti
     found = []
     for row in rows:
         if row.subscriber_id in keys and row.waiting_owners_encrypted is not None:
-            sealed = bytes(row.waiting_owners_encrypted)
-            text = keys.open(Sealed(subscriber_id=row.subscriber_id, column=column, row_id=row.id, sealed=sealed))
+            text = keys.open(row.subscriber_id, column, row.id, row.waiting_owners_encrypted)
             names = tuple(text.splitlines())
             found.append(Waiting(watch_id=row.id, state=_state(row), since=row.waiting_since, owners=names))
     return found
