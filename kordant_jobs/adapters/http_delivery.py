@@ -17,7 +17,7 @@ from uuid import UUID
 
 import httpx
 
-from kordant_jobs import tracing
+from kordant_jobs import outside_json, tracing
 from kordant_jobs.adapters.http_client import HttpClient
 from kordant_jobs.errors import SettingsError, SourceUnavailable
 from kordant_jobs.ports import Delivery, DeliveryOutcome
@@ -110,6 +110,15 @@ def retry_after_s(response: httpx.Response) -> float | None:
         return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()) if value else None
     except (ValueError, TypeError, OverflowError):
         return None
+
+
+def json_of(response: httpx.Response) -> dict[str, Any]:
+    """The JSON object of an answer; empty where there is none (a 502 may be HTML)."""
+    try:
+        found = outside_json.loads(response.content)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def uncertain(mail_id: UUID, service: str) -> Delivery:

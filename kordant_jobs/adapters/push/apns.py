@@ -7,16 +7,15 @@ import time
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 import httpx
 import jwt
 
-from kordant_jobs import outside_json
 from kordant_jobs.adapters.http_delivery import (
     ErrorTable,
     codes_of,
     deliver_each,
+    json_of,
     retry_after_s,
     uncertain,
     unreachable,
@@ -93,7 +92,7 @@ class ApnsTransport:
                 raise unreachable("apns") from None
             except httpx.HTTPError:
                 return uncertain(message.id, "apns")
-            said = _said(response)
+            said = json_of(response)
             if said.get("reason") != "ExpiredProviderToken":
                 break
             refused = token
@@ -125,11 +124,3 @@ class ApnsTransport:
 def _body(message: OutgoingPush) -> bytes:
     alert = {"title": message.title, "body": message.body}
     return json.dumps({"aps": {"alert": alert, "sound": "default"}, **message.data}, ensure_ascii=False).encode()
-
-
-def _said(response: httpx.Response) -> dict[str, Any]:
-    try:
-        found = outside_json.loads(response.content) if response.content else {}
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}

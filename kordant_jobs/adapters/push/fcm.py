@@ -17,6 +17,7 @@ from kordant_jobs.adapters.http_delivery import (
     ErrorTable,
     codes_of,
     deliver_each,
+    json_of,
     retry_after_s,
     uncertain,
     unreachable,
@@ -81,7 +82,7 @@ class FcmTransport:
                 break
         if response.status_code == 200:
             return Delivery(
-                mail_id=message.id, outcome=DeliveryOutcome.DELIVERED, provider_id=_json(response).get("name")
+                mail_id=message.id, outcome=DeliveryOutcome.DELIVERED, provider_id=json_of(response).get("name")
             )
         code, wait = _code(response), retry_after_s(response)
         if code == "QUOTA_EXCEEDED":
@@ -118,17 +119,9 @@ def _body(message: OutgoingPush) -> dict[str, Any]:
     }
 
 
-def _json(response: httpx.Response) -> dict[str, Any]:
-    try:
-        found = outside_json.loads(response.content)
-    except ValueError:
-        return {}  # a 502 may be HTML
-    return found if isinstance(found, dict) else {}
-
-
 def _code(response: httpx.Response) -> str:
     """The errorCode in the details, else the status word."""
-    error = _json(response).get("error")
+    error = json_of(response).get("error")
     if not isinstance(error, dict):
         return ""
     details = error.get("details") or []

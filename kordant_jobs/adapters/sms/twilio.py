@@ -5,16 +5,15 @@ import hashlib
 import hmac
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import httpx
 
-from kordant_jobs import outside_json
 from kordant_jobs.adapters.http_delivery import (
     Act,
     ErrorTable,
     codes_of,
     deliver_each,
+    json_of,
     retry_after_s,
     uncertain,
     unreachable,
@@ -63,20 +62,12 @@ class TwilioTransport:
             raise unreachable("twilio") from None
         except httpx.HTTPError:
             return uncertain(message.id, "twilio")
-        said = _said(response)
+        said = json_of(response)
         if response.status_code == 201:
             return Delivery(mail_id=message.id, outcome=DeliveryOutcome.DELIVERED, provider_id=said.get("sid"))
         return TWILIO.delivery(
             message.id, str(said.get("code", "")), response.status_code, retry_after_s=retry_after_s(response)
         )
-
-
-def _said(response: httpx.Response) -> dict[str, Any]:
-    try:
-        found = outside_json.loads(response.content)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def signature_of(token: str, url: str, form: Mapping[str, str]) -> str:

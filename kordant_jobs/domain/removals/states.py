@@ -104,27 +104,14 @@ class Turn(StrEnum):
     NOBODY = "nobody"
 
 
-TURNS: dict[RemovalState, Turn] = {
-    S.DRAFT: Turn.US,
-    S.QUEUED: Turn.US,
-    S.SENT: Turn.BROKER,
-    S.ACKNOWLEDGED: Turn.BROKER,
-    S.NEEDS_USER_ACTION: Turn.SUBSCRIBER,
-    S.NEEDS_IDENTITY: Turn.SUBSCRIBER,
-    S.IN_PROGRESS: Turn.BROKER,
-    S.EXTENDED: Turn.BROKER,
-    S.COMPLETED: Turn.US,
-    S.NO_MATCH: Turn.NOBODY,
-    S.DENIED: Turn.NOBODY,
-    S.EXEMPT: Turn.NOBODY,
-    S.CONTACT_MOVED: Turn.OPERATOR,
-    S.BOUNCED: Turn.US,
-    S.OVERDUE: Turn.BROKER,
-    S.ESCALATED: Turn.SUBSCRIBER,
-    S.VERIFIED_REMOVED: Turn.NOBODY,
-    S.RELISTED: Turn.US,
-    S.CANCELLED: Turn.NOBODY,
+_BY_TURN: dict[Turn, tuple[RemovalState, ...]] = {
+    Turn.US: (S.DRAFT, S.QUEUED, S.COMPLETED, S.BOUNCED, S.RELISTED),
+    Turn.BROKER: (S.SENT, S.ACKNOWLEDGED, S.IN_PROGRESS, S.EXTENDED, S.OVERDUE),
+    Turn.SUBSCRIBER: (S.NEEDS_USER_ACTION, S.NEEDS_IDENTITY, S.ESCALATED),
+    Turn.OPERATOR: (S.CONTACT_MOVED,),
+    Turn.NOBODY: (S.NO_MATCH, S.DENIED, S.EXEMPT, S.VERIFIED_REMOVED, S.CANCELLED),
 }
+TURNS: dict[RemovalState, Turn] = {state: turn for turn, states in _BY_TURN.items() for state in states}
 
 
 def turn_of(state: RemovalState, *, is_unread: bool = False, can_check: bool = True) -> Turn:
