@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
-from types import MappingProxyType
 from urllib.parse import quote
 
 
@@ -69,29 +68,17 @@ class Role(StrEnum):
     PARTY = "party"
 
 
-_SIDES: Mapping[Event, tuple[Role, Role]] = MappingProxyType(
-    {
-        Event.OWNERSHIP_CHANGE: (Role.GRANTOR, Role.GRANTEE),
-        Event.PARTIAL_TRANSFER: (Role.GRANTOR, Role.GRANTEE),
-        Event.TAX_DEED: (Role.GRANTOR, Role.GRANTEE),
-        Event.TRANSFER_ON_DEATH: (Role.GRANTOR, Role.GRANTEE),
-        Event.TOD_REVOKED: (Role.GRANTOR, Role.GRANTEE),
-        Event.CORRECTION: (Role.GRANTOR, Role.GRANTEE),
-        Event.NAME_CHANGE: (Role.GRANTOR, Role.GRANTEE),
-        Event.CONTRACT: (Role.GRANTOR, Role.GRANTEE),
-        Event.MAILING_ADDRESS_CHANGED: (Role.GRANTOR, Role.GRANTEE),
-        Event.OWNER_CHANGED_ON_ROLL: (Role.GRANTOR, Role.GRANTEE),
-        Event.POWER_OF_ATTORNEY: (Role.PRINCIPAL, Role.ATTORNEY),
-        Event.POWER_REVOKED: (Role.PRINCIPAL, Role.ATTORNEY),
-        Event.MORTGAGE: (Role.BORROWER, Role.LENDER),
-        Event.MORTGAGE_CHANGE: (Role.BORROWER, Role.LENDER),
-        Event.ASSIGNMENT: (Role.OLD_LENDER, Role.NEW_LENDER),
-        Event.LIEN: (Role.DEBTOR, Role.CLAIMANT),
-        Event.LIS_PENDENS: (Role.DEBTOR, Role.CLAIMANT),
-        Event.RELEASE: (Role.DEBTOR, Role.CLAIMANT),
-        Event.PARTIAL_RELEASE: (Role.DEBTOR, Role.CLAIMANT),
-    }
-)
+_BY_SIDES: Mapping[tuple[Role, Role], tuple[Event, ...]] = {
+    (Role.GRANTOR, Role.GRANTEE): (
+        Event.OWNERSHIP_CHANGE, Event.PARTIAL_TRANSFER, Event.TAX_DEED, Event.TRANSFER_ON_DEATH, Event.TOD_REVOKED,
+        Event.CORRECTION, Event.NAME_CHANGE, Event.CONTRACT, Event.MAILING_ADDRESS_CHANGED, Event.OWNER_CHANGED_ON_ROLL,
+    ),
+    (Role.PRINCIPAL, Role.ATTORNEY): (Event.POWER_OF_ATTORNEY, Event.POWER_REVOKED),
+    (Role.BORROWER, Role.LENDER): (Event.MORTGAGE, Event.MORTGAGE_CHANGE),
+    (Role.OLD_LENDER, Role.NEW_LENDER): (Event.ASSIGNMENT,),
+    (Role.DEBTOR, Role.CLAIMANT): (Event.LIEN, Event.LIS_PENDENS, Event.RELEASE, Event.PARTIAL_RELEASE),
+}  # fmt: skip
+_SIDES = {event: sides for sides, events in _BY_SIDES.items() for event in events}
 
 
 def role_of(event: Event, side: int, *, swapped: bool = False) -> Role:
