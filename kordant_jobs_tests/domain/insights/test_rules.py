@@ -10,10 +10,9 @@ import polars as pl
 import pytest
 
 from kordant_jobs.domain.insights.assess import ROUND_PIX_TWICE, assess
-from kordant_jobs.domain.insights.backtest import backtest, rewind
 from kordant_jobs.domain.insights.books import ACCOUNTS_SCHEMA, ROWS_SCHEMA, Books, read
 from kordant_jobs.domain.insights.findings import cash_flow, duplicates, price_rises, unusual
-from kordant_jobs.domain.insights.forecast import LEVELS, corrections, project
+from kordant_jobs.domain.insights.forecast import LEVELS, backtest, corrections, project, rewind
 from kordant_jobs.domain.insights.insight import Kind
 from kordant_jobs.domain.insights.kernels.table import FIXED_STEP
 from kordant_jobs.domain.insights.streams import CADENCES, Found, find_streams
