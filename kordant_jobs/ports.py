@@ -18,8 +18,8 @@ from kordant_jobs.domain.darkwatch.exposures import Source, UnknownReason, Verdi
 from kordant_jobs.domain.finance.states import AccountKind, ErrorClass, Provider
 from kordant_jobs.domain.finance.values import ConnectionRead, SeenConsent
 from kordant_jobs.domain.identifiers import IdentifierKind
-from kordant_jobs.domain.notifications.causes import Cause
-from kordant_jobs.domain.removals.messages import CheckVerdict
+from kordant_jobs.domain.notifications.receipts import Cause
+from kordant_jobs.domain.removals.replies import CheckVerdict
 from kordant_jobs.domain.voice.models import Manifest
 from kordant_jobs.errors import PermanentError
 

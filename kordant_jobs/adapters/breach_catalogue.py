@@ -3,8 +3,6 @@
 Breach data by Have I Been Pwned is licensed CC BY 4.0; every page that shows it must name the source.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import date, datetime
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The drop folder: breach dumps put there by operators or programs. Lists and removes files; reads no dump."""
 
-from __future__ import annotations
-
 import fcntl
 from contextlib import suppress
 from dataclasses import dataclass

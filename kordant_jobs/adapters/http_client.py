@@ -1,7 +1,5 @@
 """The HTTP client of adapters that do not share a batch's `Session`: each call is a span of the current trace."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import httpx

@@ -1,8 +1,7 @@
 """Delivers messages over HTTP, a few at a time: the code that all push and text services share."""
 
-from __future__ import annotations
-
 import threading
+import tomllib
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,13 +10,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from importlib.resources import files
 from itertools import islice
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 import httpx
 
-from kordant_jobs import tracing
+from kordant_jobs import outside_json, tracing
 from kordant_jobs.adapters.http_client import HttpClient
 from kordant_jobs.errors import SettingsError, SourceUnavailable
 from kordant_jobs.ports import Delivery, DeliveryOutcome
@@ -93,6 +93,14 @@ class ErrorTable:
         return Delivery(mail_id=mail_id, outcome=OUTCOMES[act], code=said, retry_after_s=retry_after_s, gone_at=gone_at)
 
 
+_CODES = tomllib.loads(files(__package__).joinpath("error_codes.toml").read_text("utf-8"))
+
+
+def codes_of(service: str) -> dict[str, Act]:
+    """The known error codes of a service, each with the reaction to it."""
+    return {code: Act(act) for act, codes in _CODES[service].items() for code in codes}
+
+
 def retry_after_s(response: httpx.Response) -> float | None:
     """The seconds in a Retry-After header, given as a number or a date (RFC 9110 §10.2.3)."""
     value = response.headers.get("retry-after", "").strip()
@@ -102,6 +110,15 @@ def retry_after_s(response: httpx.Response) -> float | None:
         return max(0.0, (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()) if value else None
     except (ValueError, TypeError, OverflowError):
         return None
+
+
+def json_of(response: httpx.Response) -> dict[str, Any]:
+    """The JSON object of an answer; empty where there is none (a 502 may be HTML)."""
+    try:
+        found = outside_json.loads(response.content)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def uncertain(mail_id: UUID, service: str) -> Delivery:
@@ -140,8 +157,6 @@ def _guarded(send: Callable[[httpx.Client, M], Delivery], client: httpx.Client, 
 def deliver_each(
     messages: Iterable[M],
     send: Callable[[httpx.Client, M], Delivery],
-    *,
-    in_flight: int = IN_FLIGHT,
     **options: Any,
 ) -> Generator[Delivery, None, None]:
     """`send` each message, several at once, and yield the outcomes in the messages' order.
@@ -166,11 +181,11 @@ def deliver_each(
         return _guarded(send, own.client, message)
 
     traced = tracing.carried(deliver)
-    with clients, ThreadPoolExecutor(in_flight, "deliver", initializer=open_own) as pool:
+    with clients, ThreadPoolExecutor(IN_FLIGHT, "deliver", initializer=open_own) as pool:
         under_way: deque[Future[Delivery]] = deque()
         while True:
             if failed is None:
-                for message in islice(waiting, in_flight - len(under_way)):
+                for message in islice(waiting, IN_FLIGHT - len(under_way)):
                     under_way.append(pool.submit(traced, message))
             if not under_way:
                 break

@@ -4,8 +4,6 @@ An ID token is accepted only with a signature by a public key of the provider. S
 algorithms, so neither an unsigned token nor one signed with the public key as a secret passes.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Mapping

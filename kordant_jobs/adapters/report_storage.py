@@ -1,8 +1,6 @@
 """Stores finished reports, each under the hash of its content: in a local folder, or in any store that fsspec
 supports."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator

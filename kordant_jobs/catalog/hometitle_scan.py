@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, Field
 
-from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.domain.people.subscriptions import Tier
 from kordant_jobs.domain.schedules.rows import NIGHT, Cadence, ScheduleRow
 from kordant_jobs.engine import JobRow, Payload
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.domain.people.subscriptions import Tier
 from kordant_jobs.domain.schedules.cron import Fold
 from kordant_jobs.domain.schedules.rows import Overlap, ScheduleRow
 from kordant_jobs.engine import JobRow, Payload

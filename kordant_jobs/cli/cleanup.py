@@ -193,7 +193,7 @@ def hold_place(
     from uuid_utils.compat import uuid7
 
     from kordant_jobs.cli.session import open_session
-    from kordant_jobs.domain.retention.holds import Hold
+    from kordant_jobs.domain.retention.policies import Hold
     from kordant_jobs.store.retention import holds, policies
 
     if owner is None and kind is None and since is None and before is None:

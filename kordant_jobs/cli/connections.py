@@ -165,7 +165,7 @@ def end(
     """End a connection for good at its owner's wish, also at its provider. A new consent makes a new connection."""
     from kordant_jobs.adapters.banks.registry import open_banks
     from kordant_jobs.cli.session import open_session
-    from kordant_jobs.privacy.providers import end_at_provider
+    from kordant_jobs.privacy.forget import end_at_provider
 
     if not yes:
         typer.confirm(f"End connection {connection} for good?", abort=True)

@@ -25,7 +25,7 @@ from kordant_jobs.cli.schedules import (
     what_changed,
 )
 from kordant_jobs.cli.words import one_of
-from kordant_jobs.domain.people.tiers import Tier as TierName
+from kordant_jobs.domain.people.subscriptions import Tier as TierName
 from kordant_jobs.domain.schedules.cadence import next_tick
 from kordant_jobs.domain.schedules.cron import checked_zone
 from kordant_jobs.domain.schedules.rows import ScheduleRow

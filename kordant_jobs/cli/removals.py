@@ -74,7 +74,7 @@ def _place(country: str, state: str | None) -> tuple[str, str | None]:
 
 def _field(name: str, value: str | None, country: str, state: str | None) -> dict[str, str]:
     """One line as it is kept. The error never repeats a value, which is personal."""
-    from kordant_jobs.domain.removals.details import FORMS, canonical
+    from kordant_jobs.domain.removals.listings import FORMS, canonical
     from kordant_jobs.store.removals.profiles import FIELDS
 
     if value is None or name not in FIELDS:

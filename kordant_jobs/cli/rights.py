@@ -22,7 +22,7 @@ from kordant_jobs.cli.typed import read_lines
 from kordant_jobs.cli.words import one_of
 from kordant_jobs.domain.notifications.addresses import BadAddress, check_address
 from kordant_jobs.domain.notifications.alerts import Channel
-from kordant_jobs.domain.people.consents import Purpose
+from kordant_jobs.domain.people.subscriptions import Purpose
 from kordant_jobs.errors import SettingsError
 
 __all__ = ["subscribers_app"]

@@ -21,8 +21,7 @@ from kordant_jobs.cli.words import one_of
 from kordant_jobs.domain.identifiers import KINDS, IdentifierKind, normalise
 from kordant_jobs.domain.notifications.addresses import BadAddress, check_address
 from kordant_jobs.domain.notifications.alerts import Channel
-from kordant_jobs.domain.people.subscriptions import Locale, SubscriptionStatus
-from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.domain.people.subscriptions import Locale, SubscriptionStatus, Tier
 from kordant_jobs.domain.schedules.cron import checked_zone
 from kordant_jobs.errors import SettingsError
 

@@ -85,7 +85,7 @@ def enrol(
     The clips are read and not changed; only embeddings are stored, sealed under the subscriber's key. A voice that is
     enrolled already is refused; `--add-to` adds clips to it.
     """
-    from kordant_jobs.adapters.voice.enrolling import read_clips
+    from kordant_jobs.adapters.voice.analysis import read_clips
     from kordant_jobs.adapters.voice.models.files import open_models
     from kordant_jobs.cli.session import open_session
     from kordant_jobs.domain.voice.enrolment import centroids, enrolled_already, enrolment_problem

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Column, DateTime, ForeignKey, MetaData, Text, Uuid, func, text
+from sqlalchemy import CheckConstraint, Column, DateTime, ForeignKey, MetaData, Table, Text, Uuid, func, text
+from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
 
 SCHEMA = "kordant"
@@ -24,10 +25,20 @@ metadata = MetaData(
 )
 
 
+def table(name: str, *parts: SchemaItem, comment: str | None = None) -> Table:
+    """A table of ours."""
+    return Table(name, metadata, *parts, comment=comment)
+
+
 def one_of(column: str, values: Iterable[StrEnum]) -> CheckConstraint:
     """The constraint that a column has a member of a closed set."""
     allowed = ", ".join(f"'{value.value}'" for value in values)
     return CheckConstraint(f"{column} IN ({allowed})", name=column)
+
+
+def choice(name: str, values: type[StrEnum], *, nullable: bool = False, **more: Any) -> Column[Any]:
+    """A column for a member of a closed set, with the constraint for it."""
+    return Column(name, Text, one_of(name, values), nullable=nullable, **more)
 
 
 def moment(name: str, *, nullable: bool = False, default_now: bool = False) -> Column[Any]:
@@ -35,10 +46,10 @@ def moment(name: str, *, nullable: bool = False, default_now: bool = False) -> C
     return Column(name, DateTime(timezone=True), nullable=nullable, server_default=func.now() if default_now else None)
 
 
-def belongs_to(name: str, table: str, key: str = "id", *, nullable: bool = False) -> Column[Any]:
+def belongs_to(name: str, table: str, key: str = "id", *, nullable: bool = False, **more: Any) -> Column[Any]:
     """A foreign key whose row is deleted with the referenced row."""
     kind: TypeEngine[Any] = Text() if key == "name" else Uuid()
-    return Column(name, kind, ForeignKey(f"{SCHEMA}.{table}.{key}", ondelete="CASCADE"), nullable=nullable)
+    return Column(name, kind, ForeignKey(f"{SCHEMA}.{table}.{key}", ondelete="CASCADE"), nullable=nullable, **more)
 
 
 def trace() -> Column[Any]:

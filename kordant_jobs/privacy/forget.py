@@ -1,8 +1,8 @@
-"""Forgets a subscriber or an entity for good: rows, documents, mails, and the bytes that deleted rows leave in
-files."""
+"""Forgets a subscriber or an entity for good: rows, documents, mails, connections at bank providers, and the bytes that
+deleted rows leave in files.
+"""
 
-from __future__ import annotations
-
+import asyncio
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -14,10 +14,10 @@ from sqlalchemy import Connection, Engine
 
 from kordant_jobs.adapters.banks.registry import Banks
 from kordant_jobs.adapters.mail.maildir import MaildirTransport
+from kordant_jobs.domain.finance.states import Provider
 from kordant_jobs.errors import PermanentError, TransientError
-from kordant_jobs.ports import ReportStorage
-from kordant_jobs.privacy.providers import end_at_provider
-from kordant_jobs.store.finance import entities
+from kordant_jobs.ports import BankFailed, ReportStorage
+from kordant_jobs.store.finance import connections, entities
 from kordant_jobs.store.people import subscribers
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.people.scrub import Scrubbed, scrub
@@ -126,3 +126,23 @@ def _refuse_held(connection: Connection, owner_id: UUID) -> None:
             f"something of {owner_id} is on legal hold, so nothing was deleted. `cleanup hold list` shows it; "
             "release it first, or refuse the request with that reason (GDPR art. 17(3), LGPD art. 16)."
         )
+
+
+def end_at_provider(owner_id: UUID, *, db: Engine, keyring: Keyring, banks: Banks) -> int:
+    """Delete the live connections of a subscriber or an entity, or the one with this id, at their providers. Returns
+    their number. Safe to repeat; our own rows stay unchanged.
+
+    Raises:
+        TransientError: a provider did not delete one, or is off. Those before it are gone there; try again.
+    """
+    with db.connect() as connection:
+        live = [one for one in connections.secrets_of(connection, keyring, owner_id) if one.provider != Provider.FILE]
+    for one in live:
+        bank = banks.on.get(one.provider)
+        if bank is None:
+            raise TransientError(f"connection {one.id}: {banks.off.get(one.provider, 'its provider is off')}.")
+        try:
+            asyncio.run(bank.end(one.item, one.institution))
+        except BankFailed as failure:
+            raise TransientError(f"connection {one.id} was not deleted at {one.provider}: {failure.code}.") from None
+    return len(live)

@@ -4,10 +4,10 @@ and origin.
 The tables are found by the foreign keys, as in `forget`, so a new table is included.
 """
 
-from __future__ import annotations
-
+import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from importlib.resources import files
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from kordant_jobs.postgres.schema import SCHEMA, metadata
 from kordant_jobs.privacy.owners import ENCRYPTED, KEY_TABLES, owner_of
-from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys, owner_column
+from kordant_jobs.store.people.keyring import Keyring, SubscriberKeys, owner_column
 from kordant_jobs.store.people.tables import subscribers
 
 NOT_SHOWN = frozenset(
@@ -27,41 +27,8 @@ NOT_SHOWN = frozenset(
 )
 """Keys, and keyed hashes of values that are shown beside them or are not stored."""
 
-PURPOSES: Mapping[str, tuple[str, str]] = {
-    "subscribers": ("to address you in mails and reports", "you"),
-    "subscriber_keys": ("to encrypt what is held of you; its bytes are not shown", "made by us"),
-    "subscriptions": ("the contract: what you pay for", "you"),
-    "watchlist_items": ("to look for them in stolen data", "you"),
-    "consents": ("to prove what you agreed to", "you"),
-    "contact_addresses": ("to alert you", "you"),
-    "notification_preferences": ("to send only what you want", "you"),
-    "notification_hours": ("to send when you want", "you"),
-    "exposures": ("to tell you of stolen data", "breach dumps and the sources named beside it"),
-    "exposure_evidence": ("to explain an exposure", "breach dumps: stolen data that was published"),
-    "source_evidence": ("to explain an exposure", "the source that is named"),
-    "source_checks": ("to know when to ask a source again", "the source that is named"),
-    "source_verdicts": ("to tell you what was checked", "our scans"),
-    "alerts": ("to warn you", "our scans"),
-    "notification_outbox": ("to send, and to prove what was sent", "our scans, mail servers and push services"),
-    "reports": ("to report to you", "our scans"),
-    "scan_receipts": ("to prove what was checked", "our scans"),
-    "voice_settings": ("to alert you as you want", "you"),
-    "voice_consents": ("to prove what was agreed to", "you"),
-    "voice_enrolments": ("to compare clips with voices of your family", "clips that you gave"),
-    "analysis_jobs": ("to say something of clips that you gave", "you"),
-    "analysis_sound": ("to analyse it; deleted afterwards", "you"),
-    "voice_analyses": ("to tell you what was said of a clip", "our analysis"),
-    "scan_watermarks": ("to scan for what is new only", "our scans"),
-    "due_slots": ("to serve you when it is your turn", "your subscription"),
-    "entities": ("to bring your accounts together", "you"),
-    "entity_keys": ("to encrypt what is held of it; its bytes are not shown", "made by us"),
-    "bank_connections": ("to read your accounts, as you agreed", "you and your bank"),
-    "bank_consents": ("to prove what you agreed to", "your bank"),
-    "bank_accounts": ("to show your accounts", "your bank"),
-    "bank_balances": ("to show and forecast your balance", "your bank"),
-    "transactions": ("to show what you spend and receive", "your bank"),
-    "card_bills": ("to show your card bills", "your bank"),
-}
+_PURPOSES = tomllib.loads(files(__package__).joinpath("purposes.toml").read_text("utf-8"))
+PURPOSES: Mapping[str, tuple[str, str]] = {table: (purpose, origin) for table, (purpose, origin) in _PURPOSES.items()}
 """The purpose and origin of each table's rows. For other tables the table's comment is shown."""
 
 
@@ -130,8 +97,7 @@ def _opened(table: sa.Table, row: Any, keys: SubscriberKeys) -> dict[str, Any]:
         value = row[column.name]
         if column.name.endswith(ENCRYPTED):
             owner = row[owner_of(table).name]
-            sealed = value and Sealed(subscriber_id=owner, column=column, row_id=row["id"], sealed=bytes(value))
-            shown[column.name.removesuffix(ENCRYPTED)] = sealed and keys.open(sealed)
+            shown[column.name.removesuffix(ENCRYPTED)] = value and keys.open(owner, column, row["id"], value)
         elif column.name not in NOT_SHOWN:
             shown[column.name] = bytes(value).hex() if isinstance(value, bytes | memoryview) else value
     return shown

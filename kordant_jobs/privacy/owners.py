@@ -1,7 +1,5 @@
 """Maps each column to the owner whose key decrypts it: subscribers and entities each have a data key of their own."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any

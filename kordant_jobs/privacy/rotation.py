@@ -1,8 +1,6 @@
 """Rotation of the master key: every owner of data (subscriber or entity) gets a new data key under the new master key,
 and their data is encrypted again. In batches, a transaction each: after a kill it continues where it was."""
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
 from kordant_jobs.privacy.owners import KEY_TABLES, SealedColumn, sealed_columns
-from kordant_jobs.store.people.keyring import KEY_BYTES, Keyring, Sealed, SubscriberKeys, owner_column
+from kordant_jobs.store.people.keyring import KEY_BYTES, Keyring, SubscriberKeys, owner_column
 from kordant_jobs.store.people.tables import keyring_check, subscriber_keys
 
 BATCH = 500
@@ -93,9 +91,8 @@ def _reseal_column(
     found = connection.execute(query.where(owner.in_(batch), column.is_not(None))).all()
     ids, sealed = [], []
     for row in found:
-        value = Sealed(subscriber_id=row.owner, column=column, row_id=row.id, sealed=bytes(row.sealed))
         ids.append(str(row.id))
-        sealed.append(new.seal(row.owner, column, row.id, old.open(value)))
+        sealed.append(new.seal(row.owner, column, row.id, old.open(row.owner, column, row.id, row.sealed)))
     if ids:
         connection.execute(
             sa.text(

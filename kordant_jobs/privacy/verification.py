@@ -5,8 +5,6 @@ who can write to the database would have its item looked for in vain, and its ve
 are kept as a mask cannot be verified; they are counted.
 """
 
-from __future__ import annotations
-
 import hmac
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +18,7 @@ from kordant_jobs.domain.identifiers import KINDS, IdentifierKind, sha1_hex
 from kordant_jobs.errors import KeyringError
 from kordant_jobs.privacy.owners import SealedColumn, sealed_columns
 from kordant_jobs.store.finance.tables import entities, entity_keys
-from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys
+from kordant_jobs.store.people.keyring import Keyring, SubscriberKeys
 from kordant_jobs.store.people.tables import subscriber_keys, subscribers, watchlist_items
 
 BATCH = 1000
@@ -85,9 +83,8 @@ def _batches(connection: Connection, owners: sa.Table) -> Iterator[list[UUID]]:
 def _opened(connection: Connection, one: SealedColumn, batch: Sequence[UUID], keys: SubscriberKeys) -> Iterator[Opened]:
     query = sa.select(one.column.table.c.id, one.owner.label("owner"), one.column.label("sealed"))
     for row in connection.execute(query.where(one.owner.in_(batch), one.column.is_not(None))).all():
-        value = Sealed(subscriber_id=row.owner, column=one.column, row_id=row.id, sealed=bytes(row.sealed))
         try:
-            text: str | None = keys.open(value)
+            text: str | None = keys.open(row.owner, one.column, row.id, row.sealed)
         except KeyringError:
             text = None
         yield Opened(column=one.column, row_id=row.id, text=text)

@@ -1,7 +1,5 @@
 """Counts of the database's content, for `kordant-jobs status` and the demo."""
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from sqlalchemy import Engine
 

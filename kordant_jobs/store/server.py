@@ -1,7 +1,5 @@
 """The Postgres server and the master key of this process: your own server by setting, else the embedded one."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass

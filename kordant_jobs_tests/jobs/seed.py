@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from kordant_jobs.domain.darkwatch.breaches import BreachSource
 from kordant_jobs.domain.darkwatch.exposures import Judgement, SecretKind, Source, Verdict
 from kordant_jobs.domain.notifications.alerts import Severity
-from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.domain.people.subscriptions import Tier
 from kordant_jobs.store.darkwatch.tables import breaches, exposures, source_verdicts
 from kordant_jobs.store.notifications.tables import alerts, notification_outbox
 

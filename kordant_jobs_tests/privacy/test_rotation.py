@@ -15,7 +15,7 @@ from kordant_jobs.privacy import rotation
 from kordant_jobs.privacy.owners import KEY_TABLES, sealed_columns
 from kordant_jobs.privacy.rotation import Rotated, rotate
 from kordant_jobs.store.finance import entities
-from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys, owner_column
+from kordant_jobs.store.people.keyring import Keyring, SubscriberKeys, owner_column
 from kordant_jobs.store.people.tables import keyring_check, subscriber_keys
 from kordant_jobs_tests.conftest import MASTER_KEY
 from kordant_jobs_tests.jobs.people import subscribe
@@ -34,8 +34,7 @@ def _readable(connection: Connection, keyring: Keyring) -> list[str]:
         table = one.column.table
         query = sa.select(table.c.id, one.owner.label("owner"), one.column.label("sealed"))
         for row in connection.execute(query.where(one.column.is_not(None))):
-            value = Sealed(subscriber_id=row.owner, column=one.column, row_id=row.id, sealed=bytes(row.sealed))
-            found.append(f"{one.column.name} {keys.open(value)}")
+            found.append(f"{one.column.name} {keys.open(row.owner, one.column, row.id, row.sealed)}")
     return sorted(found)
 
 

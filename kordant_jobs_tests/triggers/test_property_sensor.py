@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 
 from kordant_jobs.adapters.counties import Counties
 from kordant_jobs.definitions import defs
-from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.domain.people.subscriptions import Tier
 from kordant_jobs.jobs.hometitle_scan.rules.freshness import ASK_EVERY
 from kordant_jobs.lab.fakes.counties.servers import FakeSocrata, Tables
 from kordant_jobs.store.people.keyring import Keyring

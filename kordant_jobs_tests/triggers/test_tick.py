@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine
 
 from kordant_jobs.catalog import SCHEDULES
-from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.domain.people.subscriptions import Tier
 from kordant_jobs.domain.schedules.cadence import Position, Progress, next_due
 from kordant_jobs.domain.schedules.cron import occurrences
 from kordant_jobs.domain.schedules.rows import StartKind, StoredScheduleRow

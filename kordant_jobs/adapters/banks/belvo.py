@@ -5,8 +5,6 @@ arrays, and paths end with a slash. The documentation of a transaction's fields 
 not used.
 """
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Mapping
 from datetime import date, timedelta
@@ -15,9 +13,8 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from kordant_jobs.adapters.banks.http import LIMITS, PAGES_MAX, Server, Unlimited, list_of, part_of, rows_of
-from kordant_jobs.adapters.banks.windows import Windows
-from kordant_jobs.adapters.sources.http import HttpLimits, Session, open_session
+from kordant_jobs.adapters.banks.http import LIMITS, PAGES_MAX, Server, Unlimited, Windows, list_of, part_of, rows_of
+from kordant_jobs.adapters.sources.http import Session, open_session
 from kordant_jobs.domain.finance.states import (
     AccountKind,
     BalanceKind,
@@ -65,14 +62,14 @@ class Belvo:
 
     provider = Provider.BELVO
 
-    def __init__(self, secret_id: str, password: SecretStr, *, base_url: str, limits: HttpLimits = LIMITS) -> None:
+    def __init__(self, secret_id: str, password: SecretStr, *, base_url: str) -> None:
         both = f"{secret_id}:{password.get_secret_value()}".encode()
         self._headers = {"authorization": "Basic " + base64.b64encode(both).decode()}
-        self._base, self._limits = base_url.rstrip("/"), limits
+        self._base = base_url.rstrip("/")
 
     async def read(self, question: BankQuestion, calls: BankCalls) -> ConnectionRead:
         """Read one link. See `ports.Bank`."""
-        async with open_session(self._limits, {}) as session:
+        async with open_session(LIMITS, {}) as session:
             server = self._server(session, calls)
             link = await server.ask(f"/api/links/{question.item}/", endpoint="links")
             if (code := USER_STATES.get(str(link.get("status")))) is not None:
@@ -111,7 +108,7 @@ class Belvo:
 
     async def end(self, item: str, institution: str) -> None:
         """Delete a link. See `ports.Bank`."""
-        async with open_session(self._limits, {}) as session:
+        async with open_session(LIMITS, {}) as session:
             gone = frozenset({200, 204, 404})
             server = self._server(session, Unlimited())
             await server.ask(f"/api/links/{item}/", endpoint="links", method="DELETE", accepted=gone)

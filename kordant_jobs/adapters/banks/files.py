@@ -5,8 +5,6 @@ tag, CNAB without its trailer or with fewer records than the trailer counts) is 
 (collections and payments in CNAB, investments in OFX), with the kind in the error.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field

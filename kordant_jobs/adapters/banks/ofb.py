@@ -16,7 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from kordant_jobs import outside_json
-from kordant_jobs.adapters.banks.http import LIMITS, PAGES_MAX, Server, Unlimited, list_of, part_of, rows_of
+from kordant_jobs.adapters.banks.http import LIMITS, PAGES_MAX, Server, Unlimited, Windows, list_of, part_of, rows_of
 from kordant_jobs.adapters.banks.ofb_rows import (
     balances_of,
     bill,
@@ -26,8 +26,7 @@ from kordant_jobs.adapters.banks.ofb_rows import (
     deposit_transaction,
     limits_of,
 )
-from kordant_jobs.adapters.banks.windows import Windows
-from kordant_jobs.adapters.sources.http import HttpLimits, Session, SourceFailed, open_session
+from kordant_jobs.adapters.sources.http import Session, SourceFailed, open_session
 from kordant_jobs.domain.finance.states import (
     AccountKind,
     ConsentEnd,
@@ -120,14 +119,14 @@ class OpenFinance:
 
     provider = Provider.OFB
 
-    def __init__(self, banks: Mapping[str, BankDescription], *, limits: HttpLimits = LIMITS) -> None:
-        self._banks, self._limits = banks, limits
+    def __init__(self, banks: Mapping[str, BankDescription]) -> None:
+        self._banks = banks
         self._tls: dict[str, ssl.SSLContext] = {}
 
     async def read(self, question: BankQuestion, calls: BankCalls) -> ConnectionRead:
         """Read what a consent allows. See `ports.Bank`."""
         bank, grant = self._bank(question.institution), Grant.of(question.item)
-        async with open_session(self._limits, {}, tls=self._context(bank)) as session:
+        async with open_session(LIMITS, {}, tls=self._context(bank)) as session:
             token = await self._token(session, bank, grant)
             reading = _Reading(_server(session, bank, token, calls), question)
             consent = await reading.consent(grant.consent)
@@ -136,7 +135,7 @@ class OpenFinance:
     async def end(self, item: str, institution: str) -> None:
         """Delete a consent. See `ports.Bank`."""
         bank, grant = self._bank(institution), Grant.of(item)
-        async with open_session(self._limits, {}, tls=self._context(bank)) as session:
+        async with open_session(LIMITS, {}, tls=self._context(bank)) as session:
             try:
                 token = await self._token(session, bank, grant)
             except BankFailed as failure:

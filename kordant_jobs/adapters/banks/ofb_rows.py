@@ -5,8 +5,6 @@ at once or from the next day on (`domain.finance.types.FINAL_AT_ONCE`), for a ca
 both interfaces (dates without time, bare numbers, a textual `chargeIdentificator`) is supported as well.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any

@@ -4,8 +4,6 @@
 instants; a bill's due date is a calendar day at UTC midnight. A row gets a new id when it is restated.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
@@ -17,7 +15,7 @@ from weakref import WeakKeyDictionary
 from pydantic import SecretStr
 
 from kordant_jobs.adapters.banks.http import LIMITS, PAGES_MAX, Server, Unlimited, list_of, part_of, rows_of
-from kordant_jobs.adapters.sources.http import HttpLimits, Session, open_session
+from kordant_jobs.adapters.sources.http import Session, open_session
 from kordant_jobs.domain.finance.states import (
     AccountKind,
     BalanceKind,
@@ -108,14 +106,14 @@ class Pluggy:
 
     provider = Provider.PLUGGY
 
-    def __init__(self, client_id: str, secret: SecretStr, *, base_url: str, limits: HttpLimits = LIMITS) -> None:
-        self._client_id, self._secret, self._base, self._limits = client_id, secret, base_url.rstrip("/"), limits
+    def __init__(self, client_id: str, secret: SecretStr, *, base_url: str) -> None:
+        self._client_id, self._secret, self._base = client_id, secret, base_url.rstrip("/")
         self._key = ""
         self._signing_in = WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock]()
 
     async def read(self, question: BankQuestion, calls: BankCalls) -> ConnectionRead:
         """Read one item. See `ports.Bank`."""
-        async with open_session(self._limits, {}) as session:
+        async with open_session(LIMITS, {}) as session:
             server = self._server(session, calls)
             item = await self._ask(server, f"/items/{question.item}", endpoint="items")
             if instant_of(item.get("consentExpiresAt")) and _is_over(item, question.now):
@@ -149,7 +147,7 @@ class Pluggy:
 
     async def end(self, item: str, institution: str) -> None:
         """Delete an item. See `ports.Bank`."""
-        async with open_session(self._limits, {}) as session:
+        async with open_session(LIMITS, {}) as session:
             server = self._server(session, Unlimited())
             gone = frozenset({200, 204, 404})
             await self._ask(server, f"/items/{item}", endpoint="items", method="DELETE", accepted=gone)

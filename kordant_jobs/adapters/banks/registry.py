@@ -1,8 +1,6 @@
 """Opens the providers of bank data that the settings configure; for each other provider it names the settings that it
 lacks."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 

@@ -6,21 +6,18 @@ Where the specification and its reference implementation differ, we send what bo
 agent, business and times; a path that answers 404, or 500 without a body, is tried again with a trailing slash.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import json
 import re
-from collections.abc import Callable, Mapping, MutableSet
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 from uuid import UUID
 
 import httpx
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from kordant_jobs import outside_json
 from kordant_jobs.adapters.http_client import HttpClient
@@ -32,7 +29,6 @@ LASTS = timedelta(minutes=10)
 """Time for which a signed message is valid; the specification asks for a short window (15 minutes at most)."""
 BACKDATED = timedelta(seconds=30)
 """A business whose clock is behind must not take our message for one from the future."""
-SIGNATURE_BYTES = 64
 BODY_MAX = 256 << 10
 TIMEOUT_S = 20.0
 PASSING = frozenset({408, 409, 425, 429})
@@ -59,61 +55,8 @@ def sign(key: Ed25519PrivateKey, message: Mapping[str, Any]) -> bytes:
     return base64.b64encode(key.sign(content) + content)
 
 
-class Refused(Exception):
-    """A signed message that must not be acted on; `step` names the check that it failed."""
-
-    def __init__(self, step: str) -> None:
-        super().__init__(step)
-        self.step = step
-
-
-def open_signed(
-    body: bytes,
-    *,
-    verify_key: str,
-    agent_id: str,
-    business_id: str,
-    now: datetime,
-    seen: MutableSet[bytes] | None = None,
-) -> dict[str, Any]:
-    """The message of a signed body, checked in the specification's order (§3.07): base64, signature by the key of the
-    Bearer's agent, agent, business, not from the future, not expired; then that its signature was not `seen` before.
-
-    Raises:
-        Refused: with the step at which it failed.
-    """
-    try:
-        raw = base64.b64decode(b"".join(body.split()), validate=True)
-    except (binascii.Error, ValueError):
-        raise Refused("base64") from None
-    signature, content = raw[:SIGNATURE_BYTES], raw[SIGNATURE_BYTES:]
-    try:
-        Ed25519PublicKey.from_public_bytes(base64.b64decode(verify_key)).verify(signature, content)
-    except (InvalidSignature, ValueError, binascii.Error):
-        raise Refused("signature") from None
-    try:
-        message = outside_json.loads(content)
-    except ValueError:
-        raise Refused("json") from None
-    if not isinstance(message, dict):
-        raise Refused("json")
-    if message.get("agent-id") != agent_id:
-        raise Refused("agent-id")
-    if message.get("business-id") != business_id:
-        raise Refused("business-id")
-    issued, expires = _moment(message.get("issued-at")), _moment(message.get("expires-at"))
-    if issued is None or now < issued:
-        raise Refused("issued-at")
-    if expires is None or now >= expires:
-        raise Refused("expires-at")
-    if seen is not None:
-        if signature in seen:
-            raise Refused("replayed")
-        seen.add(signature)
-    return message
-
-
-def _moment(text: object) -> datetime | None:
+def read_moment(text: object) -> datetime | None:
+    """The time in a message; None where there is none. Without a zone it is UTC."""
     if not isinstance(text, str):
         return None
     try:
@@ -191,7 +134,7 @@ def read_status(raw: object) -> RightsStatus:
         request_id=str(raw["request_id"])[:200],
         state=state[:60],
         reason=reason if isinstance(reason, str) and re.fullmatch(r"[a-z_]{1,60}", reason) else None,
-        expected_by=_moment(raw.get("expected_by")),
+        expected_by=read_moment(raw.get("expected_by")),
         user_verification_url=str(raw["user_verification_url"])[:2000] if raw.get("user_verification_url") else None,
         processing_details=str(details)[:2000] if details else None,
     )

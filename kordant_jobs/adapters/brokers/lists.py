@@ -5,8 +5,6 @@ the California registry with 8 columns (2021) and 77 (since 2025), its links as 
 list. Every row becomes a `BrokerRow` or is skipped with a reason.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import re

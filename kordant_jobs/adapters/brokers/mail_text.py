@@ -1,7 +1,5 @@
 """The text of a mail that its reader sees: every text part, without what is enclosed, attached, quoted or hidden."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from email.message import Message

@@ -1,7 +1,5 @@
 """The mailbox that brokers answer to: a maildir that a mail server fills, or an account reached by IMAP."""
 
-from __future__ import annotations
-
 import imaplib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """A mail as it came, in the parts that matter: whose it may be, what it says, whether it is a bounce."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, field
 from email import message_from_bytes
@@ -16,8 +14,7 @@ from kordant_jobs.adapters.brokers.mail_text import seen_texts
 from kordant_jobs.adapters.brokers.mailbox import MAIL_MAX
 from kordant_jobs.adapters.mail.bounces import outcome_in
 from kordant_jobs.adapters.mail.replies import cause_of, enhanced_codes
-from kordant_jobs.domain.notifications.causes import Cause
-from kordant_jobs.domain.notifications.receipts import ReceiptState
+from kordant_jobs.domain.notifications.receipts import Cause, ReceiptState
 from kordant_jobs.domain.removals.brokers import FORM_HOSTS, registrable
 
 BOUNCE_MAX = 200_000

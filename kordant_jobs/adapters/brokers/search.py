@@ -6,8 +6,6 @@ found then). Selectors are CSS, or XPath where they begin with `/`, `(` or `./`.
 a site is asked once in a few seconds, and a page that was read is kept for an hour.
 """
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -24,7 +22,7 @@ from lxml.etree import XPathError
 from kordant_jobs.adapters.brokers.bounded import USER_AGENT, BoundedClient, Page
 from kordant_jobs.domain.removals.brokers import places_of
 from kordant_jobs.domain.removals.listings import Fit, Listing, fit, is_latin, parts_of
-from kordant_jobs.domain.removals.messages import CheckVerdict
+from kordant_jobs.domain.removals.replies import CheckVerdict
 from kordant_jobs.ports import RescanAnswer, RescanQuestion
 
 PAUSE_S = 3.0

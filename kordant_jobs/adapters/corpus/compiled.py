@@ -3,8 +3,6 @@
 Set-up runs this module once. A loop that it misses is compiled when it is first used.
 """
 
-from __future__ import annotations
-
 import tempfile
 from pathlib import Path
 from uuid import UUID

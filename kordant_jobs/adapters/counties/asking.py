@@ -1,8 +1,6 @@
 """Requests to a county's server: limited in time and size, with few retries. An error sent with status 200 is an
 error."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Callable, Mapping

@@ -19,8 +19,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
-from kordant_jobs.domain.property.codes import CodeTable, Kind, tidy
-from kordant_jobs.domain.property.instruments import Event, Form
+from kordant_jobs.domain.property.instruments import CodeTable, Event, Form, Kind, tidy
 from kordant_jobs.domain.property.names import Order
 from kordant_jobs.domain.property.parcels import ParcelKind, normalise_parcel
 from kordant_jobs.errors import SettingsError

@@ -5,8 +5,6 @@ counted twice. A row that changes during a read gets a watermark later than the 
 that the next read brings it. Every page is checked to be rows.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections import Counter

@@ -1,7 +1,5 @@
 """Counties that come as files in a drop folder: CSV or fixed width, plain, gzipped or zipped."""
 
-from __future__ import annotations
-
 import codecs
 import csv
 import fnmatch

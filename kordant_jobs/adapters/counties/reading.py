@@ -1,7 +1,5 @@
 """One read of a county: checks whether anything is new, then yields all new or changed documents, whole, in windows."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta

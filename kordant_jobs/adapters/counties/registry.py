@@ -1,7 +1,5 @@
 """The counties of an installation: the shipped ones and those of its own folder, each with its reader."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace

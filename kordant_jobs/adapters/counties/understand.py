@@ -1,7 +1,5 @@
 """Turns a county's rows into documents with their parcels, and counts each row without meaning by its reason. Pure."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -13,8 +11,17 @@ from typing import Any
 
 from kordant_jobs.adapters.counties.description import Column, County, TableKind
 from kordant_jobs.domain.property.addresses import place_of
-from kordant_jobs.domain.property.codes import kind_of, tidy
-from kordant_jobs.domain.property.instruments import APART, Event, Instrument, Party, key_apart, recorders_key, role_of
+from kordant_jobs.domain.property.instruments import (
+    APART,
+    Event,
+    Instrument,
+    Party,
+    key_apart,
+    kind_of,
+    recorders_key,
+    role_of,
+    tidy,
+)
 
 Row = Mapping[str, Any]
 

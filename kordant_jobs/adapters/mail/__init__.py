@@ -1,7 +1,5 @@
 """The transports of mails: a maildir on this machine, or an SMTP server."""
 
-from __future__ import annotations
-
 from kordant_jobs.adapters.mail.maildir import MaildirTransport
 from kordant_jobs.adapters.mail.smtp import SmtpTransport, parse_smtp_url
 from kordant_jobs.ports import MailTransport

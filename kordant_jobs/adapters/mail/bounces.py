@@ -4,8 +4,6 @@ A bounce of a notification counts only when it encloses or quotes one of our Mes
 trusted.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 from collections.abc import Iterator, Sequence
@@ -17,8 +15,7 @@ from uuid import UUID
 from flufl.bounce import all_failures
 
 from kordant_jobs.adapters.mail.replies import Enhanced, cause_of, enhanced_codes
-from kordant_jobs.domain.notifications.causes import Cause
-from kordant_jobs.domain.notifications.receipts import Receipt, ReceiptState, Remedy
+from kordant_jobs.domain.notifications.receipts import Cause, Receipt, ReceiptState, Remedy
 
 logging.getLogger("flufl.bounce").setLevel(logging.CRITICAL + 1)
 """It writes tracebacks over broken mails, with what is in them."""

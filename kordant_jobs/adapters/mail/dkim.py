@@ -4,8 +4,6 @@ Our own code on `cryptography`, since dkimpy computes RSA in Python: see docs/de
 the signatures.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import re

@@ -1,7 +1,5 @@
 """The DKIM keys that a domain publishes in DNS (RFC 6376 §3.6)."""
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """Writes mails to a maildir (the layout of qmail, readable with `mutt -f` or Python's `mailbox.Maildir`)."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Collection, Generator, Iterable
 from contextlib import suppress

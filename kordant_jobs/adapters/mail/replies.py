@@ -5,12 +5,10 @@ read as well, since servers send 5.1.1 or 5.2.1 where a block list or a rate lim
 dead only when no code and no word gives another reason.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 
-from kordant_jobs.domain.notifications.causes import Cause
+from kordant_jobs.domain.notifications.receipts import Cause
 from kordant_jobs.ports import DeliveryOutcome
 
 Enhanced = tuple[int, int, int]

@@ -1,7 +1,5 @@
 """Push messages: Firebase (FCM HTTP v1), Apple (APNs) and browsers (Web Push)."""
 
-from __future__ import annotations
-
 from kordant_jobs.adapters.push.apns import ApnsKey, ApnsTransport
 from kordant_jobs.adapters.push.fcm import FcmTransport
 from kordant_jobs.adapters.push.web_push import WebPushTransport

@@ -1,27 +1,31 @@
 """Push messages to Apple's devices, over HTTP/2. A repeated message has the same apns-id and apns-collapse-id, so that
 the device shows it in place of the first."""
 
-from __future__ import annotations
-
 import json
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 import httpx
 import jwt
 
-from kordant_jobs import outside_json
-from kordant_jobs.adapters.http_delivery import deliver_each, retry_after_s, uncertain, unreachable
-from kordant_jobs.adapters.push.errors import APNS
+from kordant_jobs.adapters.http_delivery import (
+    ErrorTable,
+    codes_of,
+    deliver_each,
+    json_of,
+    retry_after_s,
+    uncertain,
+    unreachable,
+)
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.ports import Delivery, DeliveryOutcome, OutgoingPush
 
 BASE_URL = "https://api.push.apple.com"
 SANDBOX_URL = "https://api.sandbox.push.apple.com"
+APNS = ErrorTable(service="apns", codes=codes_of("apns"))
 TOKEN_LASTS_S = 40 * 60
 """Apple accepts tokens between 20 and 60 minutes old."""
 
@@ -88,7 +92,7 @@ class ApnsTransport:
                 raise unreachable("apns") from None
             except httpx.HTTPError:
                 return uncertain(message.id, "apns")
-            said = _said(response)
+            said = json_of(response)
             if said.get("reason") != "ExpiredProviderToken":
                 break
             refused = token
@@ -120,11 +124,3 @@ class ApnsTransport:
 def _body(message: OutgoingPush) -> bytes:
     alert = {"title": message.title, "body": message.body}
     return json.dumps({"aps": {"alert": alert, "sound": "default"}, **message.data}, ensure_ascii=False).encode()
-
-
-def _said(response: httpx.Response) -> dict[str, Any]:
-    try:
-        found = outside_json.loads(response.content) if response.content else {}
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -1,8 +1,6 @@
 """Push messages through Firebase Cloud Messaging, HTTP v1. It accepts no idempotency key: a repeated message is a
 second one, though its `tag` makes an Android device show it in place of the first."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path
@@ -14,13 +12,24 @@ from google.auth.transport import Request, Response
 from google.oauth2 import service_account
 
 from kordant_jobs import outside_json
-from kordant_jobs.adapters.http_delivery import TIMEOUT, deliver_each, retry_after_s, uncertain, unreachable
-from kordant_jobs.adapters.push.errors import FCM, FCM_QUOTA_WAIT_S
+from kordant_jobs.adapters.http_delivery import (
+    TIMEOUT,
+    ErrorTable,
+    codes_of,
+    deliver_each,
+    json_of,
+    retry_after_s,
+    uncertain,
+    unreachable,
+)
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.ports import Delivery, DeliveryOutcome, OutgoingPush
 
 SCOPE = "https://www.googleapis.com/auth/firebase.messaging"
 BASE_URL = "https://fcm.googleapis.com"
+FCM = ErrorTable(service="fcm", codes=codes_of("fcm"))
+FCM_QUOTA_WAIT_S = 60.0
+"""The shortest wait in seconds after QUOTA_EXCEEDED, even if the answer asks for less ("FCM error codes")."""
 
 
 def read_service_account(path: Path) -> dict[str, Any]:
@@ -73,7 +82,7 @@ class FcmTransport:
                 break
         if response.status_code == 200:
             return Delivery(
-                mail_id=message.id, outcome=DeliveryOutcome.DELIVERED, provider_id=_json(response).get("name")
+                mail_id=message.id, outcome=DeliveryOutcome.DELIVERED, provider_id=json_of(response).get("name")
             )
         code, wait = _code(response), retry_after_s(response)
         if code == "QUOTA_EXCEEDED":
@@ -110,17 +119,9 @@ def _body(message: OutgoingPush) -> dict[str, Any]:
     }
 
 
-def _json(response: httpx.Response) -> dict[str, Any]:
-    try:
-        found = outside_json.loads(response.content)
-    except ValueError:
-        return {}  # a 502 may be HTML
-    return found if isinstance(found, dict) else {}
-
-
 def _code(response: httpx.Response) -> str:
     """The errorCode in the details, else the status word."""
-    error = _json(response).get("error")
+    error = json_of(response).get("error")
     if not isinstance(error, dict):
         return ""
     details = error.get("details") or []

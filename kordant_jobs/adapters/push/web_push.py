@@ -1,12 +1,11 @@
 """Push messages to browsers: RFC 8030, encrypted by RFC 8291, signed with VAPID (RFC 8292). A repeated message has the
 same Topic, so that it replaces one that still waits."""
 
-from __future__ import annotations
-
 import base64
 import json
+import os
 import time
-from collections.abc import Callable, Collection, Generator, Iterable
+from collections.abc import Collection, Generator, Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
@@ -14,17 +13,20 @@ from urllib.parse import urlsplit
 import httpx
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from kordant_jobs import outside_json
-from kordant_jobs.adapters.http_delivery import deliver_each, retry_after_s, uncertain
-from kordant_jobs.adapters.push.encryption import point_of, seal
-from kordant_jobs.adapters.push.errors import WEB_PUSH
+from kordant_jobs.adapters.http_delivery import Act, ErrorTable, codes_of, deliver_each, retry_after_s, uncertain
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.ports import Delivery, DeliveryOutcome, OutgoingPush
 
 TOKEN_LASTS_S = 12 * 3600
 """RFC 8292 §2 allows 24 hours at most."""
+WEB_PUSH = ErrorTable(service="web push", codes=codes_of("web push"), denied=Act.OPERATOR)
+"""Each browser's maker has a server of its own: one that refuses our key (RFC 8292 §4.2) stops no other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +75,6 @@ class WebPushTransport:
         contact: str,
         services: Collection[str],
         insecure: bool = False,
-        clock: Callable[[], float] = time.time,
     ) -> None:
         try:
             key = load_pem_private_key(private_key_pem.encode(), None)
@@ -89,7 +90,6 @@ class WebPushTransport:
         self._contact = contact
         self._services = services
         self._insecure = insecure
-        self._clock = clock
 
     def deliver(self, messages: Iterable[OutgoingPush], /) -> Generator[Delivery, None, None]:
         """See `Transport.deliver`. Redirects are not followed: they could lead into our network."""
@@ -118,7 +118,7 @@ class WebPushTransport:
         parts = urlsplit(to.endpoint)
         claims = {
             "aud": f"{parts.scheme}://{parts.netloc}",
-            "exp": int(self._clock()) + TOKEN_LASTS_S,
+            "exp": int(time.time()) + TOKEN_LASTS_S,
             "sub": self._contact,
         }
         token = jwt.encode(claims, self._key, algorithm="ES256")
@@ -135,3 +135,52 @@ class WebPushTransport:
 def _sealed(message: OutgoingPush, to: Subscription) -> bytes:
     text = json.dumps({"title": message.title, "body": message.body, **message.data}, ensure_ascii=False)
     return seal(text.encode(), browser=to.p256dh, auth=to.auth)
+
+
+RECORD_SIZE = 4096
+"""The one record size that a push service must accept (RFC 8291 §4), including 86 bytes of header and 17 of padding and
+tag."""
+LONGEST = RECORD_SIZE - 17
+LAST_RECORD = b"\x02"
+"""The padding delimiter of the last record (RFC 8188 §2)."""
+
+
+def point_of(key: ec.EllipticCurvePublicKey) -> bytes:
+    """The uncompressed point of a public key: 65 bytes."""
+    return key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+
+
+def content_keys(secret: bytes, auth: bytes, browser: bytes, sender: bytes, salt: bytes) -> tuple[bytes, bytes]:
+    """The content encryption key (16 bytes) and nonce (12 bytes) of RFC 8291 §3.4, for both sides. `secret` is the ECDH
+    secret, `auth` the subscription's authentication secret; `browser` and `sender` are the two public points."""
+    key = _hkdf(auth, b"WebPush: info\0" + browser + sender, secret, 32)
+    return _hkdf(salt, b"Content-Encoding: aes128gcm\0", key, 16), _hkdf(salt, b"Content-Encoding: nonce\0", key, 12)
+
+
+def _hkdf(salt: bytes, info: bytes, key: bytes, length: int) -> bytes:
+    return HKDF(algorithm=SHA256(), length=length, salt=salt, info=info).derive(key)
+
+
+def seal(
+    clear: bytes,
+    *,
+    browser: bytes,
+    auth: bytes,
+    sender: ec.EllipticCurvePrivateKey | None = None,
+    salt: bytes | None = None,
+) -> bytes:
+    """The body of the push request. `browser` is the subscription's p256dh point. `sender` and `salt` are for tests;
+    otherwise each message gets new ones.
+
+    Raises:
+        ValueError: `browser` is not a point of P-256, or the message is longer than `LONGEST` bytes.
+    """
+    if len(clear) > LONGEST:
+        raise ValueError(f"a push message has at most {LONGEST} bytes; this one has {len(clear)}")
+    sender = sender or ec.generate_private_key(ec.SECP256R1())
+    salt = salt or os.urandom(16)
+    theirs = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), browser)
+    ours = point_of(sender.public_key())
+    key, nonce = content_keys(sender.exchange(ec.ECDH(), theirs), auth, browser, ours, salt)
+    header = salt + RECORD_SIZE.to_bytes(4) + bytes([len(ours)]) + ours
+    return header + AESGCM(key).encrypt(nonce, clear + LAST_RECORD, None)

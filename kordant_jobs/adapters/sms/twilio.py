@@ -1,20 +1,23 @@
-"""Text messages through Twilio's Messages resource. It accepts no idempotency key: a repeated message is a second
-one."""
-
-from __future__ import annotations
+"""Text messages through Twilio's Messages resource, which takes no idempotency key: a repeated message is another."""
 
 import base64
 import hashlib
 import hmac
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import httpx
 
-from kordant_jobs import outside_json
-from kordant_jobs.adapters.http_delivery import deliver_each, retry_after_s, uncertain, unreachable
-from kordant_jobs.adapters.sms.errors import TWILIO
+from kordant_jobs.adapters.http_delivery import (
+    Act,
+    ErrorTable,
+    codes_of,
+    deliver_each,
+    json_of,
+    retry_after_s,
+    uncertain,
+    unreachable,
+)
 from kordant_jobs.ports import Delivery, DeliveryOutcome, OutgoingText
 
 BASE_URL = "https://api.twilio.com"
@@ -59,20 +62,12 @@ class TwilioTransport:
             raise unreachable("twilio") from None
         except httpx.HTTPError:
             return uncertain(message.id, "twilio")
-        said = _said(response)
+        said = json_of(response)
         if response.status_code == 201:
             return Delivery(mail_id=message.id, outcome=DeliveryOutcome.DELIVERED, provider_id=said.get("sid"))
         return TWILIO.delivery(
             message.id, str(said.get("code", "")), response.status_code, retry_after_s=retry_after_s(response)
         )
-
-
-def _said(response: httpx.Response) -> dict[str, Any]:
-    try:
-        found = outside_json.loads(response.content)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def signature_of(token: str, url: str, form: Mapping[str, str]) -> str:
@@ -85,3 +80,9 @@ def signature_of(token: str, url: str, form: Mapping[str, str]) -> str:
     """
     content = url + "".join(name + form[name] for name in sorted(form))
     return base64.b64encode(hmac.new(token.encode(), content.encode(), hashlib.sha1).digest()).decode()
+
+
+TWILIO = ErrorTable(service="twilio", codes=codes_of("twilio"))
+
+LATER: Mapping[str, Act] = codes_of("twilio later")
+"""The reactions to codes of a message that was accepted and did not arrive. Any other code is for an operator."""

@@ -1,8 +1,6 @@
 """LeakCheck: the public API (only names of sources), or Pro v2 with a key. An e-mail address is sent only as the first
 24 digits of its SHA-256. Every page that shows findings of the public API must write 'Powered by LeakCheck'."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Opens the outside sources that the settings configure; for each other source it names the settings that it lacks."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 

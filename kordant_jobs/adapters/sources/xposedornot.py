@@ -1,8 +1,6 @@
 """XposedOrNot, API v1: e-mail addresses, without a key. It receives the full address, so it is off unless
 configured."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
@@ -16,8 +14,6 @@ from kordant_jobs.domain.darkwatch.exposures import Source, UnknownReason
 from kordant_jobs.domain.identifiers import IdentifierKind
 from kordant_jobs.errors import SourceUnavailable
 from kordant_jobs.ports import Finding, Question
-
-XPOSEDORNOT_URL = "https://api.xposedornot.com"
 
 
 class _Found(BaseModel):

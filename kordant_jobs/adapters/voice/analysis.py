@@ -1,16 +1,17 @@
 """Measures a clip: the spans of speech, the band, the voices (as embeddings), and the detector's scores by window.
 
 The work is limited for any length: at most an hour is decoded, and embeddings are made of at most EMBEDDED_MAX pieces
-of speech and scores of at most SCREENED_MAX windows, spread evenly."""
-
-from __future__ import annotations
+of speech and scores of at most SCREENED_MAX windows, spread evenly. Clips for an enrolment are read here as well."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 
-from kordant_jobs.adapters.voice.decoding import Samples
+from kordant_jobs.adapters.drop_folder import dropped_files
+from kordant_jobs.adapters.voice.decoding import Decoder, Samples, Undecodable
+from kordant_jobs.adapters.voice.drop_folder import ending_of
 from kordant_jobs.adapters.voice.features import TELEPHONES, Floats, as_telephone, band_of, filter_banks, speech_spans
 from kordant_jobs.adapters.voice.models.files import VoiceModels
 from kordant_jobs.domain.voice.enrolment import EnrolmentClip, mean_voice
@@ -20,11 +21,12 @@ from kordant_jobs.domain.voice.verdicts import (
     Band,
     ChannelMeasurements,
     Embedding,
+    Reason,
     ScreenWindow,
     Voice,
     count_voices,
 )
-from kordant_jobs.errors import SourceUnavailable
+from kordant_jobs.errors import SettingsError, SourceUnavailable
 
 PIECE_S, TURN_MIN_S, PAUSE_S = 5.0, 2.0, 0.6
 """Seconds: the usual length of speech for one embedding, the shortest turn, and the shortest pause between turns.
@@ -264,3 +266,29 @@ def screen(
         ScreenWindow(start_s=start / RATE, score=float(score))
         for start, score in zip(chosen, detector.scores(windows), strict=True)
     )
+
+
+def read_clips(folder: Path, models: VoiceModels) -> list[EnrolmentClip]:
+    """Read and measure the clips of a folder.
+
+    Raises:
+        SettingsError: there is no such folder, or a clip in it has no sound or no speech; the text names the clip.
+    """
+    if not folder.is_dir():
+        raise SettingsError(f"{folder} is no folder: put the clips of one person into one.")
+    found = []
+    with Decoder() as decoder:
+        for file in dropped_files(folder):
+            try:
+                decoded = decoder.decode([file.path.read_bytes()], ending_of(file.name))
+            except Undecodable as error:
+                raise SettingsError(f"{file.name} holds no sound that can be read ({_words(error.reason)}).") from None
+            clip = enrolment_clip(file.name, decoded.channels, models)
+            if not clip.by_band:
+                raise SettingsError(f"there is no speech in {file.name}: leave it out.")
+            found.append(clip)
+    return found
+
+
+def _words(reason: Reason) -> str:
+    return reason.value.replace("_", " ")

@@ -4,8 +4,6 @@ A helper process without secrets imports the decoder once and forks for each cli
 never ends or takes too much memory ends only its child. Data is passed in files without names: in memory on Linux, on
 other systems in the folder for temporary files."""
 
-from __future__ import annotations
-
 import json
 import mmap
 import os

@@ -1,8 +1,6 @@
 """The drop folder of clips: lists its files, named `<id of the subscription>…`, and reports those that no run
 accepts."""
 
-from __future__ import annotations
-
 import hashlib
 import stat
 from collections import Counter

@@ -1,7 +1,5 @@
 """Computes features of sound: filter banks, spans of speech, the band, and a simulated telephone."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -57,13 +55,17 @@ def filter_banks(sound: Floats) -> Floats:
     return energies
 
 
-def speech_spans(probabilities: Floats, frame: int, *, threshold: float = 0.5) -> list[tuple[int, int]]:
+SPEECH_FROM = 0.5
+"""The probability from which a frame counts as speech."""
+
+
+def speech_spans(probabilities: Floats, frame: int) -> list[tuple[int, int]]:
     """The spans of speech, as samples [begin, end): pauses under 0.13 s are bridged, sounds under 0.26 s left out.
 
     >>> speech_spans(np.array([0, 0, *[0.9] * 10, 0, *[0.9] * 10, 0, 0, 0, 0, 0, 0.9], np.float32), 512)
     [(1024, 11776)]
     """
-    is_speech = np.concatenate([[False], probabilities >= threshold, [False]])
+    is_speech = np.concatenate([[False], probabilities >= SPEECH_FROM, [False]])
     edges = np.flatnonzero(is_speech[1:] != is_speech[:-1]).reshape(-1, 2)
     if not len(edges):
         return []

@@ -18,8 +18,7 @@ from kordant_jobs.api.console import session as sessions
 from kordant_jobs.api.console.visit import SIGN_IN, Visit, call_of, local_path
 from kordant_jobs.api.problems import Problem, denied
 from kordant_jobs.domain.access.audit import Entry, Outcome
-from kordant_jobs.domain.access.openid import person_id, role_of
-from kordant_jobs.domain.access.principals import TokenScope
+from kordant_jobs.domain.access.principals import TokenScope, person_id, role_of
 from kordant_jobs.domain.access.tokens import read_token
 from kordant_jobs.errors import SourceUnavailable
 from kordant_jobs.pages.ui_guard import is_local

@@ -9,8 +9,7 @@ from starlette.responses import Response
 from kordant_jobs.api.console.visit import Visit, an_id
 from kordant_jobs.api.problems import Problem, not_found
 from kordant_jobs.domain.access.policy import Action
-from kordant_jobs.domain.people.subscriptions import SubscriptionStatus
-from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.domain.people.subscriptions import SubscriptionStatus, Tier
 from kordant_jobs.store.people import subscriptions
 from kordant_jobs.triggers import price_list
 

@@ -1,7 +1,5 @@
 """Entries of the audit log: their canonical text, their chain of hashes, and the faults of a chain. Pure."""
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import json

@@ -1,7 +1,5 @@
 """Change sets: changes that an agent proposes and a person decides on. Their states, moves and digest. Pure."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
 from datetime import datetime, timedelta

@@ -4,8 +4,6 @@ A mutation that is in neither table is refused, so that an upgrade of Dagster ca
 both tables with Dagster's schema.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The policy table: role, action, owner → allowed or not, by the first matching rule. Pure; only `api` reads it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -55,34 +53,23 @@ class Owner(StrEnum):
     OTHER = "other"
 
 
-NEEDS: dict[Action, TokenScope] = {
-    Action.READ: TokenScope.JOBS_READ,
-    Action.READ_OUTPUT: TokenScope.JOBS_READ,
-    Action.TRIGGER: TokenScope.JOBS_TRIGGER,
-    Action.PUBLISH: TokenScope.JOBS_TRIGGER,
-    Action.CANCEL: TokenScope.JOBS_CANCEL,
-    Action.RETRY: TokenScope.JOBS_OPERATE,
-    Action.ACKNOWLEDGE: TokenScope.JOBS_OPERATE,
-    Action.EXPIRE: TokenScope.JOBS_OPERATE,
-    Action.REPRIORITISE: TokenScope.JOBS_TRIGGER,
-    Action.BULK: TokenScope.JOBS_OPERATE,
-    Action.SCHEDULE_READ: TokenScope.SCHEDULES_READ,
-    Action.SCHEDULE_WRITE: TokenScope.SCHEDULES_WRITE,
-    Action.SCHEDULE_PAUSE: TokenScope.SCHEDULES_WRITE,
-    Action.PROPOSE: TokenScope.CHANGES_PROPOSE,
-    Action.READ_CHANGE: TokenScope.SCHEDULES_READ,
-    Action.DECIDE: TokenScope.CHANGES_DECIDE,
-    Action.DECIDE_WORKFLOW: TokenScope.CHANGES_DECIDE,
-    Action.AUDIT_READ: TokenScope.AUDIT_READ,
-    Action.SYSTEM_READ: TokenScope.JOBS_READ,
-    Action.ALERT_HANDLE: TokenScope.JOBS_OPERATE,
-    Action.SUBSCRIPTION_READ: TokenScope.JOBS_READ,
-    Action.ISSUE_SUBSCRIBER_TOKEN: TokenScope.JOBS_READ,
-    Action.PROTECTION_READ: TokenScope.JOBS_READ,
-    Action.UI_READ: TokenScope.JOBS_READ,
-    Action.UI_RUN: TokenScope.JOBS_OPERATE,
-    Action.UI_ADMIN: TokenScope.SCHEDULES_WRITE,
-}
+_BY_SCOPE: dict[TokenScope, tuple[Action, ...]] = {
+    TokenScope.JOBS_READ: (
+        Action.READ, Action.READ_OUTPUT, Action.SYSTEM_READ, Action.SUBSCRIPTION_READ, Action.ISSUE_SUBSCRIBER_TOKEN,
+        Action.PROTECTION_READ, Action.UI_READ,
+    ),
+    TokenScope.JOBS_TRIGGER: (Action.TRIGGER, Action.PUBLISH, Action.REPRIORITISE),
+    TokenScope.JOBS_CANCEL: (Action.CANCEL,),
+    TokenScope.JOBS_OPERATE: (
+        Action.RETRY, Action.ACKNOWLEDGE, Action.EXPIRE, Action.BULK, Action.ALERT_HANDLE, Action.UI_RUN,
+    ),
+    TokenScope.SCHEDULES_READ: (Action.SCHEDULE_READ, Action.READ_CHANGE),
+    TokenScope.SCHEDULES_WRITE: (Action.SCHEDULE_WRITE, Action.SCHEDULE_PAUSE, Action.UI_ADMIN),
+    TokenScope.CHANGES_PROPOSE: (Action.PROPOSE,),
+    TokenScope.CHANGES_DECIDE: (Action.DECIDE, Action.DECIDE_WORKFLOW),
+    TokenScope.AUDIT_READ: (Action.AUDIT_READ,),
+}  # fmt: skip
+NEEDS: dict[Action, TokenScope] = {action: scope for scope, actions in _BY_SCOPE.items() for action in actions}
 """The scope that a token needs for each action."""
 
 

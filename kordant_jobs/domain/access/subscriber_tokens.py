@@ -5,8 +5,6 @@ A token is a JWT signed with Ed25519 (EdDSA). It names the subscriber and the se
 looked up at each use, so a token ends with its subscription or service. Pure.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID

@@ -1,7 +1,5 @@
 """The form of a token: `kj<a|s|o>_<id>_<secret><checksum>`. Scanners for leaked secrets recognise it by that form."""
 
-from __future__ import annotations
-
 import re
 import secrets
 import string

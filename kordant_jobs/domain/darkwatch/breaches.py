@@ -1,7 +1,5 @@
 """A breach: an incident at a company, in the model of Have I Been Pwned (API v3, 'The breach model')."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum

@@ -1,7 +1,5 @@
 """An exposure, which is a watched identifier found in a breach; and the verdict of a source on a subscription."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 

@@ -5,8 +5,6 @@ historic list and for lists of accounts, 240 for the current one); Pluggy's page
 address). OFB's limits for bills, limits and resources were not verified: `bills` and `resources` are read once a day.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta

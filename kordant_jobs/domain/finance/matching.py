@@ -6,8 +6,6 @@ again. Sources of the figures: Plaid's documentation (1 to 5 business days, up t
 +30 %).
 """
 
-from __future__ import annotations
-
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence

@@ -1,8 +1,6 @@
 """Finds the merchant of a transaction in its description: channel words, acquirers, dates and numbers are removed.
 Pure."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from functools import lru_cache

@@ -4,8 +4,6 @@ Sources: Open Finance Brasil (accounts 2.4.2, credit cards 2.3, consents 3.3.1, 
 Belvo's links.
 """
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 

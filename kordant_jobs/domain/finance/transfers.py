@@ -4,8 +4,6 @@ A missing leg is never invented; a row with several possible partners stays a ca
 person speaks against a pair, whatever its amount.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass

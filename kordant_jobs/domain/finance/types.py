@@ -4,8 +4,6 @@ word is stored.
 Sources: OFB accounts 2.4.2 and 2.5.0, credit cards 2.3.1 (EnumTransactionTypes, EnumCreditCardTransactionType).
 """
 
-from __future__ import annotations
-
 from kordant_jobs.domain.finance.states import TransactionType as T
 from kordant_jobs.domain.finance.values import text_of
 

@@ -5,8 +5,6 @@ Only this package normalises. A watched item and a line of a dump match because 
 encryption are not here.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from types import MappingProxyType

@@ -5,8 +5,6 @@ nothing can be guessed from an index. Among 10^8 records and 10^6 watched items 
 3e-25. `adapters.kernels.blake2b` does the same for millions at once. Pure; the caller supplies the key.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field

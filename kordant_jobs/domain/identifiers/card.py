@@ -1,7 +1,5 @@
 """Payment cards (ISO/IEC 7812). Only the last four digits and a keyed hash are stored, not the number."""
 
-from __future__ import annotations
-
 import re
 
 from stdnum import luhn

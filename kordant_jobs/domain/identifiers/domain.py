@@ -1,7 +1,5 @@
 """Domains, as lower-case A-labels."""
 
-from __future__ import annotations
-
 import re
 from functools import lru_cache
 

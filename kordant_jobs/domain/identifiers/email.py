@@ -1,7 +1,5 @@
 """E-mail addresses: dot-string local part in lower case, domain as A-label."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 import unicodedata
@@ -20,35 +18,10 @@ LOCAL_ASCII = r"[a-z0-9!#$%&'*+/=?^_`{|}~-][a-z0-9!#$%&'*+/=?^_`{|}~.-]*"
 _LOCAL = re.compile(LOCAL_ASCII)
 _WITH_UNDERSCORE = re.compile(r"(?:[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
 """Hosts as mail systems accept them, including 'my_shop.example'."""
-FILES = frozenset(
-    [
-        "png",
-        "jpg",
-        "jpeg",
-        "gif",
-        "svg",
-        "webp",
-        "bmp",
-        "ico",
-        "tif",
-        "tiff",
-        "psd",
-        "css",
-        "js",
-        "woff",
-        "ttf",
-        "eot",
-        "mp3",
-        "mp4",
-        "pdf",
-        "txt",
-        "html",
-        "htm",
-        "php",
-        "exe",
-        "dll",
-    ]
-)
+FILES = frozenset({
+    "png", "jpg", "jpeg", "gif", "svg", "webp", "bmp", "ico", "tif", "tiff", "psd", "css", "js", "woff", "ttf", "eot",
+    "mp3", "mp4", "pdf", "txt", "html", "htm", "php", "exe", "dll",
+})  # fmt: skip
 """File extensions that are no top-level domains: 'logo@2x.png' is not an address."""
 
 

@@ -1,7 +1,5 @@
 """Bank accounts by their IBAN (ISO 13616). Only country, last digits and keyed hash of the number are stored."""
 
-from __future__ import annotations
-
 import re
 
 from stdnum import iban

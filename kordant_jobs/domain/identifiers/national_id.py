@@ -4,8 +4,6 @@ The two are distinguished by their length, and checked by python-stdnum: ranges 
 check digits for the CPF.
 """
 
-from __future__ import annotations
-
 import re
 
 from stdnum.br import cpf

@@ -1,7 +1,5 @@
 """A name with a birth date, which identifies a person without a number."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from datetime import date

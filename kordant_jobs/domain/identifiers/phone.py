@@ -1,7 +1,5 @@
 """Phone numbers, as E.164."""
 
-from __future__ import annotations
-
 import re
 
 import phonenumbers

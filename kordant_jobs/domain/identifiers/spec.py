@@ -1,7 +1,5 @@
 """The base of every kind of identifier: its name, its rules, and steps that several kinds share."""
 
-from __future__ import annotations
-
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass

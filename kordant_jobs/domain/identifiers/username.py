@@ -1,7 +1,5 @@
 """User names, case-folded."""
 
-from __future__ import annotations
-
 import unicodedata
 
 from kordant_jobs.domain.identifiers.spec import HIDDEN, TRIMMED, KindSpec, is_safe, settled

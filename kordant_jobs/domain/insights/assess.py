@@ -6,8 +6,6 @@ values whose change makes the insight news again: amounts in coarse steps), `evi
 1970, or null).
 """
 
-from __future__ import annotations
-
 from datetime import date
 
 import numpy as np
@@ -16,15 +14,12 @@ import polars as pl
 from kordant_jobs.domain.finance.states import AccountKind
 from kordant_jobs.domain.insights.books import HOME_CURRENCY, Books, read
 from kordant_jobs.domain.insights.calendar import month_of
-from kordant_jobs.domain.insights.cashflow import cash_flow
 from kordant_jobs.domain.insights.categories import FEE_TYPES
-from kordant_jobs.domain.insights.duplicates import duplicates
+from kordant_jobs.domain.insights.findings import cash_flow, duplicates, price_rises, unusual
 from kordant_jobs.domain.insights.forecast import HORIZONS, Corrections, Paths, below_zero, project, quantiles
 from kordant_jobs.domain.insights.insight import BELOW_ZERO_ALERTED, Kind, Unknown
 from kordant_jobs.domain.insights.kernels import anchors as days
 from kordant_jobs.domain.insights.kernels import table as kernel
-from kordant_jobs.domain.insights.rises import price_rises
-from kordant_jobs.domain.insights.unusual import unusual
 
 EVIDENCE_MOST = 60
 INSIGHT_SCHEMA = pl.Schema({
@@ -82,6 +77,31 @@ def assess(books: Books, *, today: date, corrections: Corrections | None = None)
     )
 
 
+def _columns(
+    kind: Kind,
+    key: str | pl.Expr,
+    facts: pl.Expr,
+    *,
+    material: str | pl.Expr = "",
+    evidence: pl.Expr | None = None,
+    confidence: float | pl.Expr = 1.0,
+    unknown: pl.Expr | None = None,
+    day: pl.Expr | None = None,
+) -> dict[str, pl.Expr]:
+    """The columns of an insight of one kind; a plain text or number is the same in each row."""
+    given = {"key": key, "material": material, "confidence": confidence}
+    literal = {name: one if isinstance(one, pl.Expr) else pl.lit(one) for name, one in given.items()}
+    return {
+        "entity": pl.col("entity"),
+        "kind": pl.lit(kind.value),
+        "facts": facts.struct.json_encode(),
+        "evidence": pl.lit([], dtype=pl.List(pl.String)) if evidence is None else evidence,
+        "unknown": pl.lit(None, dtype=pl.String) if unknown is None else unknown,
+        "day": pl.lit(None, dtype=pl.Int32) if day is None else day,
+        **literal,
+    }
+
+
 def _evidence(rows: pl.DataFrame, by: str) -> pl.DataFrame:
     return rows.sort("day", "row").group_by(by).agg(pl.col("id").tail(EVIDENCE_MOST).alias("evidence"))
 
@@ -94,19 +114,17 @@ def _recurring(streams: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
     amount = pl.col("amount").round().cast(pl.Int64)
     monthly = (pl.col("amount") * days.MONTH_DAYS / pl.col("period")).round().cast(pl.Int64)
     is_salary = (pl.col("class") == kernel.PAYROLL) | (pl.col("category") == "income.salary")
-    return streams.join(evidence, on="stream").select(
-        "entity", "key", "evidence", "confidence",
-        pl.when("is_in").then(pl.lit(Kind.INCOME.value)).otherwise(pl.lit(Kind.RECURRING.value)).alias("kind"),
-        pl.struct(
-            pl.col("sort"), pl.col("status"), pl.col("cadence_name").alias("cadence"), money(amount).alias("amount"),
-            pl.col("billed_in"), pl.col("spread").round(3),
-            money(monthly).alias("a_month"), day_text("next").alias("next_on"),
-            day_text("last").alias("last_on"), day_text("first").alias("first_on"), pl.col("rows").alias("times"),
-            pl.col("category"), (pl.col("is_in") & is_salary).alias("is_salary"),
-        ).struct.json_encode().alias("facts"),
-        pl.concat_str("status", "cadence", coarse("amount"), separator="|").alias("material"),
-        pl.lit(None, dtype=pl.String).alias("unknown"), pl.col("last").alias("day"),
+    facts = pl.struct(
+        "sort", "status", pl.col("cadence_name").alias("cadence"), money(amount).alias("amount"), "billed_in",
+        pl.col("spread").round(3), money(monthly).alias("a_month"), day_text("next").alias("next_on"),
+        day_text("last").alias("last_on"), day_text("first").alias("first_on"), pl.col("rows").alias("times"),
+        "category", (pl.col("is_in") & is_salary).alias("is_salary"),
     )  # fmt: skip
+    material = pl.concat_str("status", "cadence", coarse("amount"), separator="|")
+    about = {"evidence": pl.col("evidence"), "confidence": pl.col("confidence"), "day": pl.col("last")}
+    kind = pl.when("is_in").then(pl.lit(Kind.INCOME.value)).otherwise(pl.lit(Kind.RECURRING.value))
+    columns = _columns(Kind.RECURRING, pl.col("key"), facts, material=material, **about)
+    return streams.join(evidence, on="stream").select(**{**columns, "kind": kind})
 
 
 RISE_CONFIRMED, RISE_ONCE = 0.98, 0.93
@@ -120,25 +138,21 @@ def _price_rises(streams: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
     rises = rises.filter(pl.col("day") == pl.col("day").max().over("stream"))
     ids = rows.select("row", "id")
     per_year = 365.25 / pl.col("period")
+    facts = pl.struct(
+        money("old_cents").alias("old"), money("new_cents").alias("new"), pl.col("currency").fill_null(HOME_CURRENCY),
+        day_text("day").alias("since"), pl.col("cadence_name").alias("cadence"), "category",
+        pl.col("key").alias("stream"),
+        money(((pl.col("new_cents") - pl.col("old_cents")) * per_year).round()).alias("a_year"),
+        pl.col("new_rows").alias("charges"),
+    )  # fmt: skip
+    confidence = pl.when(pl.col("new_rows") >= 2).then(RISE_CONFIRMED).otherwise(RISE_ONCE)
+    about = {"evidence": pl.concat_list("old_id", "new_id"), "confidence": confidence, "day": pl.col("day")}
     return (
         rises.join(streams.select("stream", "entity", "key", "cadence_name", "period", "category"), on="stream")
         .join(ids.rename({"row": "last_old", "id": "old_id"}), on="last_old")
         .join(ids.rename({"row": "first_new", "id": "new_id"}), on="first_new")
-        .select(
-            "entity", pl.lit(Kind.PRICE_RISE.value).alias("kind"), pl.col("new_id").alias("key"),
-            pl.struct(
-                money("old_cents").alias("old"), money("new_cents").alias("new"),
-                pl.col("currency").fill_null(HOME_CURRENCY), day_text("day").alias("since"),
-                pl.col("cadence_name").alias("cadence"), pl.col("category"), pl.col("key").alias("stream"),
-                money(((pl.col("new_cents") - pl.col("old_cents")) * per_year).round()).alias("a_year"),
-                pl.col("new_rows").alias("charges"),
-            ).struct.json_encode().alias("facts"),
-            pl.lit("").alias("material"),
-            pl.concat_list("old_id", "new_id").alias("evidence"),
-            pl.when(pl.col("new_rows") >= 2).then(RISE_CONFIRMED).otherwise(RISE_ONCE).alias("confidence"),
-            pl.lit(None, dtype=pl.String).alias("unknown"), "day",
-        )
-    )  # fmt: skip
+        .select(**_columns(Kind.PRICE_RISE, pl.col("new_id"), facts, **about))
+    )
 
 
 DUPLICATE_IN_STREAM, DUPLICATE, ROUND_PIX_TWICE = 0.95, 0.91, 0.78
@@ -152,17 +166,13 @@ def _duplicates(rows: pl.DataFrame, *, now: int) -> pl.DataFrame:
         duplicates(rows, as_of=now)
         .join(ids, on="row").join(ids.rename({"row": "twin", "id": "twin_id"}), on="twin")
         .join(rows.select("row", "category"), on="row")
-        .select(
-            "entity", pl.lit(Kind.DUPLICATE.value).alias("kind"), pl.col("id").alias("key"),
-            pl.struct(
-                money(-pl.col("cents")).alias("amount"), day_text("day").alias("on"),
-                pl.col("type"), pl.col("category"),
-            ).struct.json_encode().alias("facts"),
-            pl.lit("").alias("material"), pl.concat_list("twin_id", "id").alias("evidence"),
-            pl.when("in_stream").then(DUPLICATE_IN_STREAM)
-            .when("is_round_pix").then(ROUND_PIX_TWICE).otherwise(DUPLICATE).alias("confidence"),
-            pl.lit(None, dtype=pl.String).alias("unknown"), "day",
-        )
+        .select(**_columns(
+            Kind.DUPLICATE, pl.col("id"),
+            pl.struct(money(-pl.col("cents")).alias("amount"), day_text("day").alias("on"), "type", "category"),
+            evidence=pl.concat_list("twin_id", "id"), day=pl.col("day"),
+            confidence=pl.when("in_stream").then(DUPLICATE_IN_STREAM)
+            .when("is_round_pix").then(ROUND_PIX_TWICE).otherwise(DUPLICATE),
+        ))
     )  # fmt: skip
 
 
@@ -170,18 +180,16 @@ def _unusual(rows: pl.DataFrame) -> pl.DataFrame:
     return (
         unusual(rows.filter(~pl.col("is_refund")))
         .join(rows.select("row", "id", "category"), on="row")
-        .select(
-            "entity", pl.lit(Kind.UNUSUAL.value).alias("kind"), pl.col("id").alias("key"),
+        .select(**_columns(
+            Kind.UNUSUAL, pl.col("id"),
             pl.struct(
                 money(-pl.col("cents")).alias("amount"), money("usual_cents").alias("usual"),
-                day_text("day").alias("on"),
-                (-pl.col("cents") / pl.col("usual_cents")).round(1).alias("times"), pl.col("payee_rows").alias("of"),
-                pl.col("category"),
-            ).struct.json_encode().alias("facts"),
-            pl.lit("").alias("material"), pl.concat_list("id").alias("evidence"),
-            pl.when(pl.col("z") >= FAR).then(UNUSUAL_FAR).otherwise(UNUSUAL_NEAR).alias("confidence"),
-            pl.lit(None, dtype=pl.String).alias("unknown"), "day",
-        )
+                day_text("day").alias("on"), (-pl.col("cents") / pl.col("usual_cents")).round(1).alias("times"),
+                pl.col("payee_rows").alias("of"), "category",
+            ),
+            evidence=pl.concat_list("id"), day=pl.col("day"),
+            confidence=pl.when(pl.col("z") >= FAR).then(UNUSUAL_FAR).otherwise(UNUSUAL_NEAR),
+        ))
     )  # fmt: skip
 
 
@@ -206,19 +214,17 @@ def _cash_flow(rows: pl.DataFrame, *, now: int) -> pl.DataFrame:
         )
         .join(paid, on=["entity", "month"], how="left").join(unsure, on=["entity", "month"], how="left")
         .with_columns(pl.col("card_bills", "unsure").fill_null(0), (pl.col("month") == this_month).alias("is_partial"))
-        .select(
-            "entity", pl.lit(Kind.CASH_FLOW.value).alias("kind"), pl.col("month").dt.to_string("%Y-%m").alias("key"),
+        .select(**_columns(
+            Kind.CASH_FLOW, pl.col("month").dt.to_string("%Y-%m"),
             pl.struct(
                 pl.col("month").dt.to_string("%Y-%m").alias("month"), money("inflow").alias("in"),
-                money("outflow").alias("out"), money("net").alias("net"), pl.col("count"), pl.col("is_partial"),
-                money("card_bills").alias("card_bills"), money("unsure").alias("unsure"), pl.col("categories"),
-            ).struct.json_encode().alias("facts"),
-            pl.when("is_partial").then(pl.lit("partial")).otherwise(
+                money("outflow").alias("out"), money("net").alias("net"), "count", "is_partial",
+                money("card_bills").alias("card_bills"), money("unsure").alias("unsure"), "categories",
+            ),
+            material=pl.when("is_partial").then(pl.lit("partial")).otherwise(
                 pl.concat_str(coarse("inflow"), coarse("outflow"), separator="|")
-            ).alias("material"),
-            pl.lit([], dtype=pl.List(pl.String)).alias("evidence"), pl.lit(1.0).alias("confidence"),
-            pl.lit(None, dtype=pl.String).alias("unknown"), pl.lit(None, dtype=pl.Int32).alias("day"),
-        )
+            ),
+        ))
     )  # fmt: skip
 
 
@@ -234,14 +240,11 @@ def _fees(rows: pl.DataFrame) -> pl.DataFrame:
             pl.col("paid").sum(), pl.struct(pl.col("type"), money("paid").alias("paid")).sort_by("type").alias("types"),
             pl.col("id").list.explode(keep_nulls=False, empty_as_null=False).head(EVIDENCE_MOST).alias("evidence"),
         )
-        .select(
-            "entity", pl.lit(Kind.FEES.value).alias("kind"), pl.col("month").dt.to_string("%Y-%m").alias("key"),
-            pl.struct(
-                pl.col("month").dt.to_string("%Y-%m").alias("month"), money("paid").alias("paid"), pl.col("types"),
-            ).struct.json_encode().alias("facts"),
-            coarse("paid").alias("material"), "evidence", pl.lit(1.0).alias("confidence"),
-            pl.lit(None, dtype=pl.String).alias("unknown"), pl.lit(None, dtype=pl.Int32).alias("day"),
-        )
+        .select(**_columns(
+            Kind.FEES, pl.col("month").dt.to_string("%Y-%m"),
+            pl.struct(pl.col("month").dt.to_string("%Y-%m").alias("month"), money("paid").alias("paid"), "types"),
+            material=coarse("paid"), evidence=pl.col("evidence"),
+        ))
     )  # fmt: skip
 
 
@@ -255,20 +258,15 @@ def _card_use(accounts: pl.DataFrame) -> pl.DataFrame:
     share = pl.col("used") / pl.col("limit")
     reached = pl.sum_horizontal([(share >= step).cast(pl.Int64) for step in USE_STEPS])
     is_known = pl.col("limit").is_not_null() & (pl.col("limit") > 0) & pl.col("used").is_not_null()
-    return (
-        cards.with_columns(is_known.alias("is_known"))
-        .select(
-            "entity", pl.lit(Kind.CARD_USE.value).alias("kind"), pl.col("account_id").alias("key"),
-            pl.struct(
-                money(pl.col("limit").fill_null(0)).alias("limit"), money(pl.col("used").fill_null(0)).alias("used"),
-                pl.when("is_known").then(share.round(3)).otherwise(None).alias("share"),
-            ).struct.json_encode().alias("facts"),
-            reached.cast(pl.String).fill_null("unknown").alias("material"),
-            pl.lit([], dtype=pl.List(pl.String)).alias("evidence"), pl.lit(1.0).alias("confidence"),
-            pl.when("is_known").then(None).otherwise(pl.lit(Unknown.NO_LIMIT.value)).alias("unknown"),
-            pl.lit(None, dtype=pl.Int32).alias("day"),
-        )
-    )  # fmt: skip
+    return cards.with_columns(is_known.alias("is_known")).select(**_columns(
+        Kind.CARD_USE, pl.col("account_id"),
+        pl.struct(
+            money(pl.col("limit").fill_null(0)).alias("limit"), money(pl.col("used").fill_null(0)).alias("used"),
+            pl.when("is_known").then(share.round(3)).otherwise(None).alias("share"),
+        ),
+        material=reached.cast(pl.String).fill_null("unknown"),
+        unknown=pl.when("is_known").then(None).otherwise(pl.lit(Unknown.NO_LIMIT.value)),
+    ))  # fmt: skip
 
 
 def _forecast(made: Paths, corrections: Corrections, last: pl.DataFrame, horizon: int, *, now: int) -> pl.DataFrame:
@@ -291,21 +289,14 @@ def _forecast(made: Paths, corrections: Corrections, last: pl.DataFrame, horizon
         pl.lit(horizon).alias("days"), money("balance").alias("balance"),
         *(money(name).alias(name) for name in names), money("lowest").alias("lowest"),
         day_text("lowest_day").alias("lowest_on"), "below_zero", "class",
-    ).struct.json_encode()  # fmt: skip
-    whole = table.select(
-        "entity", pl.lit(Kind.FORECAST.value).alias("kind"), pl.lit(f"{horizon}").alias("key"), facts.alias("facts"),
-        pl.when(is_news).then(pl.lit("below zero")).otherwise(pl.lit("")).alias("material"),
-        pl.col("evidence").fill_null([]), pl.lit(0.8).alias("confidence"), "unknown",
-        pl.lit(None, dtype=pl.Int32).alias("day"),
     )  # fmt: skip
+    about = {"evidence": pl.col("evidence").fill_null([]), "unknown": pl.col("unknown")}
+    material = pl.when(is_news).then(pl.lit("below zero")).otherwise(pl.lit(""))
+    whole = table.select(**_columns(Kind.FORECAST, f"{horizon}", facts, material=material, confidence=0.8, **about))
     if horizon != HORIZONS[0]:
         return whole
-    news = table.filter(is_news).select(
-        "entity", pl.lit(Kind.FORECAST.value).alias("kind"), pl.lit("below zero").alias("key"), facts.alias("facts"),
-        pl.lit("").alias("material"), pl.col("evidence").fill_null([]), pl.col("below_zero").alias("confidence"),
-        "unknown", pl.col("lowest_day").alias("day"),
-    )  # fmt: skip
-    return pl.concat([whole, news])
+    about |= {"confidence": pl.col("below_zero"), "day": pl.col("lowest_day")}
+    return pl.concat([whole, table.filter(is_news).select(**_columns(Kind.FORECAST, "below zero", facts, **about))])
 
 
 RUNWAY_MONTHS = 3
@@ -338,12 +329,7 @@ def _runway(made: Paths, rows: pl.DataFrame, *, now: int) -> pl.DataFrame:
             .alias("at_worst"),
         )
     )  # fmt: skip
-    return table.select(
-        "entity", pl.lit(Kind.RUNWAY.value).alias("kind"), pl.lit("runway").alias("key"),
-        pl.struct(
-            "months", "at_worst", money("net").alias("net"), money("balance").alias("balance"),
-        ).struct.json_encode().alias("facts"),
-        pl.col("months").clip(0, 24).round(0).cast(pl.String).fill_null("").alias("material"),
-        pl.lit([], dtype=pl.List(pl.String)).alias("evidence"), pl.lit(0.8).alias("confidence"), "unknown",
-        pl.lit(None, dtype=pl.Int32).alias("day"),
-    )  # fmt: skip
+    facts = pl.struct("months", "at_worst", money("net").alias("net"), money("balance").alias("balance"))
+    material = pl.col("months").clip(0, 24).round(0).cast(pl.String).fill_null("")
+    columns = _columns(Kind.RUNWAY, "runway", facts, material=material, confidence=0.8, unknown=pl.col("unknown"))
+    return table.select(**columns)

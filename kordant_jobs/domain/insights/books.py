@@ -1,7 +1,5 @@
 """Books of entities: the rows and accounts that insights are made from, and the streams found in them. Pure."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import date
 

@@ -5,8 +5,6 @@ only. Compared with ANBIMA's calendar of 2000 to 2099, as bizdays 1.0.19 has it:
 itself would hold pandas below 3.)
 """
 
-from __future__ import annotations
-
 from datetime import date, timedelta
 from functools import cache
 from typing import Literal, NamedTuple
@@ -45,37 +43,17 @@ def month_of(day: str) -> pl.Expr:
     return pl.from_epoch(pl.col(day), time_unit="d").dt.truncate("1mo")
 
 
-def on_or_after(day: date) -> date:
-    """The bank day on which a bill due on `day` is paid.
-
-    >>> on_or_after(date(2026, 2, 14))          # a Saturday before Carnival
-    datetime.date(2026, 2, 18)
-    """
-    return _offset(day, 0, "forward")
-
-
 def on_or_before(day: date) -> date:
     """The bank day on which wages due on `day` arrive.
 
     >>> on_or_before(date(2026, 11, 22))        # a Sunday after the holiday of 20 November
     datetime.date(2026, 11, 19)
     """
-    return _offset(day, 0, "backward")
+    return bank_day(day, 0, "backward")
 
 
-def nth_bank_day(year: int, month: int, nth: int) -> date:
-    """The nth bank day of a month; -1 for its last.
-
-    >>> nth_bank_day(2026, 1, 5), nth_bank_day(2026, 1, -1)
-    (datetime.date(2026, 1, 8), datetime.date(2026, 1, 30))
-    """
-    if nth > 0:
-        return _offset(date(year, month, 1), nth - 1, "forward")
-    following = date(year + month // 12, month % 12 + 1, 1)
-    return _offset(following, nth, "forward")
-
-
-def _offset(day: date, offset: int, roll: Literal["forward", "backward"]) -> date:
+def bank_day(day: date, offset: int, roll: Literal["forward", "backward"]) -> date:
+    """The bank day `offset` bank days from the one that `day` rolls to."""
     found = np.busday_offset(np.datetime64(day, "D"), offset, roll=roll, busdaycal=bank_calendar())
     return EPOCH + timedelta(days=int(found.astype(np.int64)))
 

@@ -1,7 +1,5 @@
 """An insight: its kinds, its states, and when it is news again. Pure."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 ALGORITHM = 2

@@ -3,8 +3,6 @@
 The caller passes booked rows only, without removed ones, own transfers, instalments and IOF lines.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +12,10 @@ import polars as pl
 
 from kordant_jobs.domain.finance.states import TransactionType as T
 from kordant_jobs.domain.insights.calendar import day_tables
-from kordant_jobs.domain.insights.confidence import STREAM_MIN, stream_confidence
 from kordant_jobs.domain.insights.kernels import joining
 from kordant_jobs.domain.insights.kernels import streams as kernels
 from kordant_jobs.domain.insights.kernels import table as kernel
+from kordant_jobs.domain.insights.kernels.anchors import YEARLY
 
 PAYMENT_CLASS = {
     T.BOLETO.value: kernel.BILL,
@@ -105,3 +103,48 @@ def _starts(frame: pl.DataFrame, keys: tuple[str, ...]) -> Ints:
         return np.zeros(1, np.int64)
     changes = frame.select(pl.any_horizontal(pl.col(key) != pl.col(key).shift() for key in keys).fill_null(True))
     return np.append(np.nonzero(changes.to_series().to_numpy())[0], len(frame)).astype(np.int64)
+
+
+STREAM_MIN = 0.5
+"""The lowest confidence of a stream that is reported."""
+
+
+def stream_features() -> dict[str, pl.Expr]:
+    """Expressions for the features that the confidence of a stream depends on, over a table of streams."""
+    others = (pl.col("group_rows") / pl.col("rows")).clip(1.0).log()
+    few = 1 / pl.col("rows")
+    return {
+        "few": few,
+        "residual": pl.col("residual"),
+        "residual_few": pl.col("residual") * few,
+        "step": pl.col("step").clip(0.0, 1.0),
+        "gaps": 1 - pl.col("coverage"),
+        "others": others,
+        "others_few": others * few,
+        "exact": (pl.col("found_in") == kernel.EXACT).cast(pl.Float64),
+        "chain": (pl.col("found_in") == kernel.CHAIN).cast(pl.Float64),
+        "plain": (pl.col("class") == kernel.OTHER).cast(pl.Float64),
+        "yearly": (pl.col("cadence") == YEARLY).cast(pl.Float64),
+    }
+
+
+STREAM_WEIGHTS = {
+    "few": -10.04,
+    "residual": -0.26,
+    "residual_few": -3.63,
+    "step": -6.61,
+    "gaps": -0.98,
+    "others": -2.50,
+    "others_few": -3.11,
+    "exact": 2.26,
+    "chain": 0.77,
+    "plain": -3.69,
+    "yearly": 2.32,
+}
+STREAM_BIAS = 6.80
+
+
+def stream_confidence() -> pl.Expr:
+    """An expression for the confidence of a stream, over a table of streams."""
+    terms = [pl.lit(weight) * stream_features()[name] for name, weight in STREAM_WEIGHTS.items()]
+    return 1 / (1 + (-(pl.sum_horizontal(terms) + STREAM_BIAS)).exp())

@@ -1,7 +1,5 @@
 """Checks that a text can be an address of a channel, when it is entered. Pure."""
 
-from __future__ import annotations
-
 import base64
 import binascii
 import re

@@ -1,7 +1,5 @@
 """An alert: its severity, its channels, and the states of its notifications."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 

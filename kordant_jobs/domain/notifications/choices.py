@@ -1,7 +1,5 @@
 """Subscribers' choices about notifications, and the times that follow from them. Pure."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum

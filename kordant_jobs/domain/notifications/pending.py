@@ -1,7 +1,5 @@
 """A pending notification as its sender holds it: its claim, its routing facts, and its next state."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal

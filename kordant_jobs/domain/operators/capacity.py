@@ -4,12 +4,12 @@ coefficients.
 Each coefficient names where it was measured, or that it was assumed. It does not affect how the system runs.
 """
 
-from __future__ import annotations
-
 import math
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from fractions import Fraction
+from importlib.resources import files
 
 DAYS_A_MONTH = 365.25 / 12
 MB = 1e6
@@ -21,53 +21,17 @@ class Coefficient:
 
     value: float
     unit: str
-    basis: Literal["measured", "assumed", "chosen"]
+    basis: str
+    """`measured`, `assumed` or `chosen`."""
     source: str
 
 
-def _measured(value: float, unit: str, source: str) -> Coefficient:
-    return Coefficient(value=value, unit=unit, basis="measured", source=source)
-
-
-def _assumed(value: float, unit: str, source: str) -> Coefficient:
-    return Coefficient(value=value, unit=unit, basis="assumed", source=source)
-
-
-def _chosen(value: float, unit: str, source: str) -> Coefficient:
-    return Coefficient(value=value, unit=unit, basis="chosen", source=source)
-
-
 COEFFICIENTS: Mapping[str, Coefficient] = {
-    "share_basic": _assumed(0.60, "", "the invented world of `demo`"),
-    "share_plus": _assumed(0.24, "", "the invented world of `demo`"),
-    "share_premium": _assumed(0.16, "", "the invented world of `demo`"),
-    "scans_basic": _chosen(1 / DAYS_A_MONTH, "a day", "price list: monthly"),
-    "scans_plus": _chosen(1 / 7, "a day", "price list: weekly"),
-    "scans_premium": _chosen(1.0, "a day", "price list: daily"),
-    "ticks": _chosen(16, "scans of a tier a day", "schedules of darkwatch_scan"),
-    "items": _measured(2.17, "watched items a subscription", "`demo`: 10,857 of 5,000 subscribers"),
-    "items_at_once": _chosen(500_000, "watched items", "rules of darkwatch_scan: as many are read at a time"),
-    "item_memory": _measured(1_000, "bytes", "a scan of 200,000 items took 207 MB: read, and looked up"),
-    "item_watched": _assumed(80, "bytes", "index, id, time and hash table while a new dump is read; not measured"),
-    "row_subscription": _measured(2_600, "bytes", "trial on two hosts: rows and indexes of one, with its 2.2 items"),
-    "row_alert": _measured(2_400, "bytes", "trial on two hosts: alert, outbox, exposure, evidence, with indexes"),
-    "rewritten": _measured(650, "bytes a scanned subscription", "trial on two hosts: verdict and watermark"),
-    "events_run": _measured(30_000, "bytes", "trial on two hosts: Dagster's rows of a minimal run, 15 events"),
-    "events_scan": _measured(400_000, "bytes", "trial on two hosts: Dagster's rows of a scan of 40 dumps, 294 events"),
-    "run_cpu": _measured(0.1, "CPU s", "trial on two hosts: 120 empty runs through Celery; `bench engine` on one"),
-    "churn": _assumed(0.05, "of subscriptions a month", "no figures of ours"),
-    "alerts": _assumed(0.3, "a subscription and year", "no figures of ours"),
-    "report_cpu": _measured(0.33, "CPU s", "`bench reports`: a report with charts, PDF/UA"),
-    "corpus": _measured(12.1, "bytes a record", "`bench darkwatch`: corpus_bytes_per_1e8"),
-    "ingest": _measured(0.006, "CPU s a MB of text", "`bench darkwatch`: ingest_mb_per_s"),
-    "dump_bytes": _assumed(60, "bytes a record", "lines of combo lists"),
-    "idle_connections": _measured(6, "direct connections a host", "trial on two hosts"),
-    "run_connections": _measured(3, "connections a run", "trial on two hosts: Dagster's storage, ours, its heartbeat"),
-    "host_memory": _assumed(1_500, "MB", "warm process, standby and worker on a host; not measured"),
-    "run_memory": _assumed(120, "MB", "pages of a forked run that it does not share; not measured"),
+    name: Coefficient(value=float(Fraction(value)), unit=unit, basis=basis, source=source)
+    for basis, found in tomllib.loads(files(__package__).joinpath("capacity.toml").read_text("utf-8")).items()
+    for name, (value, unit, source) in found.items()
 }
-"""The coefficients by name. The trial on two hosts used two network namespaces on two cores, Postgres 15, October
-2026."""
+"""The coefficients by name."""
 
 KEPT_DAYS = 30
 """The retention of completed requests and successful runs (KORDANT_KEEP_DONE_DAYS)."""

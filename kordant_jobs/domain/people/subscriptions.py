@@ -1,6 +1,6 @@
-"""A subscriber's subscription: its status, and which statuses are served."""
-
-from __future__ import annotations
+"""Subscribers: tiers in ascending order (`catalog` has what runs how often for each), the status of a subscription and
+which statuses are served, and the purposes of a consent.
+"""
 
 from enum import StrEnum
 
@@ -25,3 +25,22 @@ class Locale(StrEnum):
 
     EN = "en"
     PT_BR = "pt-BR"
+
+
+class Tier(StrEnum):
+    """A subscription's tier."""
+
+    BASIC = "basic"
+    PLUS = "plus"
+    PREMIUM = "premium"
+
+
+class Purpose(StrEnum):
+    """The purpose of a consent."""
+
+    WATCH = "watch"
+    """To search for their identifiers in stolen data."""
+    OUTSIDE_SOURCES = "outside_sources"
+    """To query other companies about them."""
+    MESSAGES = "messages"
+    """To send them messages other than alerts."""

@@ -1,7 +1,5 @@
 """Postal addresses as counties write them: one spelling, and the query that finds them. Pure."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache

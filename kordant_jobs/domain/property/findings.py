@@ -1,7 +1,5 @@
 """A finding of a scan: an event on a watched parcel, its severity, and its reasons. Pure."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import StrEnum
 

@@ -7,8 +7,6 @@ parcel, where few people are candidates. `alone` compares by the name only, wher
 candidate, so that the rarity of the name counts. Pure.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import re

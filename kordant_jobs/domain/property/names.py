@@ -3,8 +3,6 @@
 Recorders write 'SMITH JOHN Q JR', 'SMITH, JOHN Q', 'JOHN Q SMITH ESTATE OF', 'SMITH FAMILY TRUST', '12 ELM ST LLC'.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -99,7 +97,8 @@ def given_shares() -> Mapping[str, float]:
 
 
 @lru_cache(maxsize=1)
-def _called() -> Mapping[str, frozenset[str]]:
+def nicknames() -> Mapping[str, frozenset[str]]:
+    """The usual nicknames by given name."""
     return {row[0]: frozenset(row[1:]) for row in _table("nicknames.txt")}
 
 
@@ -109,14 +108,14 @@ def are_nicknames(one: str, other: str) -> bool:
     >>> are_nicknames("WILLIAM", "BILL"), are_nicknames("WILLIAM", "WALTER")
     (True, False)
     """
-    called = _called()
+    called = nicknames()
     return other in called.get(one, ()) or one in called.get(other, ())
 
 
 @lru_cache(maxsize=1)
 def _formal_names() -> Mapping[str, frozenset[str]]:
     found: dict[str, set[str]] = {}
-    for formal, called in _called().items():
+    for formal, called in nicknames().items():
         for one in (formal, *called):
             found.setdefault(one, set()).add(formal)
     return {one: frozenset(formals) for one, formals in found.items()}
@@ -130,11 +129,6 @@ def share_a_formal_name(one: str, other: str) -> bool:
     """
     formals = _formal_names()
     return not formals.get(one, frozenset()).isdisjoint(formals.get(other, frozenset()))
-
-
-def nicknames_of(given: str) -> frozenset[str]:
-    """The usual nicknames of a given name."""
-    return _called().get(given, frozenset())
 
 
 def normalise_name(raw: str) -> str:
@@ -263,7 +257,7 @@ def lookup_keys(name: Name) -> tuple[str, ...]:
     """
     if name.surname and name.given:
         keys = [f"p:{skeleton(name.surname)}:{name.given[0]}", f"g:{name.given}:{name.surname[0]}"]
-        keys += [f"p:{skeleton(name.surname)}:{one[0]}" for one in sorted(_called().get(name.given, ()))[:6]]
+        keys += [f"p:{skeleton(name.surname)}:{one[0]}" for one in sorted(nicknames().get(name.given, ()))[:6]]
         return tuple(dict.fromkeys(keys))
     heavy = sorted({word for word in name.words if word not in LEGAL}, key=lambda word: (-len(word), word))[:3]
     return tuple(f"o:{skeleton(word)}" for word in heavy)

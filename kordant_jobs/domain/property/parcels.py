@@ -1,7 +1,5 @@
 """Parcel numbers: how each kind is written, checked and masked. The only place that normalises them. Pure."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -28,12 +26,10 @@ class ParcelKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ParcelSpec:
-    """One kind of parcel number: its normaliser, the example that help texts show, and the number of leading characters
-    that a mask shows."""
+    """One kind of parcel number: its normaliser, and the example that help texts show."""
 
     normalise: Callable[[str], str | None]
     example: str
-    shown: int
 
 
 _BBL_PARTS = re.compile(r"\s*([1-5])\s*[-/. ]\s*(\d{1,5})\s*[-/. ]\s*(\d{1,4})\s*")
@@ -82,11 +78,11 @@ def _apn(raw: str) -> str | None:
 
 PARCELS: Mapping[ParcelKind, ParcelSpec] = MappingProxyType(
     {
-        ParcelKind.BBL: ParcelSpec(normalise=_bbl, example="3-01234-0056", shown=1),
-        ParcelKind.PIN: ParcelSpec(normalise=_fixed(14, fill=14), example="14-28-322-033-1007", shown=2),
-        ParcelKind.OPA: ParcelSpec(normalise=_fixed(9, fill=9), example="141463300", shown=2),
-        ParcelKind.FOLIO: ParcelSpec(normalise=_fixed(12, 13), example="30-2232-066-1610", shown=2),
-        ParcelKind.APN: ParcelSpec(normalise=_apn, example="0431-B-00017-0000-00", shown=2),
+        ParcelKind.BBL: ParcelSpec(normalise=_bbl, example="3-01234-0056"),
+        ParcelKind.PIN: ParcelSpec(normalise=_fixed(14, fill=14), example="14-28-322-033-1007"),
+        ParcelKind.OPA: ParcelSpec(normalise=_fixed(9, fill=9), example="141463300"),
+        ParcelKind.FOLIO: ParcelSpec(normalise=_fixed(12, 13), example="30-2232-066-1610"),
+        ParcelKind.APN: ParcelSpec(normalise=_apn, example="0431-B-00017-0000-00"),
     }
 )
 
@@ -113,27 +109,14 @@ def has_words(raw: str) -> bool:
     return any(map(_WORD.fullmatch, _SIGNS.split(raw.strip().upper())))
 
 
-def mask_parcel(kind: ParcelKind, canonical: str) -> str:
-    """The masked parcel number: its first and last characters.
-
-    >>> mask_parcel(ParcelKind.BBL, "3012340056")
-    '3•••0056'
-    """
-    return _masked(canonical, PARCELS[kind].shown)
-
-
 def masked_parcel(canonical: str) -> str:
-    """The masked parcel number, where its kind is not known.
+    """The masked parcel number. A short one shows only its last two characters, since the usual mask would hide
+    nothing.
 
     >>> masked_parcel("3012340056"), masked_parcel("1234")
     ('30•••0056', '•••34')
     """
-    return _masked(canonical, 2)
-
-
-def _masked(canonical: str, shown: int) -> str:
-    """Masks a number. A short one shows only its last two characters, since the usual mask would hide nothing."""
-    return f"{canonical[:shown]}{HIDDEN}{canonical[-4:]}" if len(canonical) > 8 else f"{HIDDEN}{canonical[-2:]}"
+    return f"{canonical[:2]}{HIDDEN}{canonical[-4:]}" if len(canonical) > 8 else f"{HIDDEN}{canonical[-2:]}"
 
 
 def index_text(county: str, canonical: str) -> str:

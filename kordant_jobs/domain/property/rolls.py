@@ -1,7 +1,5 @@
 """One entry of a county's owner roll: who owns a parcel and where its tax bills go, in one spelling. Pure."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field

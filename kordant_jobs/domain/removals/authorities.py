@@ -1,8 +1,6 @@
 """The authority for complaints about a data broker, by the subscriber's residence. Pure, except that it reads the list
 beside this file."""
 
-from __future__ import annotations
-
 import tomllib
 from collections.abc import Mapping
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """Data brokers: the facts in lists, and how several rows become one broker. Pure."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields

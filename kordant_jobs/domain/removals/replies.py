@@ -1,6 +1,6 @@
-"""Classes of a broker's replies, and the move that each causes. The job's rules classify replies."""
-
-from __future__ import annotations
+"""Messages to a broker, classes of its replies with the move that each causes, and verdicts of our own checks. The
+job's rules classify replies.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -78,3 +78,32 @@ class Reading:
     sentence: str = field(default="", repr=False)
     case_numbers: tuple[str, ...] = field(default=(), repr=False)
     links: tuple[str, ...] = field(default=(), repr=False)
+
+
+class MessageKind(StrEnum):
+    """The kind of one message to a broker."""
+
+    REQUEST = "request"
+    REMINDER = "reminder"
+
+
+class MessageStatus(StrEnum):
+    """The state of one message."""
+
+    QUEUED = "queued"
+    SENDING = "sending"
+    SENT = "sent"
+    FAILED = "failed"
+    """It will never arrive: the contact is dead, or it was refused."""
+    UNCERTAIN = "uncertain"
+    """Its sender was interrupted, and a second copy would show, so it is not sent again."""
+    WITHDRAWN = "withdrawn"
+    """Its request moved on before it was sent."""
+
+
+class CheckVerdict(StrEnum):
+    """The verdict of our own check of a broker's site. An answer that was not read is *unknown*, never *not listed*."""
+
+    LISTED = "listed"
+    NOT_LISTED = "not_listed"
+    UNKNOWN = "unknown"

@@ -4,8 +4,6 @@ The database has the same table (`kordant.removal_moves`, filled by the migratio
 move; a test compares the two.
 """
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 
@@ -89,19 +87,11 @@ REMOVAL_MOVES: dict[RemovalState, frozenset[RemovalState]] = {
 not contradict it. *Verified removed* follows only from our own check, after the broker had the request (see `rules`).
 """
 
-WITH_THE_BROKER = frozenset(
-    {S.SENT, S.ACKNOWLEDGED, S.IN_PROGRESS, S.EXTENDED, S.OVERDUE, S.ESCALATED, S.NEEDS_IDENTITY, S.NEEDS_USER_ACTION}
-)
-"""The broker may still answer, and its answer moves the request."""
-
 BEFORE_THE_BROKER = frozenset({S.DRAFT, S.QUEUED, S.BOUNCED, S.CONTACT_MOVED, S.RELISTED})
 """The states in which a request is about to be sent, or sent again: a reply does not move it."""
 
 DONE = frozenset({S.VERIFIED_REMOVED, S.NO_MATCH, S.EXEMPT, S.DENIED, S.CANCELLED})
 """No party has to act any more."""
-
-BROKER_IS_DONE = frozenset({S.COMPLETED, S.NO_MATCH, S.VERIFIED_REMOVED})
-"""The broker said that it has finished. A listing that our check finds now reopens the request."""
 
 
 class Turn(StrEnum):
@@ -114,27 +104,14 @@ class Turn(StrEnum):
     NOBODY = "nobody"
 
 
-TURNS: dict[RemovalState, Turn] = {
-    S.DRAFT: Turn.US,
-    S.QUEUED: Turn.US,
-    S.SENT: Turn.BROKER,
-    S.ACKNOWLEDGED: Turn.BROKER,
-    S.NEEDS_USER_ACTION: Turn.SUBSCRIBER,
-    S.NEEDS_IDENTITY: Turn.SUBSCRIBER,
-    S.IN_PROGRESS: Turn.BROKER,
-    S.EXTENDED: Turn.BROKER,
-    S.COMPLETED: Turn.US,
-    S.NO_MATCH: Turn.NOBODY,
-    S.DENIED: Turn.NOBODY,
-    S.EXEMPT: Turn.NOBODY,
-    S.CONTACT_MOVED: Turn.OPERATOR,
-    S.BOUNCED: Turn.US,
-    S.OVERDUE: Turn.BROKER,
-    S.ESCALATED: Turn.SUBSCRIBER,
-    S.VERIFIED_REMOVED: Turn.NOBODY,
-    S.RELISTED: Turn.US,
-    S.CANCELLED: Turn.NOBODY,
+_BY_TURN: dict[Turn, tuple[RemovalState, ...]] = {
+    Turn.US: (S.DRAFT, S.QUEUED, S.COMPLETED, S.BOUNCED, S.RELISTED),
+    Turn.BROKER: (S.SENT, S.ACKNOWLEDGED, S.IN_PROGRESS, S.EXTENDED, S.OVERDUE),
+    Turn.SUBSCRIBER: (S.NEEDS_USER_ACTION, S.NEEDS_IDENTITY, S.ESCALATED),
+    Turn.OPERATOR: (S.CONTACT_MOVED,),
+    Turn.NOBODY: (S.NO_MATCH, S.DENIED, S.EXEMPT, S.VERIFIED_REMOVED, S.CANCELLED),
 }
+TURNS: dict[RemovalState, Turn] = {state: turn for turn, states in _BY_TURN.items() for state in states}
 
 
 def turn_of(state: RemovalState, *, is_unread: bool = False, can_check: bool = True) -> Turn:
@@ -169,8 +146,3 @@ def may_move(before: RemovalState, after: RemovalState) -> bool:
     (True, False)
     """
     return after in REMOVAL_MOVES[before]
-
-
-def all_moves() -> list[tuple[str, str]]:
-    """Every allowed move, sorted."""
-    return sorted((before.value, after.value) for before, found in REMOVAL_MOVES.items() for after in found)

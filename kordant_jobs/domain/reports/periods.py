@@ -1,7 +1,5 @@
 """The calendar week or month that a report covers when none is named. Pure: the day is an argument."""
 
-from __future__ import annotations
-
 from datetime import date, timedelta
 
 

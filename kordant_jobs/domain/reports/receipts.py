@@ -4,8 +4,6 @@ A receipt is a JWS in its compact form (RFC 7515), signed with Ed25519 (RFC 8037
 can verify it without us. It has ids, days, counts and verdicts; no name and no identifier.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """Retention terms of reports, and the signed links that open one for a limited time. Pure: the time is an argument."""
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 from collections.abc import Mapping
@@ -10,7 +8,7 @@ from types import MappingProxyType
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
-from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.domain.people.subscriptions import Tier
 from kordant_jobs.errors import PermanentError
 
 KEEP_DAYS: Mapping[Tier, int] = MappingProxyType({Tier.BASIC: 92, Tier.PLUS: 400, Tier.PREMIUM: 1130})

@@ -6,8 +6,6 @@ that only moves forward: everything between two positions is served once, even a
 the clocks.
 """
 
-from __future__ import annotations
-
 import calendar
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
@@ -74,18 +72,6 @@ class Decision:
     dropped: tuple[Start, ...] = ()
     cancel_others: bool = False
     reason: str = ""
-
-
-def anchor_of(row: ScheduleRow, started_on: date) -> int:
-    """The anchor of a subscription that began on that day.
-
-    >>> premium = ScheduleRow(job="x", cadence=Cadence.MONTHLY, cron="0 2 * * *")
-    >>> anchor_of(premium, date(2024, 2, 29))
-    29
-    """
-    if row.anchor is Anchor.CALENDAR or row.cadence in {Cadence.DAILY, Cadence.EVERY_TICK}:
-        return NO_ANCHOR
-    return started_on.isoweekday() if row.cadence is Cadence.WEEKLY else started_on.day
 
 
 def due_anchors(row: ScheduleRow, on: date) -> tuple[int, ...]:

@@ -3,8 +3,6 @@
 cronsim parses the expression and gives wall times; their conversion to UTC is decided here. Pure.
 """
 
-from __future__ import annotations
-
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
@@ -229,11 +227,11 @@ def _steady_offset(zone: ZoneInfo, after: datetime, until: datetime) -> timedelt
 
 
 def next_after(
-    cron: str, zone: str, after: datetime, *, gap: Gap = Gap.SHIFT, fold: Fold = Fold.ONCE, within_days: int = 12 * 366
+    cron: str, zone: str, after: datetime, *, gap: Gap = Gap.SHIFT, fold: Fold = Fold.ONCE
 ) -> datetime | None:
-    """The first time after `after`; None when there is none `within_days`."""
+    """The first time after `after`; None when there is none within twelve years."""
     start, days = after, 1
-    while days < within_days:
+    while days < 12 * 366:
         end = after + days * _A_DAY
         if found := occurrences(cron, zone, after=start, until=end, gap=gap, fold=fold):
             return found[0]

@@ -4,15 +4,13 @@ A row either runs for everybody at once (cadence `every_tick`), or serves each s
 monthly: its cron then gives the ticks of a day, over which the day's subscriptions are distributed evenly.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
 
-from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.domain.people.subscriptions import Tier
 from kordant_jobs.domain.schedules.cron import Fold, Gap, checked_cron, checked_zone, wall_times
 from kordant_jobs.engine import Priority
 from kordant_jobs.errors import PermanentError

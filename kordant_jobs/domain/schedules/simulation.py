@@ -1,7 +1,5 @@
 """Simulates the starts of a row with the same rules that decide on real ones. Pure."""
 
-from __future__ import annotations
-
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

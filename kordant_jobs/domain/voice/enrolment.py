@@ -1,7 +1,5 @@
 """Rules for enrolments: which clips are sufficient, and which consent is valid. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date

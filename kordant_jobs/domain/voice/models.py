@@ -1,7 +1,5 @@
 """The manifest of a model: its kind, input and output, and the thresholds of its scores. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum

@@ -3,8 +3,6 @@
 No word says that a voice is that of a person, or that a clip is synthetic. A copy of a voice passes the comparison (25
 of 25 vocoder copies did), and the screen finds only older synthesis, so neither is evidence of a live human."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime

@@ -1,7 +1,5 @@
 """agent_workflow in Dagster: one op."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from sqlalchemy import Engine

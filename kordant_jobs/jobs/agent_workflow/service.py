@@ -5,8 +5,6 @@ A step that waits ends the run; a later request continues it. So a wait holds no
 continues at the interrupted step.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta

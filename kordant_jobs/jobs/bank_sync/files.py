@@ -2,8 +2,6 @@
 removed. A file that is not a statement is renamed to *.refused; one that cannot be read at the moment waits. A file may
 be dropped twice: its rows are stored once."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress

@@ -1,8 +1,6 @@
 """Webhooks of Pluggy and Belvo: from their JSON to a request for a sync. They have no signature, only a shared secret
 in a header, so nothing in them is trusted except that there is something new."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any

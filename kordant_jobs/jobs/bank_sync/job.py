@@ -1,7 +1,5 @@
 """bank_sync in Dagster: plan (which are due) → read in chunks of connections → summarise."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from uuid import UUID
 

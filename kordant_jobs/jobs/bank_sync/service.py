@@ -4,15 +4,13 @@ A read holds no transaction; its result is written in one, with the cursor. A ba
 limited number of places until a deadline, so it delays no other.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -133,7 +131,7 @@ def read_chunk(
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> ChunkSync:
     """Read a chunk's connections concurrently. Safe to repeat: a connection whose read was saved is not due again."""
-    reader = _Reader(plan, db=db, keyring=keyring, banks=banks, limits=limits, advance=advance, clock=clock)
+    reader = _Reader(plan, db, keyring, banks, limits, advance, clock)
     with ThreadPoolExecutor(DATABASE_THREADS, thread_name_prefix="bank-sync") as threads:
         return asyncio.run(reader.all(chunk, threads))
 
@@ -151,33 +149,30 @@ class _Turn:
 LEASE_HELD = _Turn(deferred="lease_held")
 
 
+@dataclass
 class _Reader:
     """Reads the connections of one chunk. Counters are changed only in the event loop, never in the threads that query
     Postgres."""
 
-    def __init__(
-        self,
-        plan: SyncPlan,
-        *,
-        db: Engine,
-        keyring: Keyring,
-        banks: Mapping[Provider, Bank],
-        limits: Limits,
-        advance: Callable[[int, str], None],
-        clock: Callable[[], datetime],
-    ) -> None:
-        self._plan, self._db, self._keyring, self._banks = plan, db, keyring, banks
-        self._advance, self._clock = advance, clock
+    plan: SyncPlan
+    db: Engine
+    keyring: Keyring
+    banks: Mapping[Provider, Bank]
+    limits: InitVar[Limits]
+    advance: Callable[[int, str], None]
+    clock: Callable[[], datetime]
+
+    def __post_init__(self, limits: Limits) -> None:
         self._places = asyncio.Semaphore(limits.at_once)
         self._own = defaultdict[str, asyncio.Semaphore](lambda: asyncio.Semaphore(limits.each_at_once))
         self._down = Counter[str]()
-        self._calls = {provider: ProviderCalls(db, keyring, provider, limits.rates) for provider in Provider}
+        self._calls = {provider: ProviderCalls(self.db, self.keyring, provider, limits.rates) for provider in Provider}
         self._done = ChunkSync()
 
     async def all(self, chunk: Sequence[UUID], threads: ThreadPoolExecutor) -> ChunkSync:
         """Read every connection; an error with one does not stop the others."""
         asyncio.get_running_loop().set_default_executor(threads)
-        banks = await asyncio.to_thread(_institutions, self._db, chunk)
+        banks = await asyncio.to_thread(_institutions, self.db, chunk)
         async with asyncio.TaskGroup() as tasks:
             for one in chunk:
                 tasks.create_task(self._turn(one, banks.get(one, "")))
@@ -194,7 +189,7 @@ class _Reader:
             if turn.deferred is not None:
                 self._done.deferred[turn.deferred] += 1
             self._done.rows.update(turn.rows)
-            self._advance(1, "reading")
+            self.advance(1, "reading")
 
     async def _one(self, connection_id: UUID, institution: str) -> _Turn:
         claimed = await asyncio.to_thread(self._claim, connection_id)
@@ -222,15 +217,15 @@ class _Reader:
             return await asyncio.to_thread(self._fail, claimed, fault, began)
 
     def _claim(self, connection_id: UUID) -> Claimed | None:
-        with self._db.begin() as connection:
-            return connections.claim(connection, self._keyring, connection_id, now=self._clock())
+        with self.db.begin() as connection:
+            return connections.claim(connection, self.keyring, connection_id, now=self.clock())
 
     async def _read(self, claimed: Claimed, began: float) -> _Turn:
-        bank = self._banks.get(claimed.provider)
+        bank = self.banks.get(claimed.provider)
         if bank is None:
             raise BankFailed(ErrorClass.OURS, "provider_off")
-        now = self._clock()
-        present = self._plan.user_is_present
+        now = self.clock()
+        present = self.plan.user_is_present
         calls = self._calls[claimed.provider].for_connection(now=now, user_is_present=present)
         question = BankQuestion(
             institution=claimed.institution,
@@ -251,14 +246,14 @@ class _Reader:
             return await asyncio.to_thread(self._save, claimed, read, remaining, began)
 
     def _save(self, claimed: Claimed, read: ConnectionRead, remaining: int | None, began: float) -> _Turn:
-        now, spread = self._clock(), spread_of(claimed.id)
+        now, spread = self.clock(), spread_of(claimed.id)
         is_whole = not read.failures and all(one.failure is None for one in read.accounts)
         due_at = next_due(claimed.provider, now, spread=spread, remaining=remaining)
         if not is_whole and claimed.failures < len(RETRIES):  # what fails for longer costs calls no more often
             due_at = retry_at(ErrorClass.TRANSIENT, claimed.failures + 1, now, spread=spread, after_s=None)
-        with self._db.begin() as connection:
+        with self.db.begin() as connection:
             saved = saving.save(
-                connection, self._keyring, claimed, read, run_id=self._plan.run_id, now=now, due_at=due_at
+                connection, self.keyring, claimed, read, run_id=self.plan.run_id, now=now, due_at=due_at
             )
             outcome = SyncOutcome.PARTIAL if saved.failures else SyncOutcome.COMPLETE
             result = SyncResult(
@@ -270,7 +265,7 @@ class _Reader:
                 data_as_of=read.as_of_at,
                 duration_ms=_elapsed_ms(began),
             )
-            runs.note(connection, self._plan.run_id, result, now=now)
+            runs.note(connection, self.plan.run_id, result, now=now)
             if saved.data_version is not None:
                 publish(connection, "sync.completed", OfEntity(entity_id=claimed.entity_id), requested_by="bank_sync")
         return _Turn(outcome=outcome, rows=saved.counts)
@@ -278,10 +273,10 @@ class _Reader:
     def _fail(self, claimed: Claimed, failure: BankFailed, began: float) -> _Turn:
         """Write why a connection was not read, and when it is due again. A busy one counts as deferred, not as
         tried."""
-        now, spread = self._clock(), spread_of(claimed.id)
+        now, spread = self.clock(), spread_of(claimed.id)
         is_deferred = failure.error_class is ErrorClass.BUSY
         due_at = retry_at(failure.error_class, claimed.failures + 1, now, spread=spread, after_s=failure.retry_after_s)
-        with self._db.begin() as connection:
+        with self.db.begin() as connection:
             try:
                 connections.hold(connection, claimed)
             except LeaseLost:
@@ -298,7 +293,7 @@ class _Reader:
                 error_code=failure.code,
                 duration_ms=_elapsed_ms(began),
             )
-            runs.note(connection, self._plan.run_id, result, now=now)
+            runs.note(connection, self.plan.run_id, result, now=now)
             if failure.code == NOT_FOUND:
                 self._may_be_gone(connection, claimed, now=now)
         return _Turn(outcome=SyncOutcome.FAILED)
@@ -317,7 +312,7 @@ class _Reader:
         consent: SeenConsent | None = failure.consent
         ended = consent is not None and consent.ended is not None
         if consent is not None:
-            keys = load_keys(connection, self._keyring, [claimed.entity_id], for_writing=True)
+            keys = load_keys(connection, self.keyring, [claimed.entity_id], for_writing=True)
             connections.save_consent(connection, keys, claimed, consent, now=now)
         status = ConnectionStatus.ENDED if ended else ConnectionStatus.NEEDS_USER
         connections.set_status(connection, claimed.id, status, reason=failure.code, now=now)

@@ -1,8 +1,6 @@
 """Kinds of data that are not rows of one table: whole subscribers, documents, dumps in the corpus, the engine's
 history."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -77,27 +75,18 @@ def _delete_ended(means: Means, cutoff: datetime, now: datetime) -> Iterator[Bat
         yield Batch(rows=1, seconds=seconds)
 
 
-def _count_reports(means: Means, cutoff: datetime, now: datetime) -> Old:
-    return Old(rows=reports.count_over(means.db, now=now))
-
-
 def _delete_reports(means: Means, cutoff: datetime, now: datetime) -> Iterator[Batch]:
     began = time.monotonic()
     gone = reports.expire(means.db, means.report_storage, now=now)
     yield Batch(rows=gone.reports, seconds=time.monotonic() - began)
 
 
-def _unnamed_documents(means: Means, cutoff: datetime, now: datetime) -> list[str]:
-    keys = list(means.report_storage.old_keys(cutoff))
-    return reports.unnamed(means.db, keys)
-
-
-def _count_documents(means: Means, cutoff: datetime, now: datetime) -> Old:
-    return Old(rows=len(_unnamed_documents(means, cutoff, now)))
+def _unnamed_documents(means: Means, cutoff: datetime) -> list[str]:
+    return reports.unnamed(means.db, list(means.report_storage.old_keys(cutoff)))
 
 
 def _delete_documents(means: Means, cutoff: datetime, now: datetime) -> Iterator[Batch]:
-    keys = _unnamed_documents(means, cutoff, now)
+    keys = _unnamed_documents(means, cutoff)
     reports.note_left_over(means.db, keys, now=now)
     kept = reports.delete_documents(means.db, means.report_storage, keys)
     yield Batch(rows=len(keys) - kept, seconds=0.0)
@@ -108,10 +97,6 @@ def _unnamed_dumps(means: Means) -> list[UUID]:
     with means.db.connect() as connection:
         known = set(connection.execute(sa.select(breach_dumps.c.id)).scalars())
     return [one for one in lying if one not in known]
-
-
-def _count_dumps(means: Means, cutoff: datetime, now: datetime) -> Old:
-    return Old(rows=len(_unnamed_dumps(means)))
 
 
 def _delete_dumps(means: Means, cutoff: datetime, now: datetime) -> Iterator[Batch]:
@@ -128,19 +113,20 @@ def _prune(means: Means, now: datetime, *, dry_run: bool) -> int:
     return sum(pruned.counts.values())
 
 
-def _count_history(means: Means, cutoff: datetime, now: datetime) -> Old:
-    return Old(rows=_prune(means, now, dry_run=True))
-
-
-def _delete_history(means: Means, cutoff: datetime, now: datetime) -> Iterator[Batch]:
-    yield Batch(rows=_prune(means, now, dry_run=False), seconds=0.0)
-
-
 ELSEWHERE: Mapping[str, Elsewhere] = {
     "ended_subscribers": Elsewhere(count=_count_ended, delete=_delete_ended),
-    "reports": Elsewhere(count=_count_reports, delete=_delete_reports),
-    "orphaned_documents": Elsewhere(count=_count_documents, delete=_delete_documents),
-    "orphaned_corpus": Elsewhere(count=_count_dumps, delete=_delete_dumps),
-    "job_history": Elsewhere(count=_count_history, delete=_delete_history),
+    "reports": Elsewhere(
+        count=lambda means, _cutoff, now: Old(rows=reports.count_over(means.db, now=now)), delete=_delete_reports
+    ),
+    "orphaned_documents": Elsewhere(
+        count=lambda means, cutoff, _now: Old(rows=len(_unnamed_documents(means, cutoff))), delete=_delete_documents
+    ),
+    "orphaned_corpus": Elsewhere(
+        count=lambda means, _cutoff, _now: Old(rows=len(_unnamed_dumps(means))), delete=_delete_dumps
+    ),
+    "job_history": Elsewhere(
+        count=lambda means, _cutoff, now: Old(rows=_prune(means, now, dry_run=True)),
+        delete=lambda means, _cutoff, now: iter([Batch(rows=_prune(means, now, dry_run=False), seconds=0.0)]),
+    ),
 }
 """The functions by kind. Each is safe to interrupt and to repeat."""

@@ -1,7 +1,5 @@
 """cleanup in Dagster: plan (count, guards) → clean in chunks of kinds → summarise (report, audit log)."""
 
-from __future__ import annotations
-
 from sqlalchemy import Engine
 
 from kordant_jobs.adapters.banks.registry import Banks

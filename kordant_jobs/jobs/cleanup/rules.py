@@ -1,7 +1,5 @@
 """Guards of a clean-up: when it stops instead of deleting, and how far a plan may differ from the rows found. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from statistics import median

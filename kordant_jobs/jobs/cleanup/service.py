@@ -1,7 +1,5 @@
 """Plans a clean-up, executes it kind by kind, and reports what was deleted."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass

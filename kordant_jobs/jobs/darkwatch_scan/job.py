@@ -17,7 +17,7 @@ from kordant_jobs.adapters.corpus import Corpus
 from kordant_jobs.adapters.sources.registry import Sources
 from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.catalog.darkwatch_scan import DarkwatchScan
-from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.domain.people.subscriptions import Tier
 from kordant_jobs.engine.job_shapes import Partitions, Report, Summary, sharded_job
 from kordant_jobs.jobs.darkwatch_scan import service
 from kordant_jobs.jobs.darkwatch_scan import sources as outside

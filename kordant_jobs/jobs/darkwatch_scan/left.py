@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 
 from kordant_jobs.catalog import enqueue
 from kordant_jobs.catalog.darkwatch_scan import DarkwatchScan
-from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.domain.people.subscriptions import Tier
 from kordant_jobs.engine import Merge, Priority
 from kordant_jobs.jobs.darkwatch_scan.drops import now_of
 from kordant_jobs.jobs.darkwatch_scan.rules import again_after

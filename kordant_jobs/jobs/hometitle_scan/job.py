@@ -4,8 +4,6 @@ The plain job serves requests and sensors. There is one job for each tier with d
 that day (UTC).
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from functools import partial
 from uuid import UUID
@@ -16,7 +14,7 @@ from sqlalchemy import Engine
 from kordant_jobs.adapters.counties import Counties
 from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.catalog.hometitle_scan import HometitleScan
-from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.domain.people.subscriptions import Tier
 from kordant_jobs.engine.job_shapes import Partitions, Report, Summary, sharded_job
 from kordant_jobs.jobs.hometitle_scan import service
 from kordant_jobs.jobs.hometitle_scan.service import Compared, Recorded, TitlePlan

@@ -1,8 +1,6 @@
 """Saves what a county recorded: reads what is new or changed, window by window, and can be interrupted and
 continued."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

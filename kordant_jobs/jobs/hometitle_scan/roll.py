@@ -1,7 +1,5 @@
 """Saves the owner roll's entries of watched parcels; a change becomes a record, as a document would."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import TypeVar
@@ -14,7 +12,7 @@ from kordant_jobs.adapters.counties.description import County
 from kordant_jobs.domain.property.addresses import place_of
 from kordant_jobs.domain.property.instruments import Event, Instrument, Party, Role
 from kordant_jobs.domain.property.rolls import RollEntry, RollState, canonical_mailing, canonical_owners
-from kordant_jobs.jobs.hometitle_scan.rules.roll import EXPLAINED_WITHIN, advance, is_explained
+from kordant_jobs.jobs.hometitle_scan.rules.owners import EXPLAINED_WITHIN, advance, is_explained
 from kordant_jobs.store.darkwatch import scans
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.property import matching, records, rolls, watches

@@ -3,8 +3,6 @@
 Read what is new at the watched counties → join it with the watched parcels → record the results.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """insights_refresh in Dagster: plan (which are stale) → refresh in chunks of entities → summarise."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from uuid import UUID
 

@@ -13,8 +13,7 @@ from sqlalchemy import Engine
 from kordant_jobs.domain.finance.states import NoticeKind
 from kordant_jobs.domain.finance.values import ZONE
 from kordant_jobs.domain.insights.assess import assess
-from kordant_jobs.domain.insights.backtest import backtest
-from kordant_jobs.domain.insights.forecast import corrections
+from kordant_jobs.domain.insights.forecast import backtest, corrections
 from kordant_jobs.domain.insights.insight import ALERT_DAYS
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.errors import KordantError

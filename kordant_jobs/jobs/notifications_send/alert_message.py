@@ -1,7 +1,5 @@
 """The text of one alert's mail, in the subscriber's language. Its layout is in `templates/`. Pure."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from kordant_jobs.domain.darkwatch.breaches import BreachSource
@@ -19,22 +17,41 @@ TITLE_MAX = 80
 
 
 @dataclass(frozen=True, kw_only=True)
-class AlertMessage:
-    """The parts of one mail in the subscriber's language, as plain text without markup."""
+class MailText:
+    """The parts that every mail has, in the subscriber's language, as plain text without markup."""
 
     locale: str
     subject: str
     preview: str
     severity: str
-    severity_word: str
     greeting: str
     headline: str
+    footer: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlertMessage(MailText):
+    """A mail about one alert, or several of one kind."""
+
+    severity_word: str
     facts: list[tuple[str, str]]
     reasons_title: str
     reasons: list[str]
     actions_title: str
     actions: list[str]
-    footer: list[str]
+
+
+def greeting(words: Wording, name: str) -> str:
+    """The greeting, with the name where there is one."""
+    return words.say("Hello %(name)s,", name=one_line(name, 120)) if name.strip() else words.say("Hello,")
+
+
+def alert_footer(words: Wording) -> list[str]:
+    """The footer of mails about what is watched."""
+    return [
+        words.say("You get this mail because Kordant watches this for you."),
+        words.say("We never ask for a password, and this mail has no link that you need to open."),
+    ]
 
 
 def subject_of(words: Wording, row: AlertRow) -> str:
@@ -163,10 +180,7 @@ def write_alert_message(row: AlertRow, opened: Opened) -> AlertMessage:
     words = wording(Locale(row.locale))
     masked = shown(IdentifierKind(row.item_kind), opened.identifier)
     actions = words.actions(row.data_classes, SecretKind(row.secret))
-    footer = [
-        words.say("You get this mail because Kordant watches this for you."),
-        words.say("We never ask for a password, and this mail has no link that you need to open."),
-    ]
+    footer = alert_footer(words)
     if row.breach_source in {BreachSource.HIBP, BreachSource.PASTE}:
         footer.append(words.say("Facts about the breach: Have I Been Pwned, haveibeenpwned.com (CC BY 4.0)."))
     if any(reason.get("source") == Source.LEAKCHECK for reason in row.why):
@@ -177,9 +191,7 @@ def write_alert_message(row: AlertRow, opened: Opened) -> AlertMessage:
         preview=actions[0] if actions else words.say("What happened, and why it is you."),
         severity=row.severity,
         severity_word=severity_word(words, Severity(row.severity)),
-        greeting=words.say("Hello %(name)s,", name=one_line(opened.name, 120))
-        if opened.name.strip()
-        else words.say("Hello,"),
+        greeting=greeting(words, opened.name),
         headline=_headline(words, row, masked),
         facts=_without_doubles(_facts(words, row)),
         reasons_title=words.say("Why it is you"),

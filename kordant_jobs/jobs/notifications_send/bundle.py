@@ -1,7 +1,5 @@
 """The notifications of one message: one, or the several of a digest, with their decrypted facts."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from uuid import UUID
 

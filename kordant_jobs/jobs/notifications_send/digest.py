@@ -1,7 +1,5 @@
 """The text of a digest: several alerts in one mail, grouped by breach, the most urgent first. Pure."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from kordant_jobs.domain.darkwatch.breaches import BreachSource
@@ -11,7 +9,14 @@ from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.notifications.choices import Held
 from kordant_jobs.domain.notifications.pending import AlertRow, PropertyRow, VoiceRow
 from kordant_jobs.domain.people.subscriptions import Locale
-from kordant_jobs.jobs.notifications_send.alert_message import kind_word, stolen_classes, subject_of
+from kordant_jobs.jobs.notifications_send.alert_message import (
+    MailText,
+    alert_footer,
+    greeting,
+    kind_word,
+    stolen_classes,
+    subject_of,
+)
 from kordant_jobs.jobs.notifications_send.bundle import Bundle
 from kordant_jobs.jobs.notifications_send.property_message import detail_of, property_facts
 from kordant_jobs.jobs.notifications_send.voice_message import clip_subject, voice_facts
@@ -34,21 +39,14 @@ class Group:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Digest:
-    """The parts of a digest in the subscriber's language, as plain text without markup."""
+class Digest(MailText):
+    """A mail about several alerts."""
 
-    locale: str
-    subject: str
-    preview: str
-    severity: str
     severity_word: str
-    greeting: str
-    headline: str
     groups: list[Group]
     more: str | None
     actions_title: str
     actions: list[str]
-    footer: list[str]
 
 
 def write_digest(bundle: Bundle) -> Digest:
@@ -60,10 +58,7 @@ def write_digest(bundle: Bundle) -> Digest:
     kinds = {row.secret for row in bundle.alerts}
     secret = next((kind for kind in (SecretKind.CLEAR, SecretKind.HASHED) if kind in kinds), SecretKind.NONE)
     actions = [*(words.voice_actions() if bundle.clips else ()), *words.actions(classes, secret)]
-    footer = [
-        words.say("You get this mail because Kordant watches this for you."),
-        words.say("We never ask for a password, and this mail has no link that you need to open."),
-    ]
+    footer = alert_footer(words)
     if any(row.breach_source == BreachSource.HIBP for row in bundle.alerts):
         footer.append(words.say("Facts about the breach: Have I Been Pwned, haveibeenpwned.com (CC BY 4.0)."))
     return Digest(
@@ -72,9 +67,7 @@ def write_digest(bundle: Bundle) -> Digest:
         preview=actions[0] if actions else words.say("What happened, and why it is you."),
         severity=bundle.severity,
         severity_word=severity_word(words, bundle.severity),
-        greeting=words.say("Hello %(name)s,", name=one_line(bundle.name, 120))
-        if bundle.name.strip()
-        else words.say("Hello,"),
+        greeting=greeting(words, bundle.name),
         headline=_headline(words, bundle, count),
         groups=groups[:GROUPS_MAX],
         more=words.count("And in one more breach.", "And in %(number)s more breaches.", len(groups) - GROUPS_MAX)

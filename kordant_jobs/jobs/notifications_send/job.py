@@ -1,7 +1,5 @@
 """notifications_send in Dagster: one op that sends what is due."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 
 from sqlalchemy import Engine

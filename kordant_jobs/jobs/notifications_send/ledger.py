@@ -1,7 +1,5 @@
 """The claims of one batch and the outcome of each, written to the database every few messages."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,7 +1,5 @@
 """The whole mail as bytes (RFC 5322): its text, its layout, its headers. Pure, except that it reads templates."""
 
-from __future__ import annotations
-
 from base64 import b64encode
 from binascii import b2a_qp
 from collections.abc import Callable, Mapping
@@ -16,14 +14,12 @@ from email_validator import EmailNotValidError, validate_email
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from kordant_jobs.domain.people.subscriptions import Locale
-from kordant_jobs.jobs.notifications_send.alert_message import AlertMessage, write_alert_message
+from kordant_jobs.jobs.notifications_send.alert_message import MailText, write_alert_message
 from kordant_jobs.jobs.notifications_send.bundle import Bundle
-from kordant_jobs.jobs.notifications_send.digest import Digest, write_digest
-from kordant_jobs.jobs.notifications_send.finance_message import write_finance_message
-from kordant_jobs.jobs.notifications_send.news import NewsMessage
+from kordant_jobs.jobs.notifications_send.digest import write_digest
+from kordant_jobs.jobs.notifications_send.news import write_finance_message, write_removal_message
 from kordant_jobs.jobs.notifications_send.property_message import write_property_message
-from kordant_jobs.jobs.notifications_send.removal_message import write_removal_message
-from kordant_jobs.jobs.notifications_send.report_message import ReportLinks, ReportMessage, write_report_message
+from kordant_jobs.jobs.notifications_send.report_message import ReportLinks, write_report_message
 from kordant_jobs.jobs.notifications_send.unsubscribe import Unsubscribe
 from kordant_jobs.jobs.notifications_send.voice_message import write_voice_message
 from kordant_jobs.ports import OutgoingMail
@@ -69,9 +65,7 @@ def _templates() -> Environment:
     )
 
 
-def _written(
-    bundle: Bundle, sender: MailFrom, now: datetime
-) -> tuple[str, AlertMessage | Digest | ReportMessage | NewsMessage]:
+def _written(bundle: Bundle, sender: MailFrom, now: datetime) -> tuple[str, MailText]:
     """The name of the templates, and the values for them."""
     if bundle.report:
         link = sender.reports.link(bundle.report, now) if sender.reports else None

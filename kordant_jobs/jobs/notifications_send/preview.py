@@ -1,7 +1,5 @@
 """Previews a notification for an operator: the real text, without the name and the address."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime

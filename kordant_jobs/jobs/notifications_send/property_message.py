@@ -1,7 +1,5 @@
 """The text of mails about parcels: what was recorded, who gave, who took, and the state before. Pure."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,7 +8,7 @@ from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.notifications.pending import PropertyRow
 from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.domain.property.instruments import ROLL, Event, recorder_page
-from kordant_jobs.jobs.notifications_send.alert_message import AlertMessage
+from kordant_jobs.jobs.notifications_send.alert_message import AlertMessage, alert_footer, greeting
 from kordant_jobs.jobs.notifications_send.bundle import Bundle, Opened
 from kordant_jobs.wording import Wording, wording
 from kordant_jobs.wording.texts import one_line, severity_word
@@ -125,17 +123,12 @@ def write_property_message(bundle: Bundle) -> AlertMessage:
         preview=next(iter(actions), words.say("What happened, and why it is you.")),
         severity=first.severity,
         severity_word=severity_word(words, Severity(first.severity)),
-        greeting=words.say("Hello %(name)s,", name=one_line(bundle.name, 120))
-        if bundle.name.strip()
-        else words.say("Hello,"),
+        greeting=greeting(words, bundle.name),
         headline=words.property_event(first.event),
         facts=facts,
         reasons_title=words.say("Why it is you"),
         reasons=list(reasons),
         actions_title=words.say("What to do now"),
         actions=list(actions),
-        footer=[
-            words.say("You get this mail because Kordant watches this for you."),
-            words.say("We never ask for a password, and this mail has no link that you need to open."),
-        ],
+        footer=alert_footer(words),
     )

@@ -4,8 +4,6 @@ A receipt names the message by its id, which is random and known only to the pro
 Callbacks and webhooks are also signed.
 """
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 from collections.abc import Mapping
@@ -17,10 +15,9 @@ from sqlalchemy import Connection
 from kordant_jobs import outside_json
 from kordant_jobs.adapters.http_delivery import Act
 from kordant_jobs.adapters.mail.bounces import NoReceipt, read_bounce
-from kordant_jobs.adapters.sms.errors import LATER, TWILIO
+from kordant_jobs.adapters.sms.twilio import LATER, TWILIO
 from kordant_jobs.domain.notifications.alerts import Channel, OutboxStatus
-from kordant_jobs.domain.notifications.causes import with_cause
-from kordant_jobs.domain.notifications.receipts import ARRIVED, LOST, Receipt, ReceiptState, Remedy, is_news
+from kordant_jobs.domain.notifications.receipts import ARRIVED, LOST, Receipt, ReceiptState, Remedy, is_news, with_cause
 from kordant_jobs.jobs.notifications_send.service import opened
 from kordant_jobs.store.notifications import choices as notification_choices
 from kordant_jobs.store.notifications import receipts

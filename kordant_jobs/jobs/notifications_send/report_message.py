@@ -1,17 +1,15 @@
 """The text of the mail that announces a report, in the subscriber's language. Pure."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from kordant_jobs.domain.darkwatch.exposures import Verdict
 from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.domain.reports.retention import LINK_LASTS, report_link
+from kordant_jobs.jobs.notifications_send.alert_message import MailText, greeting
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.reports.notices import ReportNoticeRow
 from kordant_jobs.wording import Wording, wording
-from kordant_jobs.wording.texts import one_line
 
 ONE_DAY = timedelta(days=1)
 
@@ -35,20 +33,13 @@ class ReportLinks:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReportMessage:
-    """The parts of one mail about a report, as plain text without markup."""
+class ReportMessage(MailText):
+    """A mail that announces a report."""
 
-    locale: str
-    subject: str
-    preview: str
-    severity: str
-    greeting: str
-    headline: str
     result: str
     advice: str
     open_word: str
     open_link: str | None = field(repr=False)
-    footer: list[str]
 
 
 def report_subject(words: Wording, row: ReportNoticeRow) -> str:
@@ -125,7 +116,7 @@ def write_report_message(row: ReportNoticeRow, name: str, *, link: str | None) -
         subject=report_subject(words, row),
         preview=result,
         severity=row.severity,
-        greeting=words.say("Hello %(name)s,", name=one_line(name, 120)) if name.strip() else words.say("Hello,"),
+        greeting=greeting(words, name),
         headline=words.say(
             "Your report for %(first)s to %(last)s is ready",
             first=words.day(row.period_start_on),

@@ -1,14 +1,11 @@
 """Rules for sending, holding, retrying and giving up a notification. Pure: no clock, network or database."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 
 from kordant_jobs.domain.notifications.alerts import Channel, OutboxStatus, Severity
-from kordant_jobs.domain.notifications.causes import with_cause
 from kordant_jobs.domain.notifications.choices import (
     CATEGORY_MODE,
     DEFAULT_MODE,
@@ -20,6 +17,7 @@ from kordant_jobs.domain.notifications.choices import (
     quiet_until,
 )
 from kordant_jobs.domain.notifications.pending import AlertRow, Claim, Mark, NoticeRow, PropertyRow
+from kordant_jobs.domain.notifications.receipts import with_cause
 from kordant_jobs.domain.people.subscriptions import SubscriptionStatus
 from kordant_jobs.ports import Delivery, DeliveryOutcome
 

@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
-import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.domain.notifications.alerts import OutboxStatus
@@ -32,7 +32,7 @@ from kordant_jobs.ports import Delivery, DeliveryOutcome
 from kordant_jobs.store.notifications import outbox, pauses
 from kordant_jobs.store.notifications.choices import AddressKey
 from kordant_jobs.store.notifications.tables import contact_addresses
-from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys
+from kordant_jobs.store.people.keyring import Keyring, SubscriberKeys
 from kordant_jobs.store.people.tables import subscribers, watchlist_items
 from kordant_jobs.store.property import notices as property_notices
 from kordant_jobs.store.property.tables import watched_properties
@@ -256,12 +256,7 @@ def opened(row: Notice, keys: SubscriberKeys, keyring: Keyring | None = None) ->
     Raises:
         KeyringError: it does not open with this master key.
     """
-
-    def plain(column: sa.Column[Any], row_id: UUID, sealed: bytes | None) -> str:
-        if sealed is None:
-            return ""
-        return keys.open(Sealed(subscriber_id=row.subscriber_id, column=column, row_id=row_id, sealed=bytes(sealed)))
-
+    plain = partial(keys.open, row.subscriber_id)
     item = watchlist_items.c.identifier_encrypted
     identifier = plain(item, row.item_id, row.identifier_encrypted) if isinstance(row, AlertRow) else ""
     if isinstance(row, VoiceRow) and row.consent_id is not None:

@@ -1,7 +1,5 @@
 """Spans of sent messages, in the trace that their notification belongs to."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any

@@ -1,7 +1,5 @@
 """Links that end a category of notifications with one click (RFC 8058). Pure; the key is an argument."""
 
-from __future__ import annotations
-
 import base64
 import binascii
 import hmac

@@ -1,16 +1,14 @@
 """The words of mails about clips of voices: what was found, what that cannot show, and what to do. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.notifications.pending import VoiceRow
 from kordant_jobs.domain.people.subscriptions import Locale
-from kordant_jobs.jobs.notifications_send.alert_message import AlertMessage
+from kordant_jobs.jobs.notifications_send.alert_message import AlertMessage, alert_footer, greeting
 from kordant_jobs.jobs.notifications_send.bundle import Bundle
 from kordant_jobs.wording import Wording, wording
-from kordant_jobs.wording.texts import one_line, severity_word
+from kordant_jobs.wording.texts import severity_word
 from kordant_jobs.wording.voices import clip_result, clip_word, person_word, short_clip_id
 
 ROWS_MAX = 25
@@ -54,19 +52,14 @@ def write_voice_message(bundle: Bundle) -> AlertMessage:
         preview=words.voice_actions()[0],
         severity=first.severity,
         severity_word=severity_word(words, Severity(first.severity)),
-        greeting=words.say("Hello %(name)s,", name=one_line(bundle.name, 120))
-        if bundle.name.strip()
-        else words.say("Hello,"),
+        greeting=greeting(words, bundle.name),
         headline=reasons[0] if first.severity == Severity.HIGH else subject,
         facts=[*facts, (words.voice("labels.limits"), words.voice("limits"))],
         reasons_title=words.voice("labels.reasons"),
         reasons=reasons,
         actions_title=words.say("What to do now"),
         actions=words.voice_actions(),
-        footer=[
-            words.say("You get this mail because Kordant watches this for you."),
-            words.say("We never ask for a password, and this mail has no link that you need to open."),
-        ],
+        footer=alert_footer(words),
     )
 
 

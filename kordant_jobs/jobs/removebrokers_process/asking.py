@@ -1,7 +1,5 @@
 """Actions of people on a request: a form was filled in, a reply was read, a complaint is wanted."""
 
-from __future__ import annotations
-
 import hmac
 import json
 from dataclasses import dataclass, field
@@ -16,8 +14,7 @@ from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.domain.removals.authorities import authority_of
 from kordant_jobs.domain.removals.brokers import RemovalChannel
 from kordant_jobs.domain.removals.clocks import CLOCKS, Ask, Law
-from kordant_jobs.domain.removals.messages import CheckVerdict
-from kordant_jobs.domain.removals.replies import Reading, ReplyClass, is_news
+from kordant_jobs.domain.removals.replies import CheckVerdict, Reading, ReplyClass, is_news
 from kordant_jobs.domain.removals.states import BEFORE_THE_BROKER, RemovalState, may_move
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.jobs.removebrokers_process import intake, letters, rules_sending, sending

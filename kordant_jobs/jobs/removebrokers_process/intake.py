@@ -4,8 +4,6 @@ A hundred mails are a transaction: a statement a mail took half of a run. A mail
 what it says is in the database.
 """
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import re
@@ -21,8 +19,7 @@ from sqlalchemy import Connection, Engine
 from kordant_jobs.adapters.brokers.reply_mail import ReplyMail, Returned, read_mail
 from kordant_jobs.domain.removals.brokers import RemovalChannel, registrable
 from kordant_jobs.domain.removals.clocks import Ask
-from kordant_jobs.domain.removals.messages import MessageKind
-from kordant_jobs.domain.removals.replies import REPLY_MOVES, Reading, ReplyClass, is_news
+from kordant_jobs.domain.removals.replies import REPLY_MOVES, MessageKind, Reading, ReplyClass, is_news
 from kordant_jobs.domain.removals.states import RemovalState, may_move
 from kordant_jobs.errors import KordantError, SourceUnavailable
 from kordant_jobs.jobs.removebrokers_process.rules import CHECK_AFTER_DONE, USER_REMINDED_EVERY
@@ -60,15 +57,13 @@ class MailboxSummary:
     problem: str | None = None
 
 
-def process_mailbox(
-    inbox: InboundMail, *, db: Engine, keyring: Keyring, now: Callable[[], datetime], limit: int = INTAKE_LIMIT
-) -> MailboxSummary:
-    """Process up to `limit` mails of the mailbox as replies to removal requests, and delete the mails that were put
-    aside more than 30 days ago. If the mailbox does not answer, the result has the reason as `problem`."""
+def process_mailbox(inbox: InboundMail, *, db: Engine, keyring: Keyring, now: Callable[[], datetime]) -> MailboxSummary:
+    """Process up to `INTAKE_LIMIT` mails of the mailbox as replies to removal requests, and delete those put aside more
+    than 30 days ago. If the mailbox does not answer, the result has the reason as `problem`."""
     total = MailboxSummary()
     try:
         inbox.tidy(now() - UNMATCHED_KEPT)
-        for batch in _batches(inbox.messages(limit)):
+        for batch in _batches(inbox.messages(INTAKE_LIMIT)):
             found = _each_for_itself([one.content for one in batch], db=db, keyring=keyring, now=now())
             of_ours = [one for one in found if isinstance(one, ProcessedReply)]
             total.read += len(batch)

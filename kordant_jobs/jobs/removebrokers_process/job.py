@@ -1,7 +1,5 @@
 """removebrokers_process in Dagster: plan (replies, then brokers with work) → carry in chunks of brokers → summarise."""
 
-from __future__ import annotations
-
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from uuid import UUID

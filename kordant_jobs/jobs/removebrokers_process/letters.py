@@ -4,8 +4,6 @@ A letter discloses the least that the broker needs to find the person: the field
 only what the subscriber gave.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -23,7 +21,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.domain.removals.clocks import CLOCKS, Ask, Law, deadlines
-from kordant_jobs.domain.removals.messages import MessageKind
+from kordant_jobs.domain.removals.replies import MessageKind
 from kordant_jobs.domain.removals.states import RemovalState
 from kordant_jobs.wording import Wording, wording
 

@@ -1,17 +1,14 @@
 """Opens the channels to brokers that the settings configure. Steps that need another channel are left out."""
 
-from __future__ import annotations
-
 from email.utils import parseaddr
 from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from kordant_jobs.adapters.brokers.bounded import BoundedClient
+from kordant_jobs.adapters.brokers.bounded import BoundedClient, BrokerSites
 from kordant_jobs.adapters.brokers.drp import DrpAgent, read_signing_key
 from kordant_jobs.adapters.brokers.mailbox import ImapInbox, MaildirInbox
 from kordant_jobs.adapters.brokers.search import SearchPages
-from kordant_jobs.adapters.brokers.web import BrokerSites
 from kordant_jobs.adapters.messengers import open_mail, open_signer
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.jobs.removebrokers_process.asking import CALLBACK

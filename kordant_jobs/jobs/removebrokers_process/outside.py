@@ -1,7 +1,5 @@
 """The outside parties that a run works with; each may be missing, and then its step is left out."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 

@@ -2,8 +2,6 @@
 100,000 requests are one frame.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -47,30 +45,6 @@ DAY_ENDS = timedelta(hours=12)
 which its law still lets it answer."""
 ATTEMPTS_MOST = 3
 """Requests to one broker about one person, before we complain rather than ask again."""
-
-COLUMNS: dict[str, pl.DataType] = {
-    "id": pl.String(),
-    "state": pl.String(),
-    "reason": pl.String(),
-    "channel": pl.String(),
-    "can_ask": pl.Boolean(),
-    "has_form": pl.Boolean(),
-    "has_search": pl.Boolean(),
-    "attempts": pl.Int64(),
-    "reminders": pl.Int64(),
-    "asked_user": pl.Int64(),
-    "answered": pl.Boolean(),
-    "confirm_by_on": pl.Date(),
-    "answer_by_on": pl.Date(),
-    "extended_by_on": pl.Date(),
-    "check_says": pl.String(),
-    "checked_at": pl.Datetime("us", "UTC"),
-    "state_since": pl.Datetime("us", "UTC"),
-    "cool_until": pl.Datetime("us", "UTC"),
-    "can_complain": pl.Boolean(),
-}
-"""The columns that a decision depends on. `can_ask`: a channel that we can use alone works; `has_form`: a form for a
-person; `can_complain`: a law obliges the broker, and an authority watches over it."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +152,11 @@ CHECKED_STATES = (S.COMPLETED, S.NO_MATCH, S.VERIFIED_REMOVED, S.OVERDUE, S.ESCA
 
 def decide(due: pl.DataFrame, now: datetime) -> pl.DataFrame:
     """Decide every due request: `id`, `state`, `to_state` (null: it stays), `action`, `reason`, `next_at` (null: only
-    when something comes in). `due` has `COLUMNS`; `now` is aware."""
+    when something comes in). `now` is aware.
+
+    `due` is a frame as `store.removals.due.load` reads it. `can_ask`: a channel that we can use alone works;
+    `has_form`: a form for a person; `can_complain`: a law obliges the broker, and an authority watches over it.
+    """
     rules = _rules(now)
     number = pl.lit(len(rules) - 1, dtype=pl.UInt8)
     for place, rule in reversed(list(enumerate(rules))):

@@ -1,7 +1,5 @@
 """Decides the next state of a message to a broker, and of its request. Pure."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -9,7 +7,7 @@ from typing import Any
 
 from kordant_jobs.domain.removals.brokers import RemovalChannel
 from kordant_jobs.domain.removals.clocks import Ask, Law, deadlines
-from kordant_jobs.domain.removals.messages import MessageKind, MessageStatus
+from kordant_jobs.domain.removals.replies import MessageKind, MessageStatus
 from kordant_jobs.domain.removals.states import RemovalState
 from kordant_jobs.jobs.removebrokers_process.rules import after_day
 from kordant_jobs.ports import DeliveryOutcome, RightsStatus, WebOutcome

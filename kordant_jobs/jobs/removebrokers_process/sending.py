@@ -4,8 +4,6 @@ No transaction is open while something is sent. A sender that is killed repeats 
 protocol request under the same agent_request_id; a form is never posted twice.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -21,7 +19,7 @@ from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.domain.removals.authorities import authority_of
 from kordant_jobs.domain.removals.brokers import Broker, RemovalChannel, fields_needed, form_fields
 from kordant_jobs.domain.removals.clocks import CLOCKS, Ask, Law
-from kordant_jobs.domain.removals.messages import MessageKind, MessageStatus
+from kordant_jobs.domain.removals.replies import MessageKind, MessageStatus
 from kordant_jobs.domain.removals.states import RemovalState
 from kordant_jobs.errors import SettingsError, SourceUnavailable
 from kordant_jobs.jobs.removebrokers_process import letters, rules, rules_sending
@@ -67,16 +65,14 @@ class _Batch:
     letters: dict[UUID, Letter] = field(default_factory=dict)
 
 
-def send_waiting(
-    broker_ids: Sequence[UUID], *, db: Engine, keyring: Keyring, outside: Outside, now: datetime, batch: int = BATCH
-) -> Sent:
+def send_waiting(broker_ids: Sequence[UUID], *, db: Engine, keyring: Keyring, outside: Outside, now: datetime) -> Sent:
     """Send what waits for these brokers, as far as their caps allow. A party that is down is tried in the next run."""
     total = Sent()
     tokens = rights.Tokens(db, keyring, outside.rights) if outside.rights else None
     _withdraw(db, broker_ids, now)
     while True:
         with db.begin() as connection:
-            claimed = outgoing.claim(connection, broker_ids, limit=batch, now=now)
+            claimed = outgoing.claim(connection, broker_ids, limit=BATCH, now=now)
             work = _load(connection, keyring, claimed, outside, tokens, now) if claimed else None
         if work is None:
             return total
@@ -87,7 +83,7 @@ def send_waiting(
         total.failed += sum(one.status in _LOST for one in fates.values())
         put_off = len(work.messages) - len(fates) + sum(one.status is MessageStatus.QUEUED for one in fates.values())
         total.put_off += put_off
-        if total.problem or put_off == len(work.messages) or len(work.messages) < batch:
+        if total.problem or put_off == len(work.messages) or len(work.messages) < BATCH:
             return total
 
 

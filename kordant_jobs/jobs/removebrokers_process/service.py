@@ -20,7 +20,7 @@ from sqlalchemy import Engine
 
 from kordant_jobs.domain.removals.brokers import RemovalChannel, places_of
 from kordant_jobs.domain.removals.clocks import Ask, Law
-from kordant_jobs.domain.removals.messages import CheckVerdict
+from kordant_jobs.domain.removals.replies import CheckVerdict
 from kordant_jobs.domain.removals.states import RemovalState, may_move
 from kordant_jobs.engine import Progress
 from kordant_jobs.errors import SourceUnavailable

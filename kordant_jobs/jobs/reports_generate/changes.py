@@ -3,8 +3,6 @@
 A period in which something could not be checked is never described as better.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from kordant_jobs.domain.darkwatch.breaches import BreachSource

@@ -1,8 +1,6 @@
 """The report's charts as inline SVG. Each has a title, which a screen reader reads in its place, and reads well in
 black and white: bars carry their number, and shades go from dark to light."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal

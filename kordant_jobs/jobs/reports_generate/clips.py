@@ -1,7 +1,5 @@
 """The report's section on clips of voices: the result of each, and a picture of its windows over time. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID

@@ -1,7 +1,5 @@
 """The text of a report, from its figures: everything the template shows, in the subscriber's language."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -4,8 +4,6 @@ The plain job serves schedules and requests. There is one job for each tier with
 report of that tier covers, so a backfill makes the same reports as the schedule.
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from datetime import datetime
 from functools import partial
@@ -16,7 +14,7 @@ from sqlalchemy import Engine
 
 from kordant_jobs.catalog import BY_NAME, SCHEDULES
 from kordant_jobs.catalog.reports_generate import ReportsGenerate
-from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.domain.people.subscriptions import Tier
 from kordant_jobs.domain.schedules.rows import Cadence
 from kordant_jobs.engine.job_shapes import Partitions, Report, Summary, sharded_job
 from kordant_jobs.jobs.reports_generate import service

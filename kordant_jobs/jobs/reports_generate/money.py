@@ -1,8 +1,6 @@
 """The report's section on bank accounts: cash flow by month as a chart, then recurring payments, expectations and
 events, a sentence each. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date

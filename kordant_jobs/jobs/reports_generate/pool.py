@@ -1,7 +1,5 @@
 """Renderer processes: as many pages at once as there are cores. `service.py` chooses the pages and stores the PDFs."""
 
-from __future__ import annotations
-
 import os
 import pickle
 import subprocess

@@ -1,8 +1,6 @@
 """The report's section on watched property: each parcel, the answer of its county and its age, recorded documents, and
 open mortgages and liens. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType

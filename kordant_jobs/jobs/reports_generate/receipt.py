@@ -1,7 +1,5 @@
 """The report's signed receipt: a line of text and a QR code with the whole receipt. Pure."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import segno

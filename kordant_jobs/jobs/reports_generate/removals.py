@@ -1,13 +1,11 @@
 """The report's section on data brokers: each request's state, its deadline, the next step and whose turn it is.
 Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kordant_jobs.domain.removals.brokers import RemovalChannel
-from kordant_jobs.domain.removals.messages import CheckVerdict
+from kordant_jobs.domain.removals.replies import CheckVerdict
 from kordant_jobs.domain.removals.states import TURNS, RemovalState, Turn, turn_of
 from kordant_jobs.jobs.reports_generate.rules import RemovalLine
 from kordant_jobs.wording import Wording

@@ -1,7 +1,5 @@
 """Rules of a report: its periods, its figures, and the verdict over several sources. Pure."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence

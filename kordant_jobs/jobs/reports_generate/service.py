@@ -7,15 +7,15 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date
+from functools import partial
 from typing import Any
 from uuid import UUID
 
-import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.catalog.reports_generate import ROW
 from kordant_jobs.domain.insights.insight import Kind
-from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.domain.people.subscriptions import Tier
 from kordant_jobs.domain.reports.receipts import SourceChecked
 from kordant_jobs.domain.reports.retention import storage_key
 from kordant_jobs.engine import Progress
@@ -39,7 +39,7 @@ from kordant_jobs.jobs.reports_generate.rules import (
 from kordant_jobs.ports import ReportStorage
 from kordant_jobs.store.insights import reporting as money_reporting
 from kordant_jobs.store.insights.reporting import MoneyFacts
-from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys
+from kordant_jobs.store.people.keyring import Keyring, SubscriberKeys
 from kordant_jobs.store.people.tables import subscribers, watchlist_items
 from kordant_jobs.store.property import notices as property_notices
 from kordant_jobs.store.property import reporting as property_reporting
@@ -318,15 +318,11 @@ class _SealedFacts:
     def open(self, figures: ReportFigures) -> Opened:
         person = self._people[figures.subscription_id]
         owner, name = person["subscriber_id"], person["name_encrypted"]
-
-        def opened(column: sa.Column[Any], row_id: UUID, sealed: bytes) -> str:
-            value = Sealed(subscriber_id=owner, column=column, row_id=row_id, sealed=bytes(sealed))
-            return self._keys.open(value)
-
+        opened = partial(self._keys.open, owner)
         person_of = voice_consents.c.person_encrypted
         identifier, parcel = watchlist_items.c.identifier_encrypted, watched_properties.c.parcel_encrypted
         return Opened(
-            name=opened(subscribers.c.name_encrypted, owner, name) if name is not None else "",
+            name=opened(subscribers.c.name_encrypted, owner, name),
             identifiers={item: opened(identifier, item, self._items[item]) for item, _ in figures.items},
             parcels={
                 line.watch_id: opened(parcel, line.watch_id, self._parcels[line.watch_id])

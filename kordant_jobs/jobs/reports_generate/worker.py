@@ -4,8 +4,6 @@ Personal data passes only through these two pipes. The process ends when its par
 and everywhere stdin ends.
 """
 
-from __future__ import annotations
-
 import ctypes
 import gc
 import os

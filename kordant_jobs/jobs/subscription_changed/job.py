@@ -1,7 +1,5 @@
 """subscription_changed in Dagster: one op."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 
 from sqlalchemy import Engine

@@ -1,11 +1,8 @@
 """A subscription began, changed its tier, was paused or ended: updates its schedule rows, and requests its first scan
 at once."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -34,9 +31,7 @@ class Placed:
     gone: int = 0
 
 
-def schedule_for_subscription(
-    connection: Connection, subscription_id: UUID, *, requested_by: str, now: datetime | None = None
-) -> list[Slot]:
+def schedule_for_subscription(connection: Connection, subscription_id: UUID, *, requested_by: str) -> list[Slot]:
     """Schedule an active subscription by its tier from now on, in the caller's transaction. Returns its slots, by job.
     When its tier is new to it, a scan is queued at once. Safe to repeat: existing slots stay, and a waiting scan is not
     queued again.
@@ -51,11 +46,11 @@ def schedule_for_subscription(
     due_slots.place(connection, [subscription_id])
     slots = due_slots.of_subscription(connection, subscription_id)
     if any(one.job == SCAN and before.get(SCAN) != one.tier for one in slots):
-        _scan_at_once(connection, subscription_id, requested_by=requested_by, now=now)
+        _scan_at_once(connection, subscription_id, requested_by=requested_by)
     return slots
 
 
-def _scan_at_once(connection: Connection, subscription_id: UUID, *, requested_by: str, now: datetime | None) -> None:
+def _scan_at_once(connection: Connection, subscription_id: UUID, *, requested_by: str) -> None:
     waiting = Filter(job=SCAN, entity_key=str(subscription_id), statuses=operate.OPEN)
     if operate.find(connection, waiting, limit=1):
         return
@@ -65,19 +60,16 @@ def _scan_at_once(connection: Connection, subscription_id: UUID, *, requested_by
         requested_by=requested_by,
         priority=Priority.CRITICAL,
         entity_key=str(subscription_id),
-        now=now,
     )
 
 
-def remove_schedules_for_subscription(
-    connection: Connection, subscription_id: UUID, *, now: datetime | None = None
-) -> int:
+def remove_schedules_for_subscription(connection: Connection, subscription_id: UUID) -> int:
     """Remove a subscription's schedule, in the caller's transaction: its rows are deleted, its waiting requests
     cancelled, its running ones asked to stop; history stays. Returns the number of rows and requests removed."""
-    moment = now or connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+    now = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
     theirs = operate.find(connection, Filter(entity_key=str(subscription_id), statuses=operate.OPEN))
     others = tuple(one.id for one in theirs if one.job != JOB)  # not the event that this is the answer to
-    cancelled = operate.cancel(connection, Filter(ids=others), now=moment) if others else []
+    cancelled = operate.cancel(connection, Filter(ids=others), now=now) if others else []
     return due_slots.remove(connection, [subscription_id]) + len(cancelled)
 
 

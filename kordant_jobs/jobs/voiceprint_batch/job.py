@@ -1,7 +1,5 @@
 """voiceprint_batch in Dagster: plan (with the import of dropped clips) → analyse in chunks → summarise."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from datetime import datetime
 from uuid import UUID

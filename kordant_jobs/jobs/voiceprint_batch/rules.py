@@ -1,7 +1,5 @@
 """Rules for dividing clips into chunks, and for giving up a clip. The rules of verdicts are in `domain.voice`. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID

@@ -18,10 +18,9 @@ from sqlalchemy import Connection, Engine
 
 from kordant_jobs.domain.finance.values import ZONE
 from kordant_jobs.domain.insights.assess import assess
-from kordant_jobs.domain.insights.backtest import backtest
 from kordant_jobs.domain.insights.books import Books
 from kordant_jobs.domain.insights.categories import category_expression
-from kordant_jobs.domain.insights.forecast import Corrections, corrections
+from kordant_jobs.domain.insights.forecast import Corrections, backtest, corrections
 from kordant_jobs.jobs.insights_refresh import service
 from kordant_jobs.lab.figures import Figure
 from kordant_jobs.lab.households.books import books_of

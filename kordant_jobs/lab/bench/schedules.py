@@ -95,7 +95,8 @@ def _ticks(db: Engine) -> tuple[float, list[str]]:
         if not asked:
             raise TransientError(f"the tick of {at} started nothing ({taken.reason}): please report this")
     with db.connect() as connection:
-        plan = due_slots.plan_of_tick(connection, KEY, taken.starts[0].start.spans)
+        spans = due_slots.span_parameters(KEY, taken.starts[0].start.spans)
+        plan = list(connection.execute(sa.text("EXPLAIN (ANALYZE, BUFFERS) " + due_slots.TICK), spans).scalars())
     return slowest, plan
 
 

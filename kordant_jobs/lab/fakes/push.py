@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from kordant_jobs.adapters.push.apns import ApnsKey
-from kordant_jobs.adapters.push.encryption import LAST_RECORD, content_keys, point_of
+from kordant_jobs.adapters.push.web_push import LAST_RECORD, content_keys, point_of
 from kordant_jobs.lab.fakes.http import Answer, Asked, FakeHttp2Server, FakeServer
 
 Script = Callable[[str], Answer | None]

@@ -21,8 +21,7 @@ from kordant_jobs.adapters.counties.understand import Understood, understand
 from kordant_jobs.adapters.sources.http import SourceFailed
 from kordant_jobs.cli.output import out
 from kordant_jobs.domain.darkwatch.exposures import UnknownReason
-from kordant_jobs.domain.property.codes import kind_of
-from kordant_jobs.domain.property.instruments import TITLE, Event
+from kordant_jobs.domain.property.instruments import TITLE, Event, kind_of
 from kordant_jobs.domain.property.likeness import likeness
 from kordant_jobs.domain.property.names import Name, NameKind, Order, normalise_name, parse
 from kordant_jobs.domain.property.parcels import ParcelKind, normalise_parcel

@@ -7,14 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from kordant_jobs.domain.notifications.alerts import Severity
-from kordant_jobs.domain.property.codes import kind_of
 from kordant_jobs.domain.property.findings import Finding
-from kordant_jobs.domain.property.instruments import Event, Instrument, Party, role_of
+from kordant_jobs.domain.property.instruments import Event, Instrument, Party, kind_of, role_of
 from kordant_jobs.domain.property.names import Order, flipped, lookup_keys, parse
 from kordant_jobs.domain.property.rolls import RollState, canonical_mailing, canonical_owners
 from kordant_jobs.jobs.hometitle_scan.rules.history import read_history
-from kordant_jobs.jobs.hometitle_scan.rules.owners import OWNER_AT, best_of
-from kordant_jobs.jobs.hometitle_scan.rules.roll import advance, is_explained
+from kordant_jobs.jobs.hometitle_scan.rules.owners import OWNER_AT, advance, best_of, is_explained
 from kordant_jobs.lab.world.county import County, Record
 from kordant_jobs.lab.world.county_roll import roll_changes
 

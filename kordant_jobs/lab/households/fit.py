@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from kordant_jobs.domain.insights.confidence import stream_features
-from kordant_jobs.domain.insights.streams import candidates
+from kordant_jobs.domain.insights.streams import candidates, stream_features
 from kordant_jobs.lab.households.generator import generate
 from kordant_jobs.lab.households.judge import score_streams, streams_frame
 from kordant_jobs.lab.households.written import as_written

@@ -16,7 +16,8 @@ import numpy as np
 import polars as pl
 from dateutil.relativedelta import relativedelta
 
-from kordant_jobs.domain.insights.calendar import nth_bank_day, on_or_after, on_or_before
+from kordant_jobs.domain.insights.calendar import on_or_before
+from kordant_jobs.lab.households.days import nth_bank_day, on_or_after
 from kordant_jobs.lab.households.pools import Pool, made_name, person, pool_of
 
 FUTURE_DAYS = 95

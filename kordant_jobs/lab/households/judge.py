@@ -11,12 +11,9 @@ from dataclasses import dataclass
 import polars as pl
 
 from kordant_jobs.domain.insights.calendar import days_of
-from kordant_jobs.domain.insights.cashflow import cash_flow
 from kordant_jobs.domain.insights.categories import category_expression
-from kordant_jobs.domain.insights.duplicates import duplicates
-from kordant_jobs.domain.insights.rises import price_rises
+from kordant_jobs.domain.insights.findings import PAYEE_ROWS, cash_flow, duplicates, price_rises, unusual
 from kordant_jobs.domain.insights.streams import CADENCES, Found, find_streams
-from kordant_jobs.domain.insights.unusual import PAYEE_ROWS, unusual
 from kordant_jobs.lab.households.generator import World, generate
 from kordant_jobs.lab.households.judge_forecast import judge_forecast
 from kordant_jobs.lab.households.written import as_written

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from kordant_jobs.domain.insights.backtest import BACK_DAYS
 from kordant_jobs.domain.insights.books import read
 from kordant_jobs.domain.insights.forecast import (
+    BACK_DAYS,
     LEVELS,
     Paths,
     corrections,

@@ -17,11 +17,10 @@ from signal import SIGKILL
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from kordant_jobs.adapters.brokers.bounded import BoundedClient
+from kordant_jobs.adapters.brokers.bounded import BoundedClient, BrokerSites
 from kordant_jobs.adapters.brokers.drp import DrpAgent
 from kordant_jobs.adapters.brokers.mailbox import MaildirInbox
 from kordant_jobs.adapters.brokers.search import SearchPages
-from kordant_jobs.adapters.brokers.web import BrokerSites
 from kordant_jobs.adapters.mail.smtp import SmtpTransport, parse_smtp_url
 from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.jobs.removebrokers_process import service

@@ -17,11 +17,11 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
-from kordant_jobs.adapters.brokers.drp import Refused, open_signed
 from kordant_jobs.lab.fakes.http import Answer, Asked, FakeServer
 from kordant_jobs.lab.fakes.smtp import FakeSmtpServer, Received
 from kordant_jobs.lab.removals.behaviour import SCRIPTS, Behaviour, Reply
 from kordant_jobs.lab.removals.one_run import AGENT_ID, EVIL
+from kordant_jobs.lab.removals.protocol import Refused, open_signed
 
 
 @dataclass(kw_only=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
 
-from kordant_jobs.domain.property.names import given_shares, nicknames_of, surname_shares
+from kordant_jobs.domain.property.names import given_shares, nicknames, surname_shares
 
 _SYLLABLES = "KA LO MI RE SU TAN VER WIN BOR DEL FEN GAR HOL JEN KRAV LIND MOR NOV OST PET QUIN ROS SAL TER ULM".split()  # noqa: SIM905 - words read better so
 _ENDS = "SKI MAN SON BERG ER ICH EZ OV ARI ELLI EN UK".split()  # noqa: SIM905 - words read better so
@@ -106,7 +106,7 @@ def written(one: CountyParty, rng: random.Random, *, noise: float = 1.0) -> str:
         return _body(one.body, rng, noise)
     given, middle, surname, suffix = one.given, one.middle, one.surname, one.suffix
     draw = rng.random()
-    if draw < 0.02 * noise and (called := nicknames_of(given)):
+    if draw < 0.02 * noise and (called := nicknames().get(given)):
         given = rng.choice(sorted(called))
     elif draw < 0.03 * noise:
         given = given[0]

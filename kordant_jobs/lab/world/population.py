@@ -13,8 +13,7 @@ from uuid import UUID
 import idna
 import numpy as np
 
-from kordant_jobs.domain.people.subscriptions import Locale
-from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.domain.people.subscriptions import Locale, Tier
 
 Kind = Literal["email", "phone", "username"]
 

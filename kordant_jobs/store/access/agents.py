@@ -1,7 +1,5 @@
 """Agents as operators see them: whose they are, and what each used and was refused in the last 24 hours."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime

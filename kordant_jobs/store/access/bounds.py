@@ -3,8 +3,6 @@
 CPU time is counted when a run has ended: a run that exceeds the budget is not stopped, but the next request is.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 

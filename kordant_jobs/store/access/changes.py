@@ -1,7 +1,5 @@
 """Change sets in Postgres: propose, find, decide."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta

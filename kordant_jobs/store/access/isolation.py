@@ -7,8 +7,6 @@ other work. Reading one request by its id (`engine/store/status_reads.py`) and t
 for all callers, are checked by the policy only.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 

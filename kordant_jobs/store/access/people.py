@@ -1,7 +1,5 @@
 """Principals and their tokens: create, verify, rotate, revoke; and the grants of agents."""
 
-from __future__ import annotations
-
 import hmac
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass

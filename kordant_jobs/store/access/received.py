@@ -1,7 +1,5 @@
 """Received events: each counts once, by its sender, its source and its id."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta

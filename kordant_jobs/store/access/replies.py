@@ -1,8 +1,6 @@
 """Replies by Idempotency-Key: an effect and its reply are committed together, and a repeated call gets the stored
 reply."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta

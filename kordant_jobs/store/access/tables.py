@@ -1,7 +1,5 @@
 """Tables of access: who there is, with which tokens and grants; what was proposed; which replies were given."""
 
-from __future__ import annotations
-
 from sqlalchemy import (
     Boolean,
     Column,
@@ -10,7 +8,6 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     SmallInteger,
-    Table,
     Text,
     UniqueConstraint,
     Uuid,
@@ -20,25 +17,22 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from kordant_jobs.domain.access.change_sets import ChangeKind, ChangeState
 from kordant_jobs.domain.access.principals import Role
 from kordant_jobs.domain.access.workflows import ExecutionStatus, StepStatus, WorkflowState
-from kordant_jobs.postgres.schema import SCHEMA, belongs_to, metadata, moment, one_of
+from kordant_jobs.postgres.schema import SCHEMA, belongs_to, choice, moment, table
 
-principals = Table(
+principals = table(
     "principals",
-    metadata,
     Column("id", Text, primary_key=True, comment="agent:<id>, service:<id> or user:<id>; never a name or address"),
-    Column("role", Text, nullable=False),
+    choice("role", Role),
     Column("tenants", ARRAY(Text()), comment="null: any"),
     Column("entities", ARRAY(Text()), comment="null: any"),
     Column("owner", Text, comment="the person an agent belongs to"),
     Column("topics", ARRAY(Text()), comment="of which events it may publish; null: any that its role may"),
     moment("created_at", default_now=True),
     moment("disabled_at", nullable=True),
-    one_of("role", Role),
 )
 
-api_tokens = Table(
+api_tokens = table(
     "api_tokens",
-    metadata,
     Column("id", Text, primary_key=True),
     Column("principal_id", Text, nullable=False),
     Column("secret_hash", LargeBinary, nullable=False),
@@ -50,17 +44,15 @@ api_tokens = Table(
     Index(None, "principal_id"),
 )
 
-token_uses = Table(
+token_uses = table(
     "token_uses",
-    metadata,
     Column("token_id", Text, ForeignKey(f"{SCHEMA}.api_tokens.id", ondelete="CASCADE"), primary_key=True),
     moment("used_at"),
     comment="When a token was last good for a call, to the hour.",
 )
 
-agent_grants = Table(
+agent_grants = table(
     "agent_grants",
-    metadata,
     Column("agent_id", Text, primary_key=True),
     Column("job", Text, primary_key=True),
     Column("max_priority", SmallInteger, nullable=False),
@@ -76,11 +68,10 @@ agent_grants = Table(
     Column("cpu_s_per_day", Integer, comment="CPU seconds of its runs in 24 hours; null: any number"),
 )  # fmt: skip
 
-change_sets = Table(
+change_sets = table(
     "change_sets",
-    metadata,
     Column("id", Uuid, primary_key=True),
-    Column("kind", Text, nullable=False, server_default=ChangeKind.SCHEDULE.value),
+    choice("kind", ChangeKind, server_default=ChangeKind.SCHEDULE.value),
     Column("job", Text, nullable=False),
     Column(
         "tier", Text, nullable=False, comment="of a workflow its id, of a gate the execution's, of a grant the agent's"
@@ -90,21 +81,18 @@ change_sets = Table(
     ),
     Column("changes", JSONB, nullable=False),
     Column("digest", Text, nullable=False),
-    Column("state", Text, nullable=False, server_default=ChangeState.PROPOSED.value),
+    choice("state", ChangeState, server_default=ChangeState.PROPOSED.value),
     Column("proposed_by", Text, nullable=False),
     Column("owner", Text, comment="the person the proposing agent belongs to"),
     moment("proposed_at", default_now=True),
     moment("expires_at"),
     Column("decided_by", Text),
     moment("decided_at", nullable=True),
-    one_of("kind", ChangeKind),
-    one_of("state", ChangeState),
     Index(None, "proposed_by"),
 )
 
-api_replies = Table(
+api_replies = table(
     "api_replies",
-    metadata,
     Column("principal_id", Text, primary_key=True),
     Column("operation", Text, primary_key=True, comment="method and path"),
     Column("key", Text, primary_key=True),
@@ -116,9 +104,8 @@ api_replies = Table(
     comment="What was answered under an Idempotency-Key: the same again for 24 hours.",
 )
 
-received_events = Table(
+received_events = table(
     "received_events",
-    metadata,
     Column("principal_id", Text, primary_key=True),
     Column("source", Text, primary_key=True),
     Column("id", Text, primary_key=True),
@@ -130,26 +117,23 @@ received_events = Table(
     comment="Events by who sent them, source and id: each counts once for 7 days.",
 )
 
-workflows = Table(
+workflows = table(
     "workflows",
-    metadata,
     Column("id", Uuid, primary_key=True),
     Column("agent_id", Text, nullable=False),
     Column("name", Text, nullable=False),
     Column("version", Integer, nullable=False),
     Column("definition", JSONB, nullable=False, comment="typed steps, checked when it was proposed"),
     Column("digest", Text, nullable=False, comment="what a person approved"),
-    Column("state", Text, nullable=False, server_default=WorkflowState.DRAFT.value),
+    choice("state", WorkflowState, server_default=WorkflowState.DRAFT.value),
     Column("change_id", Uuid, nullable=False),
     moment("proposed_at", default_now=True),
-    one_of("state", WorkflowState),
     UniqueConstraint("agent_id", "name", "version"),
     comment="Workflows of agents, a row a version. Only an approved one is carried out.",
 )
 
-workflow_executions = Table(
+workflow_executions = table(
     "workflow_executions",
-    metadata,
     Column("id", Uuid, primary_key=True),
     belongs_to("workflow_id", "workflows"),
     Column("digest", Text, nullable=False, comment="of the definition that it began with"),
@@ -158,31 +142,28 @@ workflow_executions = Table(
     Column("tenant", Text),
     Column("entity_key", Text),
     Column("inputs", JSONB, nullable=False, comment="ids and plain values"),
-    Column("status", Text, nullable=False, server_default=ExecutionStatus.RUNNING.value),
+    choice("status", ExecutionStatus, server_default=ExecutionStatus.RUNNING.value),
     Column("at_step", Integer, nullable=False, server_default="0", comment="the place of the next step"),
     Column("looks", Integer, nullable=False, server_default="0", comment="how often it looked at what it waits for"),
     Column("next_request_id", Uuid, comment="the request that takes it on after a wait"),
     Column("reason", Text, comment="the rule, or a closed word"),
     moment("started_at", default_now=True),
     moment("ended_at", nullable=True),
-    one_of("status", ExecutionStatus),
     Index(None, "workflow_id"),
     Index(None, "agent_id", "started_at"),
 )
 
-workflow_steps = Table(
+workflow_steps = table(
     "workflow_steps",
-    metadata,
-    Column("execution_id", Uuid, ForeignKey(f"{SCHEMA}.workflow_executions.id", ondelete="CASCADE"), primary_key=True),
+    belongs_to("execution_id", "workflow_executions", primary_key=True),
     Column("place", Integer, primary_key=True),
     Column("name", Text, nullable=False),
-    Column("status", Text, nullable=False),
+    choice("status", StepStatus),
     Column("output", JSONB, nullable=False, server_default="{}"),
     Column("request_id", Uuid, comment="what a trigger queued"),
     Column("change_id", Uuid, comment="what a person decides"),
     Column("rule", Text, comment="what refused it"),
     moment("started_at", default_now=True),
     moment("ended_at", nullable=True),
-    one_of("status", StepStatus),
     comment="A step's row and its effect are one transaction.",
 )

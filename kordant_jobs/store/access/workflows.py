@@ -1,7 +1,5 @@
 """Workflows of agents and their executions in Postgres. The process that continues an execution holds its row."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Writes the audit log, reads it, and verifies that it was not changed."""
 
-from __future__ import annotations
-
 import hmac
 import json
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,14 +1,11 @@
 """The audit log's table. Triggers chain its rows and refuse to change or delete any."""
 
-from __future__ import annotations
+from sqlalchemy import BigInteger, CheckConstraint, Column, Computed, Index, LargeBinary, SmallInteger, Text
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Computed, Index, LargeBinary, SmallInteger, Table, Text
+from kordant_jobs.postgres.schema import moment, table
 
-from kordant_jobs.postgres.schema import metadata, moment
-
-audit_log = Table(
+audit_log = table(
     "audit_log",
-    metadata,
     Column("seq", BigInteger, primary_key=True, autoincrement=False, comment="given by a trigger, without gaps"),
     Column("entry", Text, nullable=False, comment="canonical JSON; ids and closed words only"),
     Column("mac", LargeBinary, comment="the writer's code over the entry; none on rows that triggers write"),
@@ -23,9 +20,8 @@ audit_log = Table(
     comment="What was done, by whom, in whose name. Rows are added and never changed.",
 )
 
-audit_progress = Table(
+audit_progress = table(
     "audit_progress",
-    metadata,
     Column("id", SmallInteger, primary_key=True, autoincrement=False),
     Column("seq", BigInteger, nullable=False),
     Column("hash", LargeBinary, nullable=False),

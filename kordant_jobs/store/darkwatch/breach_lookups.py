@@ -1,7 +1,5 @@
 """Breaches under the names of outside sources: found in our table, or described by the source once."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
 from uuid import UUID

@@ -1,7 +1,5 @@
 """The table of breaches: those of the catalogue, and those known only from a dump."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict

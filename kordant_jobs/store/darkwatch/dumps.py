@@ -1,7 +1,5 @@
 """The table of breach dumps, from the drop folder to the corpus, or quarantined with a reason."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field

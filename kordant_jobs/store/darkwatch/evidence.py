@@ -1,7 +1,5 @@
 """The evidence of an exposure: all known facts, without personal data."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime

@@ -1,8 +1,6 @@
 """Writes what follows from exposures: judgements, 'not me', alerts with their notifications. Set-based, in the
 transaction in which `scans.choose` selected the subscriptions."""
 
-from __future__ import annotations
-
 from uuid import UUID
 
 import polars as pl

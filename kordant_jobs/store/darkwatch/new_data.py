@@ -1,8 +1,6 @@
 """Finds new data for real-time scans: breaches and watched identifiers that no scan has covered, and the subscriptions
 concerned."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -12,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from kordant_jobs.domain.darkwatch.breaches import BreachSource
-from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.domain.people.subscriptions import Tier
 from kordant_jobs.store.darkwatch.tables import breaches
 from kordant_jobs.store.schedules.tables import scheduler_config
 

@@ -4,8 +4,6 @@ each. `store.judging` writes its alerts.
 Every function works in the caller's transaction, after `choose` selected the subscriptions in it.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any

@@ -3,8 +3,6 @@
 Works in the caller's transaction, after `scans.choose` selected the subscriptions in it.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +21,7 @@ from kordant_jobs.engine.control import leases
 from kordant_jobs.ports import Answer, Question
 from kordant_jobs.postgres.bulk import read_frame, write_frame
 from kordant_jobs.store.darkwatch.source_tables import source_checks, source_hints
-from kordant_jobs.store.people.keyring import Keyring, Sealed
+from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.people.tables import watchlist_items
 
 _ITEMS = """
@@ -72,18 +70,12 @@ def due(connection: Connection, want: Want, keyring: Keyring, *, now: datetime, 
     """The next questions: items named by a push first, then those not asked about for the longest time."""
     rows = connection.execute(sa.text(_DUE), {**want.values(), "now": now, "limit": limit}).all()
     keys = keyring.load_keys(connection, list({row.subscriber_id for row in rows}))
+    column = watchlist_items.c.identifier_encrypted
     return [
         Question(
             item_id=row.id,
             kind=IdentifierKind(row.kind),
-            canonical=keys.open(
-                Sealed(
-                    subscriber_id=row.subscriber_id,
-                    column=watchlist_items.c.identifier_encrypted,
-                    row_id=row.id,
-                    sealed=bytes(row.identifier_encrypted),
-                )
-            ),
+            canonical=keys.open(row.subscriber_id, column, row.id, row.identifier_encrypted),
         )
         for row in rows
         if row.subscriber_id in keys

@@ -4,8 +4,6 @@ After `OPEN_AFTER` consecutive questions without an answer a source is not asked
 let through; each further failure doubles the pause. A 429 pauses it for as long as it asks, without counting.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta

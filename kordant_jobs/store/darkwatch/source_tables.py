@@ -1,7 +1,5 @@
 """Tables of outside sources: the state of each, their answers, and exposures that subscribers dismissed."""
 
-from __future__ import annotations
-
 from sqlalchemy import (
     ARRAY,
     Boolean,
@@ -11,91 +9,76 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    Table,
     Text,
     Uuid,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
 from kordant_jobs.domain.darkwatch.exposures import Source, UnknownReason, Verdict
-from kordant_jobs.postgres.schema import SCHEMA, metadata, moment, one_of
+from kordant_jobs.postgres.schema import SCHEMA, choice, moment, table
 
 
 def _of(table: str, name: str) -> Column[object]:
     return Column(name, Uuid, ForeignKey(f"{SCHEMA}.{table}.id", ondelete="CASCADE"), primary_key=True)
 
 
-source_states = Table(
+source_states = table(
     "source_states",
-    metadata,
-    Column("source", Text, primary_key=True),
+    choice("source", Source, primary_key=True),
     Column("failures", Integer, nullable=False, server_default="0", comment="one after the other, without an answer"),
-    Column("last_reason", Text),
+    choice("last_reason", UnknownReason, nullable=True),
     moment("open_until", nullable=True),
     moment("last_ok_at", nullable=True),
     moment("last_failed_at", nullable=True),
     moment("told_off_at", nullable=True),
     Column("terms", JSONB, comment="what the plan of the key allows"),
     moment("terms_at", nullable=True),
-    one_of("source", Source),
-    one_of("last_reason", UnknownReason),
     comment="How each outside source stands, for all processes: a circuit breaker a row.",
 )
 
-source_checks = Table(
+source_checks = table(
     "source_checks",
-    metadata,
     _of("watchlist_items", "item_id"),
-    Column("source", Text, primary_key=True),
-    Column("verdict", Text, nullable=False),
-    Column("reason", Text),
+    choice("source", Source, primary_key=True),
+    choice("verdict", Verdict),
+    choice("reason", UnknownReason, nullable=True),
     Column("attempts", Integer, nullable=False, comment="without an answer, one after the other"),
     moment("asked_at"),
     moment("retry_at", nullable=True),
     Column("lease_id", Uuid, comment="the engine's lease under which a scan is asking it just now"),
-    one_of("source", Source),
-    one_of("verdict", Verdict),
-    one_of("reason", UnknownReason),
     CheckConstraint("(verdict = 'unknown') = (reason IS NOT NULL)", name="unknown_has_a_reason"),
 )
 
-source_evidence = Table(
+source_evidence = table(
     "source_evidence",
-    metadata,
     _of("exposures", "exposure_id"),
-    Column("source", Text, primary_key=True),
+    choice("source", Source, primary_key=True),
     Column("reference", Text, primary_key=True, comment="the source's own stable key for the breach"),
     Column("data_classes", ARRAY(Text), nullable=False, server_default="{}", comment="as the source told them"),
     moment("first_seen_at"),
     moment("last_seen_at"),
-    one_of("source", Source),
 )
 
-source_hints = Table(
+source_hints = table(
     "source_hints",
-    metadata,
     _of("watchlist_items", "item_id"),
-    Column("source", Text, primary_key=True),
+    choice("source", Source, primary_key=True),
     Column("reference", Text, primary_key=True),
     moment("told_at", default_now=True),
-    one_of("source", Source),
     comment="What a source pushed and no scan has taken up yet.",
 )
 
-breach_lookups = Table(
+breach_lookups = table(
     "breach_lookups",
-    metadata,
-    Column("source", Text, primary_key=True),
+    choice("source", Source, primary_key=True),
     Column("reference", Text, primary_key=True),
     Column("found", Boolean, nullable=False),
     moment("looked_up_at"),
-    one_of("source", Source),
     comment="Breaches that a source was asked to describe: not asked again at once when it knew none.",
 )
 
-alerted = Table(
+alerted = table(
     "alerted",
-    metadata,
     _of("subscriptions", "subscription_id"),
     Column("blind_index", LargeBinary, primary_key=True),
     Column("breach_name", Text, primary_key=True),
@@ -103,9 +86,8 @@ alerted = Table(
     comment="Each identifier and breach is told once, also when the item was removed and added again.",
 )
 
-dismissals = Table(
+dismissals = table(
     "dismissals",
-    metadata,
     _of("subscriptions", "subscription_id"),
     Column("blind_index", LargeBinary, primary_key=True),
     Column("breach_name", Text, primary_key=True),

@@ -1,7 +1,5 @@
 """Tables of breaches, their dumps, and what scans found in them."""
 
-from __future__ import annotations
-
 from sqlalchemy import (
     ARRAY,
     BigInteger,
@@ -10,11 +8,9 @@ from sqlalchemy import (
     Column,
     Date,
     DateTime,
-    ForeignKey,
     Index,
     Integer,
     LargeBinary,
-    Table,
     Text,
     UniqueConstraint,
     Uuid,
@@ -24,13 +20,12 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from kordant_jobs.domain.darkwatch.breaches import BreachSource
 from kordant_jobs.domain.darkwatch.exposures import DumpStatus, Judgement, JudgementReason, SecretKind, Verdict
-from kordant_jobs.postgres.schema import SCHEMA, belongs_to, metadata, moment, one_of
+from kordant_jobs.postgres.schema import belongs_to, choice, moment, table
 
-breaches = Table(
+breaches = table(
     "breaches",
-    metadata,
     Column("name", Text, primary_key=True),
-    Column("source", Text, nullable=False),
+    choice("source", BreachSource),
     Column("title", Text, nullable=False),
     Column("domain", Text, nullable=False, server_default=""),
     Column("breached_on", Date),
@@ -57,12 +52,10 @@ breaches = Table(
     Column("disclosure_url", Text),
     Column("extra", JSONB, nullable=False, server_default="{}"),
     moment("known_at", default_now=True),
-    one_of("source", BreachSource),
 )
 
-catalogue_imports = Table(
+catalogue_imports = table(
     "catalogue_imports",
-    metadata,
     Column("content_sha256", LargeBinary, primary_key=True),
     Column("breaches", Integer, nullable=False),
     Column("rejected", Integer, nullable=False),
@@ -70,9 +63,8 @@ catalogue_imports = Table(
     moment("checked_at", default_now=True),
 )
 
-breach_dumps = Table(
+breach_dumps = table(
     "breach_dumps",
-    metadata,
     Column("id", Uuid, primary_key=True),
     Column("content_sha256", LargeBinary, nullable=False, unique=True),
     Column("file_label", Text, nullable=False, comment="stands for the file's name: a keyed hash and the ending"),
@@ -82,7 +74,7 @@ breach_dumps = Table(
     Column("place", Text, comment="the name of the drop folder in which the file lies"),
     belongs_to("breach_name", "breaches", "name"),
     Column("told_shape", Text),
-    Column("status", Text, nullable=False, server_default=DumpStatus.REGISTERED.value),
+    choice("status", DumpStatus, server_default=DumpStatus.REGISTERED.value),
     Column("reason", Text),
     Column("shape", Text),
     Column("compression", Text),
@@ -97,51 +89,39 @@ breach_dumps = Table(
     moment("known_at", default_now=True),
     moment("registered_at", default_now=True),
     moment("ingested_at", nullable=True),
-    one_of("status", DumpStatus),
     Index(None, "known_at"),
     Index(None, "file_key"),
     Index(None, "breach_name"),
 )
 
-exposures = Table(
+exposures = table(
     "exposures",
-    metadata,
     Column("id", Uuid, primary_key=True),
     belongs_to("item_id", "watchlist_items"),
     belongs_to("breach_name", "breaches", "name"),
-    Column("secret", Text, nullable=False),
-    Column("judgement", Text),
-    Column("judgement_reason", Text, comment="by which rule"),
+    choice("secret", SecretKind),
+    choice("judgement", Judgement, nullable=True),
+    choice("judgement_reason", JudgementReason, nullable=True, comment="by which rule"),
     moment("first_seen_at"),
     moment("last_seen_at"),
     moment("dismissed_at", nullable=True),
     UniqueConstraint("item_id", "breach_name"),
-    one_of("secret", SecretKind),
-    one_of("judgement", Judgement),
-    one_of("judgement_reason", JudgementReason),
     Index(None, "breach_name"),
 )
 
-exposure_evidence = Table(
+exposure_evidence = table(
     "exposure_evidence",
-    metadata,
-    Column("exposure_id", Uuid, ForeignKey(f"{SCHEMA}.exposures.id", ondelete="CASCADE"), primary_key=True),
-    Column("dump_id", Uuid, ForeignKey(f"{SCHEMA}.breach_dumps.id", ondelete="CASCADE"), primary_key=True),
+    belongs_to("exposure_id", "exposures", primary_key=True),
+    belongs_to("dump_id", "breach_dumps", primary_key=True),
     Column("line", BigInteger, nullable=False, comment="the first line that names it, from 1"),
     Column("occurrences", Integer, nullable=False),
     Column("sites", ARRAY(Text), nullable=False, server_default="{}", comment="where they logged in, by a stealer log"),
     Index(None, "dump_id"),
 )
 
-source_verdicts = Table(
+source_verdicts = table(
     "source_verdicts",
-    metadata,
-    Column(
-        "subscription_id",
-        Uuid,
-        ForeignKey(f"{SCHEMA}.subscriptions.id", ondelete="CASCADE"),
-        primary_key=True,
-    ),
+    belongs_to("subscription_id", "subscriptions", primary_key=True),
     Column("source", Text, primary_key=True),
     Column(
         "checked_on",
@@ -149,7 +129,7 @@ source_verdicts = Table(
         primary_key=True,
         comment="the UTC day whose knowledge this is; the first one of the month with this verdict",
     ),
-    Column("verdict", Text, nullable=False),
+    choice("verdict", Verdict),
     Column("reason", Text),
     Column("exposures", Integer, nullable=False),
     Column("new_exposures", Integer, nullable=False),
@@ -162,13 +142,11 @@ source_verdicts = Table(
         server_default="{}",
         comment="the checks of later days of the month that gave the same verdict, one a UTC day",
     ),
-    one_of("verdict", Verdict),
     CheckConstraint("verdict <> 'unknown' OR reason IS NOT NULL", name="unknown_has_a_reason"),
 )
 
-verdict_counts = Table(
+verdict_counts = table(
     "verdict_counts",
-    metadata,
     Column("checked_on", Date, nullable=False, index=True),
     Column("source", Text, nullable=False),
     Column("verdict", Text, nullable=False),
@@ -177,15 +155,9 @@ verdict_counts = Table(
     comment="Verdicts by day, to be summed: a trigger adds a row for what each statement changed in source_verdicts.",
 )
 
-scan_watermarks = Table(
+scan_watermarks = table(
     "scan_watermarks",
-    metadata,
-    Column(
-        "subscription_id",
-        Uuid,
-        ForeignKey(f"{SCHEMA}.subscriptions.id", ondelete="CASCADE"),
-        primary_key=True,
-    ),
+    belongs_to("subscription_id", "subscriptions", primary_key=True),
     Column("job", Text, primary_key=True),
     moment("known_until"),
 )

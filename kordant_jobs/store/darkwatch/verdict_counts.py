@@ -3,8 +3,6 @@
 A trigger counts them as they are written, replaced or deleted, whichever way that happens; `fold` keeps the rows few.
 """
 
-from __future__ import annotations
-
 import sqlalchemy as sa
 from sqlalchemy import Connection
 

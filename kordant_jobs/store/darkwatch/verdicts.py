@@ -4,8 +4,6 @@ row, so that a subscription whose answers do not change has a row a source and m
 `verdict_counts` has their numbers by day.
 """
 
-from __future__ import annotations
-
 from datetime import UTC, date, datetime, time, timedelta
 
 import polars as pl

@@ -1,12 +1,11 @@
 """Bank connections: creates them, plans and claims their reads, and changes their state. Nothing here waits for a
 bank."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -29,7 +28,7 @@ from kordant_jobs.errors import PermanentError
 from kordant_jobs.ports import KnownAccount
 from kordant_jobs.store.finance.entities import load_keys
 from kordant_jobs.store.finance.tables import account_links, bank_connections, bank_consents, transactions
-from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys
+from kordant_jobs.store.people.keyring import Keyring, SubscriberKeys
 
 ITEM = "bank-item"
 """Kind of the blind index of a connection's id at its provider."""
@@ -184,11 +183,7 @@ def claim(connection: Connection, keyring: Keyring, connection_id: UUID, *, now:
     if row is None or row.entity_id not in keys:
         leases.release(connection, [lease.id])
         return None
-
-    def opened(column: sa.Column[Any], row_id: UUID, sealed: Any) -> str:
-        value = Sealed(subscriber_id=row.entity_id, column=column, row_id=row_id, sealed=bytes(sealed))
-        return keys.open(value)
-
+    opened = partial(keys.open, row.entity_id)
     links = connection.execute(_KNOWN, {"id": connection_id}).all()
     waiting = connection.execute(_PROVISIONAL, {"ids": [str(one.account_id) for one in links]}).all()
     known = []
@@ -383,9 +378,7 @@ def secrets_of(connection: Connection, keyring: Keyring, owner_id: UUID) -> list
             id=row.id,
             provider=Provider(row.provider),
             institution=row.institution,
-            item=keys.open(
-                Sealed(subscriber_id=row.entity_id, column=column, row_id=row.id, sealed=bytes(row.item_encrypted))
-            ),
+            item=keys.open(row.entity_id, column, row.id, row.item_encrypted),
         )
         for row in rows
         if row.entity_id in keys

@@ -1,7 +1,5 @@
 """Entities: households and firms whose accounts are read. Created, listed, and forgotten with their key."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +13,7 @@ from uuid_utils.compat import uuid7
 from kordant_jobs.domain.finance.states import EntityKind
 from kordant_jobs.postgres.schema import SCHEMA, metadata
 from kordant_jobs.store.finance.tables import entities, entity_keys, entity_versions
-from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys
+from kordant_jobs.store.people.keyring import Keyring, SubscriberKeys
 
 HOLDER = "holder-document"
 """Kind of the blind index of a CPF or CNPJ."""
@@ -96,8 +94,7 @@ def find(connection: Connection, keyring: Keyring, *, entity_id: UUID | None = N
         sealed = fields.pop("name_encrypted")
         name = None
         if sealed is not None and row["id"] in keys:
-            place = entities.c.name_encrypted
-            name = keys.open(Sealed(subscriber_id=row["id"], column=place, row_id=row["id"], sealed=bytes(sealed)))
+            name = keys.open(row["id"], entities.c.name_encrypted, row["id"], sealed)
         found.append(Entity(**{**fields, "name": name, "kind": EntityKind(fields["kind"])}))
     return found
 

@@ -4,8 +4,6 @@ A row is identified by the keyed hash of its provider's id (`alias`). A row with
 (`domain.finance.matching`).
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
@@ -27,7 +25,7 @@ from kordant_jobs.domain.finance.states import PROVISIONAL, AccountKind, ChangeR
 from kordant_jobs.postgres.bulk import write_frame
 from kordant_jobs.store.finance.rows import Outcome, Row, own_alias, posting_of
 from kordant_jobs.store.finance.tables import transactions
-from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys
+from kordant_jobs.store.people.keyring import Keyring, SubscriberKeys
 
 _SEEN = """
 CREATE TEMP TABLE IF NOT EXISTS bank_seen
@@ -103,10 +101,7 @@ def resolve(connection: Connection, keyring: Keyring, keys: SubscriberKeys, rows
 
 def _description(keys: SubscriberKeys, found: Any) -> str:
     """The decrypted description of a stored row."""
-    column, sealed = transactions.c.description_encrypted, found.description_encrypted
-    if sealed is None:
-        return ""
-    return keys.open(Sealed(subscriber_id=found.entity_id, column=column, row_id=found.id, sealed=bytes(sealed)))
+    return keys.open(found.entity_id, transactions.c.description_encrypted, found.id, found.description_encrypted)
 
 
 def _kept(keys: SubscriberKeys, found: Any) -> Posting:

@@ -3,8 +3,6 @@
 Set-based, for the accounts of one read, in the transaction that wrote it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import date
 from uuid import UUID

@@ -1,8 +1,6 @@
 """Assigns the key that all rows of one merchant share within an entity, when rows are written. Similar names get the
 key of the first one. Stored names are decrypted from one row for each key; later steps need no decryption."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +12,7 @@ from sqlalchemy import Connection
 
 from kordant_jobs.domain.finance.merchants import KNOWN, known_firm, merchant_of
 from kordant_jobs.store.finance.tables import transactions
-from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys
+from kordant_jobs.store.people.keyring import Keyring, SubscriberKeys
 
 MERCHANT = "merchant"
 ALIKE = 90
@@ -114,11 +112,8 @@ def _kept_names(
     for row in connection.execute(_KEPT, {"entities": [str(one) for one in entity_ids]}):
         texts = ["", ""]
         for number, column in enumerate(("description_encrypted", "counterparty_encrypted")):
-            if (sealed := getattr(row, column)) is not None and row.entity_id in keys:
-                value = Sealed(
-                    subscriber_id=row.entity_id, column=transactions.c[column], row_id=row.id, sealed=bytes(sealed)
-                )
-                texts[number] = keys.open(value)
+            if row.entity_id in keys:
+                texts[number] = keys.open(row.entity_id, transactions.c[column], row.id, getattr(row, column))
         if name := merchant_of(*texts):
             names[row.entity_id].setdefault(name, row.merchant_key)
     return names

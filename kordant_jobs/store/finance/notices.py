@@ -1,8 +1,6 @@
 """Notices to owners of bank data: each is created once. It goes to the outbox when a subscription is linked to the
 entity."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

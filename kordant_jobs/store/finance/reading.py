@@ -1,8 +1,6 @@
 """Reads bank data for people: accounts with balances and their unexplained part, connections with their last
 results."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -13,7 +11,7 @@ from sqlalchemy import Connection
 
 from kordant_jobs.store.finance.entities import load_keys
 from kordant_jobs.store.finance.tables import bank_accounts
-from kordant_jobs.store.people.keyring import Keyring, Sealed
+from kordant_jobs.store.people.keyring import Keyring
 
 _ACCOUNTS = sa.text("""
 WITH said AS (
@@ -47,11 +45,9 @@ def accounts(connection: Connection, keyring: Keyring, entity_id: UUID) -> list[
     shown = []
     for row in connection.execute(_ACCOUNTS, {"entity": entity_id}).mappings():
         fields = {name: value for name, value in row.items() if name not in {"number_encrypted", "entity_id"}}
-        sealed = row["number_encrypted"]
         number = ""
-        if sealed is not None and entity_id in keys:
-            place = bank_accounts.c.number_encrypted
-            number = keys.open(Sealed(subscriber_id=entity_id, column=place, row_id=row["id"], sealed=bytes(sealed)))
+        if entity_id in keys:
+            number = keys.open(entity_id, bank_accounts.c.number_encrypted, row["id"], row["number_encrypted"])
         shown.append({**fields, "number": f"…{number[-4:]}" if number else ""})
     return shown
 

@@ -1,7 +1,5 @@
 """Rows that were read, prepared for the ledger, with the keyed hashes that identify and compare them."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace

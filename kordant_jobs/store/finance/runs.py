@@ -1,7 +1,5 @@
 """Sync runs and the result of each connection in them. Warns of consents that end soon and of stale data."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field

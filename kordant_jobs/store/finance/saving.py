@@ -1,8 +1,6 @@
 """Saves one read of a connection, completely or not at all: accounts, rows, balances, bills, consent, cursor, and the
 entity's new version."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -84,97 +82,9 @@ def save(
     """
     connections.hold(connection, claimed)
     keys = load_keys(connection, keyring, [claimed.entity_id], for_writing=True)
-    saved = Saved(failures=[*read.failures])
-    _quarantine(connection, keyring, keys, claimed, read, saved)
-    if read.consent is not None:
-        connections.save_consent(connection, keys, claimed, read.consent, now=now)
-    deleted = _deleted(connection, claimed, now=now)
-    targets, rekeyed, promoted = list[Target](), list[UUID](), list[str]()
-    for one in read.accounts:
-        if one.failure is not None:
-            saved.failures.append(one.failure)
-        link = _link(connection, keyring, keys, claimed, one, now=now, saved=saved)
-        if link is None:
-            continue
-        _balances(connection, link.account_id, one, now=now)
-        if not link.is_primary:
-            continue
-        bills = _bills(connection, keyring, claimed, link, one, now=now)
-        targets.append(_target(claimed, link, one, bills, deleted))
-        if link.is_promoted:
-            promoted.append(one.provider_id)
-        elif link.is_rekey and one.failure is None:
-            rekeyed.append(link.account_id)
-    outcomes = upsert(connection, keyring, keys, targets, run_id=run_id, now=now)
-    for target in targets:
-        outcome = outcomes[target.account_id]
-        saved.counts += outcome.counts
-        saved.created += outcome.new_ids
-        saved.touched += outcome.new_ids + outcome.changed_ids
-        if outcome.closes_too_many:
-            saved.failures.append("vanished_rows")
-            _queue_quarantine_notice(connection, claimed, "vanished_rows", now=now)
-    if rekeyed:
-        mark = sa.update(account_links).where(
-            account_links.c.connection_id == claimed.id, account_links.c.account_id.in_(rekeyed)
-        )
-        connection.execute(mark.values(rekeyed_at=now))
-    cards = [one.account_id for one in targets if one.kind is AccountKind.CARD]
-    links.link(connection, cards, saved.touched, today=today_in(now), now=now)
-    if saved.touched:
-        transfers.link(connection, claimed.entity_id, saved.touched)
-        saved.data_version = bump(connection, claimed.entity_id, ["transactions"], now=now)
-    _advance(connection, keys, claimed, read.without(promoted), saved, now=now, due_at=due_at)
-    return saved
-
-
-def _quarantine(
-    connection: Connection,
-    keyring: Keyring,
-    keys: SubscriberKeys,
-    claimed: Claimed,
-    read: ConnectionRead,
-    saved: Saved,
-) -> None:
-    """Save invalid rows, sealed, each once.
-
-    Raises:
-        TooManyBad: they are more than a few, or all there is.
-    """
-    bad = [row for one in read.accounts for row in one.bad]
-    good = sum(len(one.transactions) for one in read.accounts)
-    if bad and (not good or len(bad) > max(1, BAD_MOST * (good + len(bad)))):
-        reasons = ", ".join(sorted({row.reason for row in bad}))
-        raise TooManyBad(f"{len(bad)} of {good + len(bad)} rows cannot be understood ({reasons})")
-    for row in bad:
-        raw = json.dumps(row.raw, default=str, sort_keys=True)[:20_000]
-        made = uuid7()
-        sealed = keys.seal(claimed.entity_id, quarantined_rows.c.raw_encrypted, made, raw)
-        connection.execute(
-            insert(quarantined_rows)
-            .values(
-                id=made,
-                entity_id=claimed.entity_id,
-                connection_id=claimed.id,
-                row_index=keyring.sign(BAD, raw.encode()),
-                reason=row.reason,
-                raw_encrypted=sealed,
-            )
-            .on_conflict_do_nothing()
-        )
-        saved.counts["quarantined"] += 1
-
-
-def _queue_quarantine_notice(connection: Connection, claimed: Claimed, reason: str, *, now: datetime) -> None:
-    notices.queue(
-        connection,
-        entity_id=claimed.entity_id,
-        connection_id=claimed.id,
-        kind=NoticeKind.QUARANTINE,
-        key=f"quarantine {claimed.id} {today_in(now)}",
-        severity=Severity.LOW,
-        facts={"reason": reason, "institution": claimed.institution},
-    )
+    saving = _Saving(connection, keyring, keys, claimed, now, Saved(failures=[*read.failures]))
+    saving.all_of(read, run_id=run_id, due_at=due_at)
+    return saving.saved
 
 
 _FIND_LINK = sa.text("""
@@ -186,184 +96,312 @@ FROM kordant.account_links l JOIN kordant.bank_accounts a ON a.id = l.account_id
 WHERE l.connection_id = :connection AND l.provider_account_index = :index AND l.ended_at IS NULL
 """)
 
+DELETED_COUNTS = timedelta(days=30)
+"""The time for which a deletion by webhook is remembered: as long as its row is kept."""
+_DELETED = sa.text("""
+SELECT unnest(removed_aliases) AS alias, received_at FROM kordant.webhook_events
+WHERE connection_id IN (SELECT id FROM kordant.bank_connections WHERE entity_id = :entity)
+  AND received_at > :since AND removed_aliases <> '{}' ORDER BY received_at
+""")
 
-def _link(
-    connection: Connection,
-    keyring: Keyring,
-    keys: SubscriberKeys,
-    claimed: Claimed,
-    read: AccountRead,
-    *,
-    now: datetime,
-    saved: Saved,
-) -> _Link | None:
-    """The link of an account that was read: the existing one, or a new one to the account that it identifies. None when
-    the account cannot be identified: then nothing of it is imported."""
-    index = keyring.blind_index(LINK, f"{claimed.provider}|{read.provider_id}")
-    found = connection.execute(_FIND_LINK, {"connection": claimed.id, "index": index}).one_or_none()
-    if found is not None:
-        status = read.account.status if read.account else (read.failure or "available")
-        if found.resource_status != status:
-            at = account_links.c.id == found.id
-            connection.execute(sa.update(account_links).where(at).values(resource_status=status))
-        is_promoted = not found.is_read and (read.failure is None or read.covers is not None)
-        if is_promoted:  # the connection over which it was read needs its owner, is paused, or ended
-            _demote(connection, found.account_id)
-            at = account_links.c.id == found.id
-            connection.execute(sa.update(account_links).where(at).values(is_primary=True, rekeyed_at=None))
-        return _Link(
-            account_id=found.account_id,
-            kind=AccountKind(found.kind),
-            is_primary=found.is_primary or is_promoted,
-            is_new_account=False,
-            is_rekey=is_promoted or found.rekeyed_at is None,
-            is_promoted=is_promoted and claimed.provider is not Provider.FILE,
+
+@dataclass(frozen=True)
+class _Saving:
+    """One read on its way into the database."""
+
+    connection: Connection
+    keyring: Keyring
+    keys: SubscriberKeys
+    claimed: Claimed
+    now: datetime
+    saved: Saved
+
+    def all_of(self, read: ConnectionRead, *, run_id: UUID | None, due_at: datetime) -> None:
+        """Save everything, and release the lease."""
+        self._quarantine(read)
+        if read.consent is not None:
+            connections.save_consent(self.connection, self.keys, self.claimed, read.consent, now=self.now)
+        deleted = self._deleted()
+        targets, rekeyed, promoted = list[Target](), list[UUID](), list[str]()
+        for one in read.accounts:
+            if one.failure is not None:
+                self.saved.failures.append(one.failure)
+            link = self._link(one)
+            if link is None:
+                continue
+            self._balances(link.account_id, one)
+            if not link.is_primary:
+                continue
+            bills = self._bills(link, one)
+            targets.append(self._target(link, one, bills, deleted))
+            if link.is_promoted:
+                promoted.append(one.provider_id)
+            elif link.is_rekey and one.failure is None:
+                rekeyed.append(link.account_id)
+        outcomes = upsert(self.connection, self.keyring, self.keys, targets, run_id=run_id, now=self.now)
+        for target in targets:
+            outcome = outcomes[target.account_id]
+            self.saved.counts += outcome.counts
+            self.saved.created += outcome.new_ids
+            self.saved.touched += outcome.new_ids + outcome.changed_ids
+            if outcome.closes_too_many:
+                self.saved.failures.append("vanished_rows")
+                self._queue_quarantine_notice("vanished_rows")
+        if rekeyed:
+            mark = sa.update(account_links).where(
+                account_links.c.connection_id == self.claimed.id, account_links.c.account_id.in_(rekeyed)
+            )
+            self.connection.execute(mark.values(rekeyed_at=self.now))
+        cards = [one.account_id for one in targets if one.kind is AccountKind.CARD]
+        links.link(self.connection, cards, self.saved.touched, today=today_in(self.now), now=self.now)
+        if self.saved.touched:
+            transfers.link(self.connection, self.claimed.entity_id, self.saved.touched)
+            self.saved.data_version = bump(self.connection, self.claimed.entity_id, ["transactions"], now=self.now)
+        self._advance(read.without(promoted), due_at=due_at)
+
+    def _quarantine(self, read: ConnectionRead) -> None:
+        """Save invalid rows, sealed, each once.
+
+        Raises:
+            TooManyBad: they are more than a few, or all there is.
+        """
+        bad = [row for one in read.accounts for row in one.bad]
+        good = sum(len(one.transactions) for one in read.accounts)
+        if bad and (not good or len(bad) > max(1, BAD_MOST * (good + len(bad)))):
+            reasons = ", ".join(sorted({row.reason for row in bad}))
+            raise TooManyBad(f"{len(bad)} of {good + len(bad)} rows cannot be understood ({reasons})")
+        for row in bad:
+            raw = json.dumps(row.raw, default=str, sort_keys=True)[:20_000]
+            made = uuid7()
+            sealed = self.keys.seal(self.claimed.entity_id, quarantined_rows.c.raw_encrypted, made, raw)
+            self.connection.execute(
+                insert(quarantined_rows)
+                .values(
+                    id=made,
+                    entity_id=self.claimed.entity_id,
+                    connection_id=self.claimed.id,
+                    row_index=self.keyring.sign(BAD, raw.encode()),
+                    reason=row.reason,
+                    raw_encrypted=sealed,
+                )
+                .on_conflict_do_nothing()
+            )
+            self.saved.counts["quarantined"] += 1
+
+    def _queue_quarantine_notice(self, reason: str) -> None:
+        notices.queue(
+            self.connection,
+            entity_id=self.claimed.entity_id,
+            connection_id=self.claimed.id,
+            kind=NoticeKind.QUARANTINE,
+            key=f"quarantine {self.claimed.id} {today_in(self.now)}",
+            severity=Severity.LOW,
+            facts={"reason": reason, "institution": self.claimed.institution},
         )
-    if read.account is None:
-        return None
-    return _new_link(connection, keyring, keys, claimed, read.account, index, now=now, saved=saved)
 
-
-def _demote(connection: Connection, account_id: UUID) -> None:
-    """Remove the primary mark, for another link to get it."""
-    live = account_links.c
-    primary = sa.update(account_links).where(live.account_id == account_id, live.ended_at.is_(None), live.is_primary)
-    connection.execute(primary.values(is_primary=False))
-
-
-def _new_link(
-    connection: Connection,
-    keyring: Keyring,
-    keys: SubscriberKeys,
-    claimed: Claimed,
-    account: SeenAccount,
-    index: bytes,
-    *,
-    now: datetime,
-    saved: Saved,
-) -> _Link | None:
-    updates = account.identity or f"{claimed.provider}|{claimed.institution}|{account.provider_id}"
-    identity = keyring.blind_index(IDENTITY, updates)
-    table, entity_id = bank_accounts.c, claimed.entity_id
-    same = sa.select(table.id, table.kind).where(table.entity_id == entity_id, table.identity_index == identity)
-    existing = connection.execute(same).one_or_none()
-    live = account_links.c
-    if existing is not None:
-        others = connection.execute(
-            sa.select(live.connection_id, live.is_primary, bank_connections.c.status)
-            .join(bank_connections, bank_connections.c.id == live.connection_id)
-            .where(live.account_id == existing.id, live.ended_at.is_(None))
-        ).all()
-        if any(one.connection_id == claimed.id for one in others):  # two cards with the same last digits
-            saved.failures.append("ambiguous_account")
-            _queue_quarantine_notice(connection, claimed, "ambiguous_account", now=now)
+    def _link(self, read: AccountRead) -> _Link | None:
+        """The link of an account that was read: the existing one, or a new one to the account that it identifies. None
+        when the account cannot be identified: then nothing of it is imported."""
+        index = self.keyring.blind_index(LINK, f"{self.claimed.provider}|{read.provider_id}")
+        found = self.connection.execute(_FIND_LINK, {"connection": self.claimed.id, "index": index}).one_or_none()
+        if found is not None:
+            status = read.account.status if read.account else (read.failure or "available")
+            if found.resource_status != status:
+                at = account_links.c.id == found.id
+                self.connection.execute(sa.update(account_links).where(at).values(resource_status=status))
+            is_promoted = not found.is_read and (read.failure is None or read.covers is not None)
+            if is_promoted:  # the connection over which it was read needs its owner, is paused, or ended
+                self._demote(found.account_id)
+                at = account_links.c.id == found.id
+                self.connection.execute(sa.update(account_links).where(at).values(is_primary=True, rekeyed_at=None))
+            return _Link(
+                account_id=found.account_id,
+                kind=AccountKind(found.kind),
+                is_primary=found.is_primary or is_promoted,
+                is_new_account=False,
+                is_rekey=is_promoted or found.rekeyed_at is None,
+                is_promoted=is_promoted and self.claimed.provider is not Provider.FILE,
+            )
+        if read.account is None:
             return None
-        account_id = existing.id
-        is_primary = not any(one.is_primary and one.status == ConnectionStatus.ACTIVE for one in others)
-        if is_primary:
-            _demote(connection, account_id)
-    else:
-        account_id, is_primary = uuid7(), True
-        connection.execute(
-            sa.insert(bank_accounts),
+        return self._new_link(read.account, index)
+
+    def _demote(self, account_id: UUID) -> None:
+        """Remove the primary mark, for another link to get it."""
+        live = account_links.c
+        primary = sa.update(account_links).where(
+            live.account_id == account_id, live.ended_at.is_(None), live.is_primary
+        )
+        self.connection.execute(primary.values(is_primary=False))
+
+    def _new_link(self, account: SeenAccount, index: bytes) -> _Link | None:
+        updates = account.identity or f"{self.claimed.provider}|{self.claimed.institution}|{account.provider_id}"
+        identity = self.keyring.blind_index(IDENTITY, updates)
+        table, entity_id = bank_accounts.c, self.claimed.entity_id
+        same = sa.select(table.id, table.kind).where(table.entity_id == entity_id, table.identity_index == identity)
+        existing = self.connection.execute(same).one_or_none()
+        live = account_links.c
+        if existing is not None:
+            others = self.connection.execute(
+                sa.select(live.connection_id, live.is_primary, bank_connections.c.status)
+                .join(bank_connections, bank_connections.c.id == live.connection_id)
+                .where(live.account_id == existing.id, live.ended_at.is_(None))
+            ).all()
+            if any(one.connection_id == self.claimed.id for one in others):  # two cards with the same last digits
+                self.saved.failures.append("ambiguous_account")
+                self._queue_quarantine_notice("ambiguous_account")
+                return None
+            account_id = existing.id
+            is_primary = not any(one.is_primary and one.status == ConnectionStatus.ACTIVE for one in others)
+            if is_primary:
+                self._demote(account_id)
+        else:
+            account_id, is_primary = uuid7(), True
+            self.connection.execute(
+                sa.insert(bank_accounts),
+                {
+                    "id": account_id,
+                    "entity_id": entity_id,
+                    "kind": account.kind.value,
+                    "currency": account.currency,
+                    "institution": account.institution,
+                    "identity_index": identity,
+                    "number_encrypted": self.keys.seal(entity_id, table.number_encrypted, account_id, account.number),
+                    "name_encrypted": self.keys.seal(entity_id, table.name_encrypted, account_id, account.name),
+                    "holder_index": self.keyring.blind_index(HOLDER, account.holder) if account.holder else None,
+                },
+            )
+        link_id = uuid7()
+        sealed = self.keys.seal(entity_id, live.provider_account_encrypted, link_id, account.provider_id)
+        self.connection.execute(
+            sa.insert(account_links),
             {
-                "id": account_id,
+                "id": link_id,
                 "entity_id": entity_id,
-                "kind": account.kind.value,
-                "currency": account.currency,
-                "institution": account.institution,
-                "identity_index": identity,
-                "number_encrypted": keys.seal(entity_id, table.number_encrypted, account_id, account.number),
-                "name_encrypted": keys.seal(entity_id, table.name_encrypted, account_id, account.name),
-                "holder_index": keyring.blind_index(HOLDER, account.holder) if account.holder else None,
+                "account_id": account_id,
+                "connection_id": self.claimed.id,
+                "provider_account_encrypted": sealed,
+                "provider_account_index": index,
+                "is_primary": is_primary,
+                "resource_status": account.status,
+                "began_at": self.now,
+                "rekeyed_at": self.now if existing is None else None,
             },
         )
-    link_id = uuid7()
-    sealed = keys.seal(entity_id, live.provider_account_encrypted, link_id, account.provider_id)
-    connection.execute(
-        sa.insert(account_links),
-        {
-            "id": link_id,
-            "entity_id": entity_id,
-            "account_id": account_id,
-            "connection_id": claimed.id,
-            "provider_account_encrypted": sealed,
-            "provider_account_index": index,
-            "is_primary": is_primary,
-            "resource_status": account.status,
-            "began_at": now,
-            "rekeyed_at": now if existing is None else None,
-        },
-    )
-    return _Link(
-        account_id=account_id,
-        kind=account.kind,
-        is_primary=is_primary,
-        is_new_account=existing is None,
-        is_rekey=existing is not None,
-        is_promoted=False,
-    )
-
-
-def _balances(connection: Connection, account_id: UUID, read: AccountRead, *, now: datetime) -> None:
-    """Write balances. Of two for one moment (two statements of a day) the one read later counts."""
-    rows = [
-        {
-            "account_id": account_id,
-            "kind": one.kind.value,
-            "as_of_at": one.as_of_at,
-            "amount": one.amount,
-            "currency": one.currency,
-        }
-        for one in read.balances
-    ]
-    statement, table = insert(bank_balances), bank_balances.c
-    updates = {name: statement.excluded[name] for name in ("amount", "currency")}
-    upserting = statement.on_conflict_do_update(
-        index_elements=["account_id", "kind", "as_of_at"],
-        set_={**updates, "fetched_at": now},
-        where=sa.or_(*(table[name].is_distinct_from(value) for name, value in updates.items())),
-    )
-    if rows:
-        connection.execute(upserting, rows)
-
-
-def _bills(
-    connection: Connection, keyring: Keyring, claimed: Claimed, link: _Link, read: AccountRead, *, now: datetime
-) -> dict[str, UUID]:
-    """Write the bills that were read. Returns our id of every named bill, by the provider's id."""
-    named = {one.provider_id for one in read.bills} | {row.bill for row in read.transactions if row.bill is not None}
-    indexes = {name: keyring.blind_index(BILL, f"{claimed.provider}|{name}") for name in named}
-    table = card_bills.c
-    for bill in read.bills:
-        values = _bill_values(bill)
-        statement = insert(card_bills).values(
-            id=uuid7(),
-            entity_id=claimed.entity_id,
-            account_id=link.account_id,
-            bill_index=indexes[bill.provider_id],
-            first_seen_at=now,
-            updated_at=now,
-            state=(BillState.INSTALMENTED if bill.is_instalmented else BillState.CLOSED).value,
-            **values,
+        return _Link(
+            account_id=account_id,
+            kind=account.kind,
+            is_primary=is_primary,
+            is_new_account=existing is None,
+            is_rekey=existing is not None,
+            is_promoted=False,
         )
-        updates: dict[str, sa.ColumnElement[Any]] = {name: statement.excluded[name] for name in values}
-        updates |= {name: sa.func.coalesce(updates[name], table[name]) for name in ("closed_on", "total", "minimum")}
-        changed = sa.or_(*(table[name].is_distinct_from(value) for name, value in updates.items()))
-        connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=["account_id", "bill_index"], set_={**updates, "updated_at": now}, where=changed
+
+    def _balances(self, account_id: UUID, read: AccountRead) -> None:
+        """Write balances. Of two for one moment (two statements of a day) the one read later counts."""
+        rows = [
+            {
+                "account_id": account_id,
+                "kind": one.kind.value,
+                "as_of_at": one.as_of_at,
+                "amount": one.amount,
+                "currency": one.currency,
+            }
+            for one in read.balances
+        ]
+        statement, table = insert(bank_balances), bank_balances.c
+        updates = {name: statement.excluded[name] for name in ("amount", "currency")}
+        upserting = statement.on_conflict_do_update(
+            index_elements=["account_id", "kind", "as_of_at"],
+            set_={**updates, "fetched_at": self.now},
+            where=sa.or_(*(table[name].is_distinct_from(value) for name, value in updates.items())),
+        )
+        if rows:
+            self.connection.execute(upserting, rows)
+
+    def _bills(self, link: _Link, read: AccountRead) -> dict[str, UUID]:
+        """Write the bills that were read. Returns our id of every named bill, by the provider's id."""
+        named = {one.provider_id for one in read.bills} | {
+            row.bill for row in read.transactions if row.bill is not None
+        }
+        indexes = {name: self.keyring.blind_index(BILL, f"{self.claimed.provider}|{name}") for name in named}
+        table = card_bills.c
+        for bill in read.bills:
+            values = _bill_values(bill)
+            statement = insert(card_bills).values(
+                id=uuid7(),
+                entity_id=self.claimed.entity_id,
+                account_id=link.account_id,
+                bill_index=indexes[bill.provider_id],
+                first_seen_at=self.now,
+                updated_at=self.now,
+                state=(BillState.INSTALMENTED if bill.is_instalmented else BillState.CLOSED).value,
+                **values,
+            )
+            updates: dict[str, sa.ColumnElement[Any]] = {name: statement.excluded[name] for name in values}
+            updates |= {
+                name: sa.func.coalesce(updates[name], table[name]) for name in ("closed_on", "total", "minimum")
+            }
+            changed = sa.or_(*(table[name].is_distinct_from(value) for name, value in updates.items()))
+            self.connection.execute(
+                statement.on_conflict_do_update(
+                    index_elements=["account_id", "bill_index"], set_={**updates, "updated_at": self.now}, where=changed
+                )
+            )
+        if not indexes:
+            return {}
+        rows = self.connection.execute(
+            sa.select(table.id, table.bill_index).where(
+                table.account_id == link.account_id, table.bill_index.in_(list(indexes.values()))
+            )
+        ).all()
+        ours = {bytes(row.bill_index): row.id for row in rows}
+        return {name: ours[index] for name, index in indexes.items() if index in ours}
+
+    def _deleted(self) -> dict[bytes, datetime]:
+        """The aliases that webhooks reported as deleted, and when; also from a connection that has ended."""
+        given = {"entity": self.claimed.entity_id, "since": self.now - DELETED_COUNTS}
+        return {bytes(row.alias): row.received_at for row in self.connection.execute(_DELETED, given).all()}
+
+    def _target(
+        self, link: _Link, read: AccountRead, bills: Mapping[str, UUID], deleted: Mapping[bytes, datetime]
+    ) -> Target:
+        return Target(
+            account_id=link.account_id,
+            entity_id=self.claimed.entity_id,
+            kind=link.kind,
+            provider=self.claimed.provider,
+            rows=read.transactions,
+            covers=read.covers if read.failure is None else None,
+            deleted=deleted,
+            bills=bills,
+            is_new=link.is_new_account,
+            is_rekey=link.is_rekey,
+        )
+
+    def _advance(self, read: ConnectionRead, *, due_at: datetime) -> None:
+        leases.release(self.connection, [self.claimed.lease_id])
+        table = bank_connections.c
+        is_whole = not self.saved.failures
+        cursor = json.dumps(dict(read.cursor), sort_keys=True)
+        self.connection.execute(
+            sa.update(bank_connections)
+            .where(table.id == self.claimed.id)
+            .values(
+                cursor_encrypted=self.keys.seal(
+                    self.claimed.entity_id, table.cursor_encrypted, self.claimed.id, cursor
+                ),
+                provider_data_as_of=sa.func.coalesce(read.as_of_at, table.provider_data_as_of),
+                last_complete_at=self.now if is_whole else table.last_complete_at,
+                consecutive_failures=0 if is_whole else table.consecutive_failures + 1,
+                # a webhook that came while it was read made it due: it stays so
+                next_due_at=sa.case((table.next_due_at > table.last_attempt_at, table.next_due_at), else_=due_at)
+                if self.claimed.provider is not Provider.FILE
+                else due_at,
+                due_reason=sa.case((table.next_due_at > table.last_attempt_at, table.due_reason), else_="target"),
+                lease_id=None,
             )
         )
-    if not indexes:
-        return {}
-    rows = connection.execute(
-        sa.select(table.id, table.bill_index).where(
-            table.account_id == link.account_id, table.bill_index.in_(list(indexes.values()))
-        )
-    ).all()
-    ours = {bytes(row.bill_index): row.id for row in rows}
-    return {name: ours[index] for name, index in indexes.items() if index in ours}
 
 
 def _bill_values(bill: SeenBill) -> dict[str, Any]:
@@ -379,38 +417,6 @@ def _bill_values(bill: SeenBill) -> dict[str, Any]:
     }
 
 
-DELETED_COUNTS = timedelta(days=30)
-"""The time for which a deletion by webhook is remembered: as long as its row is kept."""
-_DELETED = sa.text("""
-SELECT unnest(removed_aliases) AS alias, received_at FROM kordant.webhook_events
-WHERE connection_id IN (SELECT id FROM kordant.bank_connections WHERE entity_id = :entity)
-  AND received_at > :since AND removed_aliases <> '{}' ORDER BY received_at
-""")
-
-
-def _deleted(connection: Connection, claimed: Claimed, *, now: datetime) -> dict[bytes, datetime]:
-    """The aliases that webhooks reported as deleted, and when; also from a connection that has ended."""
-    given = {"entity": claimed.entity_id, "since": now - DELETED_COUNTS}
-    return {bytes(row.alias): row.received_at for row in connection.execute(_DELETED, given).all()}
-
-
-def _target(
-    claimed: Claimed, link: _Link, read: AccountRead, bills: Mapping[str, UUID], deleted: Mapping[bytes, datetime]
-) -> Target:
-    return Target(
-        account_id=link.account_id,
-        entity_id=claimed.entity_id,
-        kind=link.kind,
-        provider=claimed.provider,
-        rows=read.transactions,
-        covers=read.covers if read.failure is None else None,
-        deleted=deleted,
-        bills=bills,
-        is_new=link.is_new_account,
-        is_rekey=link.is_rekey,
-    )
-
-
 def bump(connection: Connection, entity_id: UUID, inputs: Sequence[str], *, now: datetime) -> int:
     """Start a new version of an entity's data, in which these kinds of input changed. Returns its number."""
     given = {"id": entity_id, "now": now, "inputs": list(inputs)}
@@ -424,35 +430,3 @@ def bump(connection: Connection, entity_id: UUID, inputs: Sequence[str], *, now:
     """)
     version: int = connection.execute(statement, given).scalar_one()
     return version
-
-
-def _advance(
-    connection: Connection,
-    keys: SubscriberKeys,
-    claimed: Claimed,
-    read: ConnectionRead,
-    saved: Saved,
-    *,
-    now: datetime,
-    due_at: datetime,
-) -> None:
-    leases.release(connection, [claimed.lease_id])
-    table = bank_connections.c
-    is_whole = not saved.failures
-    cursor = json.dumps(dict(read.cursor), sort_keys=True)
-    connection.execute(
-        sa.update(bank_connections)
-        .where(table.id == claimed.id)
-        .values(
-            cursor_encrypted=keys.seal(claimed.entity_id, table.cursor_encrypted, claimed.id, cursor),
-            provider_data_as_of=sa.func.coalesce(read.as_of_at, table.provider_data_as_of),
-            last_complete_at=now if is_whole else table.last_complete_at,
-            consecutive_failures=0 if is_whole else table.consecutive_failures + 1,
-            # a webhook that came while it was read made it due: it stays so
-            next_due_at=sa.case((table.next_due_at > table.last_attempt_at, table.next_due_at), else_=due_at)
-            if claimed.provider is not Provider.FILE
-            else due_at,
-            due_reason=sa.case((table.next_due_at > table.last_attempt_at, table.due_reason), else_="target"),
-            lease_id=None,
-        )
-    )

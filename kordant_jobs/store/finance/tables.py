@@ -6,8 +6,6 @@ calendar days in America/Sao_Paulo. In clear are amounts, days, types and our id
 `entities forget` deletes those rows and the key.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from sqlalchemy import (
@@ -24,7 +22,6 @@ from sqlalchemy import (
     LargeBinary,
     Numeric,
     SmallInteger,
-    Table,
     Text,
     UniqueConstraint,
     Uuid,
@@ -50,7 +47,7 @@ from kordant_jobs.domain.finance.states import (
     TransferStatus,
 )
 from kordant_jobs.domain.notifications.alerts import Severity
-from kordant_jobs.postgres.schema import SCHEMA, belongs_to, metadata, moment, one_of
+from kordant_jobs.postgres.schema import SCHEMA, belongs_to, choice, moment, table
 
 
 def money(name: str, *, nullable: bool = True) -> Column[Any]:
@@ -58,39 +55,31 @@ def money(name: str, *, nullable: bool = True) -> Column[Any]:
     return Column(name, Numeric(19, 4), nullable=nullable)
 
 
-def _key_of(name: str, table: str) -> Column[Any]:
-    return Column(name, Uuid, ForeignKey(f"{SCHEMA}.{table}.id", ondelete="CASCADE"), primary_key=True)
-
-
-entities = Table(
+entities = table(
     "entities",
-    metadata,
     Column("id", Uuid, primary_key=True),
     belongs_to("subscription_id", "subscriptions", nullable=True),
-    Column("kind", Text, nullable=False),
+    choice("kind", EntityKind),
     Column("name_encrypted", LargeBinary),
     Column("holder_index", LargeBinary, comment="blind index of the CPF or CNPJ; null: not given"),
     moment("created_at", default_now=True),
     moment("forgotten_at", nullable=True),
-    one_of("kind", EntityKind),
     Index(None, "subscription_id", postgresql_where=text("subscription_id IS NOT NULL")),
     comment="Households and firms; the subscription is the one that is told of them.",
 )
 
-entity_keys = Table(
+entity_keys = table(
     "entity_keys",
-    metadata,
-    _key_of("entity_id", "entities"),
+    belongs_to("entity_id", "entities", primary_key=True),
     Column("wrapped_key", LargeBinary, nullable=False),
     Column("master_key_id", Text, nullable=False),
     moment("created_at", default_now=True),
     comment="Deleting a row here makes everything encrypted for that entity unreadable.",
 )
 
-entity_versions = Table(
+entity_versions = table(
     "entity_versions",
-    metadata,
-    _key_of("entity_id", "entities"),
+    belongs_to("entity_id", "entities", primary_key=True),
     Column("data_version", BigInteger, nullable=False, server_default="0"),
     Column("refreshed_version", BigInteger, nullable=False, server_default="0"),
     Column("inputs", JSONB, nullable=False, server_default="{}", comment="by kind of input: the version it changed in"),
@@ -108,16 +97,15 @@ entity_versions = Table(
     "on every new day.",
 )
 
-bank_connections = Table(
+bank_connections = table(
     "bank_connections",
-    metadata,
     Column("id", Uuid, primary_key=True),
     belongs_to("entity_id", "entities"),
-    Column("provider", Text, nullable=False),
+    choice("provider", Provider),
     Column("institution", Text, nullable=False, comment="the provider's id of the bank, or its CNPJ"),
     Column("item_encrypted", LargeBinary, comment="the provider's id: item, link, or the bank's consent"),
     Column("item_index", LargeBinary, nullable=False),
-    Column("status", Text, nullable=False, server_default=ConnectionStatus.ACTIVE.value),
+    choice("status", ConnectionStatus, server_default=ConnectionStatus.ACTIVE.value),
     Column("status_reason", Text, comment="a code"),
     Column("cursor_encrypted", LargeBinary, comment="JSON: where the last committed read ended"),
     moment("next_due_at", default_now=True),
@@ -129,8 +117,6 @@ bank_connections = Table(
     Column("lease_id", Uuid, comment="the lease of the read that has it now"),
     moment("created_at", default_now=True),
     moment("ended_at", nullable=True),
-    one_of("provider", Provider),
-    one_of("status", ConnectionStatus),
     CheckConstraint("(status = 'ended') = (ended_at IS NOT NULL)", name="ended_has_a_moment"),
     Index(
         "bank_connections_once",
@@ -144,22 +130,19 @@ bank_connections = Table(
     Index(None, "ended_at", postgresql_where=text("ended_at IS NOT NULL")),
 )
 
-bank_consents = Table(
+bank_consents = table(
     "bank_consents",
-    metadata,
     Column("id", Uuid, primary_key=True),
     belongs_to("entity_id", "entities"),
     Column("connection_id", Uuid, ForeignKey(f"{SCHEMA}.bank_connections.id", ondelete="SET NULL")),
     Column("consent_encrypted", LargeBinary, comment="the provider's id"),
-    Column("status", Text, nullable=False),
+    choice("status", ConsentStatus),
     Column("permissions", ARRAY(Text), nullable=False, server_default="{}"),
     moment("granted_at", default_now=True),
     moment("expires_at", nullable=True),
     moment("ended_at", nullable=True),
-    Column("end_reason", Text),
+    choice("end_reason", ConsentEnd, nullable=True),
     Column("told_days", SmallInteger, comment="of the warnings before it expires, the last one given: 30, 7, 1"),
-    one_of("status", ConsentStatus),
-    one_of("end_reason", ConsentEnd),
     Index("bank_consents_one_open", "connection_id", unique=True, postgresql_where=text("ended_at IS NULL")),
     Index(None, "connection_id"),
     Index(None, "entity_id"),
@@ -167,12 +150,11 @@ bank_consents = Table(
     comment="What its owner agreed to; without expires_at it holds until revoked. Kept after its end as proof.",
 )
 
-bank_accounts = Table(
+bank_accounts = table(
     "bank_accounts",
-    metadata,
     Column("id", Uuid, primary_key=True),
     belongs_to("entity_id", "entities"),
-    Column("kind", Text, nullable=False),
+    choice("kind", AccountKind),
     Column("currency", Text, nullable=False),
     Column("institution", Text, nullable=False),
     Column("identity_index", LargeBinary, nullable=False, comment="of bank, branch and number, or of the card"),
@@ -180,13 +162,11 @@ bank_accounts = Table(
     Column("name_encrypted", LargeBinary),
     Column("holder_index", LargeBinary),
     moment("created_at", default_now=True),
-    one_of("kind", AccountKind),
     UniqueConstraint("entity_id", "identity_index"),
 )
 
-account_links = Table(
+account_links = table(
     "account_links",
-    metadata,
     Column("id", Uuid, primary_key=True),
     belongs_to("entity_id", "entities"),
     belongs_to("account_id", "bank_accounts"),
@@ -217,22 +197,19 @@ account_links = Table(
     comment="Over which connection an account is read; after a reconnect the same account has another link.",
 )
 
-bank_balances = Table(
+bank_balances = table(
     "bank_balances",
-    metadata,
-    _key_of("account_id", "bank_accounts"),
-    Column("kind", Text, primary_key=True),
+    belongs_to("account_id", "bank_accounts", primary_key=True),
+    choice("kind", BalanceKind, primary_key=True),
     Column("as_of_at", moment("as_of_at").type, primary_key=True),
     money("amount", nullable=False),
     Column("currency", Text, nullable=False),
     moment("fetched_at", default_now=True),
-    one_of("kind", BalanceKind),
     comment="What the bank said; debt of a card is negative.",
 )
 
-card_bills = Table(
+card_bills = table(
     "card_bills",
-    metadata,
     Column("id", Uuid, primary_key=True),
     Column("entity_id", Uuid, nullable=False),
     belongs_to("account_id", "bank_accounts"),
@@ -242,21 +219,19 @@ card_bills = Table(
     money("total"),
     money("minimum"),
     Column("currency", Text, nullable=False),
-    Column("state", Text, nullable=False),
+    choice("state", BillState),
     Column("charges", JSONB, nullable=False, server_default="[]", comment="kind and amount, as text"),
     Column("payments", JSONB, nullable=False, server_default="[]", comment="day, amount, kind"),
     money("unexplained"),
     moment("first_seen_at", default_now=True),
     moment("updated_at", default_now=True),
-    one_of("state", BillState),
     UniqueConstraint("account_id", "bill_index"),
     Index(None, "account_id", "due_on"),
     comment="total is what is owed, so positive; unexplained is total less rows, charges and reversals.",
 )
 
-transfers = Table(
+transfers = table(
     "transfers",
-    metadata,
     Column("id", Uuid, primary_key=True),
     belongs_to("entity_id", "entities"),
     belongs_to("out_id", "transactions"),
@@ -268,14 +243,13 @@ transfers = Table(
     Index(None, "entity_id"),
 )
 
-transactions = Table(
+transactions = table(
     "transactions",
-    metadata,
     Column("id", Uuid, primary_key=True),
     belongs_to("account_id", "bank_accounts"),
     Column("entity_id", Uuid, nullable=False, comment="of the account: repeated here for set-based work"),
     Column("alias", LargeBinary, nullable=False, comment="of the provider's present id, or of the row's fingerprint"),
-    Column("state", Text, nullable=False),
+    choice("state", TransactionState),
     Column("booked_on", Date, nullable=False),
     moment("occurred_at", nullable=True),
     Column("authorised_on", Date, comment="the day on which it was first pending"),
@@ -283,7 +257,7 @@ transactions = Table(
     Column("currency", Text, nullable=False),
     money("original_amount"),
     Column("original_currency", Text),
-    Column("type", Text, nullable=False),
+    choice("type", TransactionType),
     Column("type_raw", Text, comment="the source's word, where ours is `other`"),
     Column("mcc", Text),
     Column("counterparty_encrypted", LargeBinary),
@@ -292,14 +266,14 @@ transactions = Table(
     Column("description_encrypted", LargeBinary),
     Column("merchant_key", Text, comment="a known firm in clear; any other name as a keyed hash behind ~"),
     Column("category_id", Text),
-    Column("category_source", Text),
+    choice("category_source", CategorySource, nullable=True),
     Column("bill_id", Uuid, ForeignKey(f"{SCHEMA}.card_bills.id", ondelete="SET NULL")),
     Column("instalment_no", SmallInteger),
     Column("instalment_of", SmallInteger),
     Column("purchase_on", Date),
     Column("plan_id", Uuid, comment="the same for all instalments of one purchase"),
     Column("transfer_id", Uuid, comment="the row of transfers that this is a leg of"),
-    Column("transfer_status", Text),
+    choice("transfer_status", TransferStatus, nullable=True),
     Column("iof_of", Uuid, comment="the foreign purchase that this tax is of"),
     Column("refund_of", Uuid, comment="the transaction that this one reverses, whole or in part"),
     Column("provider_id_encrypted", LargeBinary, comment="while provisional: to ask for it by its id"),
@@ -314,10 +288,6 @@ transactions = Table(
     moment("removed_at", nullable=True),
     Column("removed_by", Text, comment="bank, user"),
     Column("removed_reason", Text),
-    one_of("state", TransactionState),
-    one_of("type", TransactionType),
-    one_of("category_source", CategorySource),
-    one_of("transfer_status", TransferStatus),
     UniqueConstraint("account_id", "alias"),
     Index(None, "account_id", "booked_on"),
     Index(None, "entity_id", "merchant_key"),
@@ -330,10 +300,9 @@ transactions = Table(
     comment="Our id never changes, nor its account; what the bank says of it may.",
 )
 
-transaction_aliases = Table(
+transaction_aliases = table(
     "transaction_aliases",
-    metadata,
-    _key_of("account_id", "bank_accounts"),
+    belongs_to("account_id", "bank_accounts", primary_key=True),
     Column("alias", LargeBinary, primary_key=True),
     belongs_to("transaction_id", "transactions"),
     moment("ended_at", default_now=True),
@@ -341,25 +310,22 @@ transaction_aliases = Table(
     comment="Former ids of a transaction; its present one is in its row.",
 )
 
-transaction_versions = Table(
+transaction_versions = table(
     "transaction_versions",
-    metadata,
-    _key_of("transaction_id", "transactions"),
+    belongs_to("transaction_id", "transactions", primary_key=True),
     Column("version", Integer, primary_key=True, autoincrement=False),
     Column("state", Text, nullable=False),
     Column("booked_on", Date, nullable=False),
     money("amount", nullable=False),
     Column("type", Text, nullable=False),
-    Column("reason", Text, nullable=False),
+    choice("reason", ChangeReason),
     Column("sync_run_id", Uuid),
     moment("ended_at", default_now=True),
-    one_of("reason", ChangeReason),
     comment="What a transaction was before it changed, and why it did; append-only.",
 )
 
-sync_runs = Table(
+sync_runs = table(
     "sync_runs",
-    metadata,
     Column("id", Uuid, primary_key=True),
     Column("planned", Integer, nullable=False),
     Column("active", Integer, nullable=False),
@@ -371,57 +337,50 @@ sync_runs = Table(
     Index(None, "started_at"),
 )
 
-sync_results = Table(
+sync_results = table(
     "sync_results",
-    metadata,
-    _key_of("sync_run_id", "sync_runs"),
-    _key_of("connection_id", "bank_connections"),
-    Column("outcome", Text, nullable=False),
+    belongs_to("sync_run_id", "sync_runs", primary_key=True),
+    belongs_to("connection_id", "bank_connections", primary_key=True),
+    choice("outcome", SyncOutcome),
     Column("error_class", Text, comment="transient, user, permanent, ours; null: none"),
     Column("error_code", Text),
     Column("counts", JSONB, nullable=False, server_default="{}"),
     moment("data_as_of", nullable=True),
     Column("duration_ms", Integer, nullable=False),
     moment("ended_at", default_now=True),
-    one_of("outcome", SyncOutcome),
     Index(None, "connection_id"),
     Index(None, "ended_at"),
 )
 
-provider_budgets = Table(
+provider_budgets = table(
     "provider_budgets",
-    metadata,
-    Column("provider", Text, primary_key=True),
+    choice("provider", Provider, primary_key=True),
     Column("endpoint", Text, primary_key=True, comment="the class of calls that share a limit"),
     Column("subject_index", LargeBinary, primary_key=True, comment="whose calls are counted"),
     Column("month_on", Date, primary_key=True, comment="its first day, in Sao Paulo"),
     Column("used", Integer, nullable=False, server_default="0", comment="calls that succeeded"),
     Column("reserved", Integer, nullable=False, server_default="0", comment="calls whose end is not known yet"),
     Column("call_limit", Integer, nullable=False),
-    one_of("provider", Provider),
     comment="Operational limits of a month; only calls that succeeded count.",
 )
 
-webhook_events = Table(
+webhook_events = table(
     "webhook_events",
-    metadata,
     Column("id", Uuid, primary_key=True),
-    Column("provider", Text, nullable=False),
+    choice("provider", Provider),
     Column("event_key", LargeBinary, nullable=False, comment="of the provider's id of the event"),
     Column("event", Text, nullable=False),
     belongs_to("connection_id", "bank_connections", nullable=True),
     Column("removed_aliases", ARRAY(LargeBinary), nullable=False, server_default="{}", comment="of deleted rows"),
     moment("received_at", default_now=True),
-    one_of("provider", Provider),
     UniqueConstraint("provider", "event_key"),
     Index(None, "connection_id"),
     Index(None, "received_at"),
     comment="Hints that something is new; the body is not kept.",
 )
 
-quarantined_rows = Table(
+quarantined_rows = table(
     "quarantined_rows",
-    metadata,
     Column("id", Uuid, primary_key=True),
     belongs_to("entity_id", "entities"),
     belongs_to("connection_id", "bank_connections"),
@@ -435,19 +394,16 @@ quarantined_rows = Table(
     comment="Rows of a bank that could not be understood.",
 )
 
-finance_notices = Table(
+finance_notices = table(
     "finance_notices",
-    metadata,
     Column("id", Uuid, primary_key=True),
     belongs_to("entity_id", "entities"),
     belongs_to("connection_id", "bank_connections", nullable=True),
-    Column("kind", Text, nullable=False),
+    choice("kind", NoticeKind),
     Column("dedup_key", Text, nullable=False, comment="told once"),
-    Column("severity", Text, nullable=False),
+    choice("severity", Severity),
     Column("facts", JSONB, nullable=False, server_default="{}", comment="codes, days and ids; never a name or text"),
     moment("created_at", default_now=True),
-    one_of("kind", NoticeKind),
-    one_of("severity", Severity),
     UniqueConstraint("entity_id", "dedup_key"),
     Index(None, "connection_id", postgresql_where=text("connection_id IS NOT NULL")),
     comment="What the owner of bank data is told: through the outbox, when a subscription is.",

@@ -1,7 +1,5 @@
 """Finds transfers between accounts of one entity when rows are written, and removes those of which a leg changed."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from uuid import UUID
 

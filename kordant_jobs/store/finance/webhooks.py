@@ -1,8 +1,6 @@
 """Saves providers' webhooks, each once, and makes their connection due. A webhook's content is only a hint: the state
 is read again from the provider."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime

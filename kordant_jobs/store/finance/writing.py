@@ -1,7 +1,5 @@
 """Writes new or changed rows to the ledger, sealed: COPY, and one statement that also keeps former versions and ids."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime

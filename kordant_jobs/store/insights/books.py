@@ -1,7 +1,5 @@
 """Reads rows, balances and bills of some entities for the rules of insights: one consistent snapshot by COPY."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID

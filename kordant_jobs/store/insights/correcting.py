@@ -1,7 +1,5 @@
 """Corrections of forecasts, stored for a week."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 from uuid import UUID
 

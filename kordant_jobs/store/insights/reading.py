@@ -1,7 +1,5 @@
 """Insights for readers, with the payee's name decrypted; and the readers' decisions on them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +14,7 @@ from kordant_jobs.errors import PermanentError
 from kordant_jobs.store.finance import entities
 from kordant_jobs.store.finance.tables import transactions
 from kordant_jobs.store.insights.tables import insights
-from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys
+from kordant_jobs.store.people.keyring import Keyring, SubscriberKeys
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,8 +73,7 @@ def _read(row: dict[str, Any], keys: SubscriberKeys) -> Insight:
     sealed, row_id, entity = row.pop("description_encrypted"), row.pop("row_id"), row["entity_id"]
     line = None
     if sealed is not None and entity in keys:
-        place = transactions.c.description_encrypted
-        line = keys.open(Sealed(subscriber_id=entity, column=place, row_id=row_id, sealed=bytes(sealed)))
+        line = keys.open(entity, transactions.c.description_encrypted, row_id, sealed)
     made = {"kind": Kind(row["kind"]), "status": Status(row["status"]), "evidence": tuple(row["evidence"])}
     return Insight(**{**row, **made, "line": line})
 

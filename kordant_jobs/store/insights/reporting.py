@@ -1,7 +1,5 @@
 """Reads insights for reports: open insights of a subscription's entities, with payees' lines still encrypted."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -13,7 +11,7 @@ from sqlalchemy import Connection
 
 from kordant_jobs.store.finance import entities
 from kordant_jobs.store.finance.tables import transactions
-from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys
+from kordant_jobs.store.people.keyring import Keyring, SubscriberKeys
 
 # A forecast about a day repeats, as news, what the one of 30 days says.
 _LINES = sa.text("""
@@ -34,13 +32,16 @@ class MoneyFacts:
     """The lines by subscription, and the encrypted payees' lines."""
 
     lines: Mapping[UUID, Sequence[Mapping[str, Any]]]
-    sealed: Mapping[UUID, Sealed]
+    sealed: Mapping[UUID, tuple[UUID, bytes]]
+    """The owner and the ciphertext, by line."""
     keys: SubscriberKeys
 
     def payee_line(self, line_id: UUID) -> str | None:
         """The decrypted statement line with this id; None where none is stored."""
-        found = self.sealed.get(line_id)
-        return self.keys.open(found) if found is not None and found.subscriber_id in self.keys else None
+        owner, ciphertext = self.sealed.get(line_id, (None, None))
+        if owner is None or owner not in self.keys:
+            return None
+        return self.keys.open(owner, transactions.c.description_encrypted, line_id, ciphertext)
 
 
 def money_facts(
@@ -51,14 +52,11 @@ def money_facts(
     given = {"ids": list(subscription_ids), "start": start, "end": end}
     rows = [dict(row) for row in connection.execute(_LINES, given).mappings()]
     lines: dict[UUID, list[Mapping[str, Any]]] = {}
-    sealed: dict[UUID, Sealed] = {}
+    sealed: dict[UUID, tuple[UUID, bytes]] = {}
     for row in rows:
         ciphertext, line_id = row.pop("description_encrypted"), row["line_id"]
         if ciphertext is not None:
-            place = transactions.c.description_encrypted
-            sealed[line_id] = Sealed(
-                subscriber_id=row["entity_id"], column=place, row_id=line_id, sealed=bytes(ciphertext)
-            )
+            sealed[line_id] = (row["entity_id"], ciphertext)
         lines.setdefault(row.pop("subscription_id"), []).append(row)
     keys = entities.load_keys(connection, keyring, sorted({row["entity_id"] for row in rows}))
     return MoneyFacts(lines=lines, sealed=sealed, keys=keys)

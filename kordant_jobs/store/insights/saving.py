@@ -1,7 +1,5 @@
 """Saves insights of many entities in one transaction: new, changed, resolved, and no longer dismissed ones."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,33 +1,27 @@
 """The table of insights, and what forecasts are corrected by."""
 
-from __future__ import annotations
-
-from sqlalchemy import ARRAY, CheckConstraint, Column, Date, Float, Index, Integer, LargeBinary, Table, Text, Uuid, text
+from sqlalchemy import ARRAY, CheckConstraint, Column, Date, Float, Index, Integer, LargeBinary, Text, Uuid, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from kordant_jobs.domain.insights.insight import Kind, Status, Unknown
-from kordant_jobs.postgres.schema import belongs_to, metadata, moment, one_of
+from kordant_jobs.postgres.schema import belongs_to, choice, moment, table
 
-insights = Table(
+insights = table(
     "insights",
-    metadata,
     Column("id", Uuid, primary_key=True, server_default=text("gen_random_uuid()")),
     belongs_to("entity_id", "entities"),
-    Column("kind", Text, nullable=False),
+    choice("kind", Kind),
     Column("dedup_key", Text, nullable=False, comment="the same from night to night"),
-    Column("status", Text, nullable=False, server_default=Status.NEW.value),
+    choice("status", Status, server_default=Status.NEW.value),
     Column("facts", JSONB, nullable=False, comment="amounts and days as text; no name"),
     Column("evidence", ARRAY(Uuid), nullable=False, server_default="{}", comment="ids of transactions"),
     Column("confidence", Float, nullable=False),
-    Column("unknown_reason", Text, comment="why it cannot be said; null: it can"),
+    choice("unknown_reason", Unknown, nullable=True, comment="why it cannot be said; null: it can"),
     Column("about_on", Date, comment="the day that it is about; null: none"),
     Column("material_hash", LargeBinary, nullable=False, comment="of its facts in coarse steps: another one is news"),
     moment("first_computed_at", default_now=True),
     moment("computed_at", default_now=True),
     moment("resolved_at", nullable=True),
-    one_of("kind", Kind),
-    one_of("status", Status),
-    one_of("unknown_reason", Unknown),
     CheckConstraint("(status = 'resolved') = (resolved_at IS NOT NULL)", name="resolved_has_a_moment"),
     CheckConstraint("confidence BETWEEN 0 AND 1", name="confidence"),
     Index(
@@ -43,9 +37,8 @@ insights = Table(
     comment="What accounts say, with what it rests on. An open one is unique by entity, kind and key.",
 )
 
-forecast_corrections = Table(
+forecast_corrections = table(
     "forecast_corrections",
-    metadata,
     Column("class", Text, primary_key=True, comment="of entities: by how regular their income is"),
     Column("horizon", Integer, primary_key=True, autoincrement=False, comment="days"),
     Column("quantile", Float, primary_key=True),

@@ -1,7 +1,5 @@
 """Subscribers' choices (preferences, hours, addresses), and addresses that are suppressed."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time

@@ -1,7 +1,5 @@
 """Notifications for operators: find, show, queue again, give up."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime

@@ -5,8 +5,6 @@ fence: a sender that lost the lease to another attempt can no longer write. `job
 `notification_choices` has the subscribers' choices.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any

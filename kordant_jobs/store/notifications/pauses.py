@@ -1,7 +1,5 @@
 """Paused channels, which cannot work at the moment: until when, and why."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 

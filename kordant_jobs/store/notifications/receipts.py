@@ -1,7 +1,5 @@
 """Receipts in the rows of the outbox. `jobs/notifications_send/receipts` interprets them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID

@@ -1,17 +1,13 @@
 """Tables of alerts and notifications: the outbox, addresses, and what subscribers chose."""
 
-from __future__ import annotations
-
 from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
-    ForeignKey,
     Index,
     Integer,
     LargeBinary,
     SmallInteger,
-    Table,
     Text,
     Time,
     UniqueConstraint,
@@ -22,17 +18,16 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from kordant_jobs.domain.notifications.alerts import Channel, OutboxStatus, Severity
 from kordant_jobs.domain.notifications.choices import Category, Held, Mode
-from kordant_jobs.postgres.schema import SCHEMA, belongs_to, metadata, moment, one_of, trace
+from kordant_jobs.postgres.schema import belongs_to, choice, moment, table, trace
 
-alerts = Table(
+alerts = table(
     "alerts",
-    metadata,
     Column("id", Uuid, primary_key=True),
     belongs_to("subscription_id", "subscriptions"),
     belongs_to("exposure_id", "exposures", nullable=True),
     belongs_to("finding_id", "property_findings", nullable=True),
     belongs_to("analysis_id", "voice_analyses", nullable=True),
-    Column("severity", Text, nullable=False),
+    choice("severity", Severity),
     Column("why", JSONB, nullable=False, comment="reasons by code and id; never an identifier"),
     Column(
         "provisional",
@@ -46,22 +41,19 @@ alerts = Table(
     UniqueConstraint("finding_id", "severity"),
     UniqueConstraint("analysis_id"),
     CheckConstraint("num_nonnulls(exposure_id, finding_id, analysis_id) = 1", name="about_one_thing"),
-    one_of("severity", Severity),
     Index(None, "subscription_id", "created_at"),
 )
 
-contact_addresses = Table(
+contact_addresses = table(
     "contact_addresses",
-    metadata,
     Column("id", Uuid, primary_key=True),
     belongs_to("subscriber_id", "subscribers"),
-    Column("channel", Text, nullable=False),
+    choice("channel", Channel),
     Column("address_encrypted", LargeBinary, nullable=False),
     Column("blind_index", LargeBinary, comment="16 bytes; null once the subscriber was forgotten"),
     moment("created_at", default_now=True),
     moment("removed_at", nullable=True),
     Column("removed_reason", Text),
-    one_of("channel", Channel),
     Index(None, "subscriber_id"),
     Index(
         "contact_addresses_once",
@@ -74,24 +66,18 @@ contact_addresses = Table(
     comment="Push tokens, phones and further e-mail addresses; the first e-mail address is subscribers.contact.",
 )
 
-notification_outbox = Table(
+notification_outbox = table(
     "notification_outbox",
-    metadata,
     Column("id", Uuid, primary_key=True),
     belongs_to("alert_id", "alerts", nullable=True),
     belongs_to("report_id", "reports", nullable=True),
     belongs_to("removal_event_id", "removal_events", nullable=True),
     belongs_to("finance_notice_id", "finance_notices", nullable=True),
     belongs_to("subscription_id", "subscriptions"),
-    Column("category", Text, nullable=False, server_default=Category.BREACH.value),
-    Column("channel", Text, nullable=False),
-    Column(
-        "address_id",
-        Uuid,
-        ForeignKey(f"{SCHEMA}.contact_addresses.id", ondelete="CASCADE"),
-        comment="null: the subscriber's contact",
-    ),
-    Column("status", Text, nullable=False, server_default=OutboxStatus.QUEUED.value),
+    choice("category", Category, server_default=Category.BREACH.value),
+    choice("channel", Channel),
+    belongs_to("address_id", "contact_addresses", nullable=True, comment="null: the subscriber's contact"),
+    choice("status", OutboxStatus, server_default=OutboxStatus.QUEUED.value),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column(
         "interruptions", Integer, nullable=False, server_default="0", comment="attempts that may have sent it unseen"
@@ -101,7 +87,7 @@ notification_outbox = Table(
     ),
     moment("due_at", default_now=True),
     Column("lease_id", Uuid, comment="the engine's lease under which its sender holds it"),
-    Column("held_for", Text, comment="it waits for others, to go out in one message with them"),
+    choice("held_for", Held, nullable=True, comment="it waits for others, to go out in one message with them"),
     Column("mail_id", Uuid, comment="the message that carries it and others; null: its own, under its id"),
     Column("reason", Text, comment="why it was deferred, suppressed or given up; never an address"),
     moment("created_at", default_now=True),
@@ -117,10 +103,6 @@ notification_outbox = Table(
     CheckConstraint(
         "num_nonnulls(alert_id, report_id, removal_event_id, finance_notice_id) = 1", name="about_one_thing"
     ),
-    one_of("category", Category),
-    one_of("channel", Channel),
-    one_of("status", OutboxStatus),
-    one_of("held_for", Held),
     Index(  # NULLS NOT DISTINCT would say both at once, from PostgreSQL 15 on
         "notification_outbox_contact_once",
         "alert_id",
@@ -156,48 +138,39 @@ notification_outbox = Table(
     Index(None, "mail_id", postgresql_where=text("mail_id IS NOT NULL")),
 )
 
-channel_pauses = Table(
+channel_pauses = table(
     "channel_pauses",
-    metadata,
-    Column("channel", Text, primary_key=True),
+    choice("channel", Channel, primary_key=True),
     Column("pauses", Integer, nullable=False, comment="in a row; a message that is accepted ends them"),
     moment("paused_until"),
     Column("reason", Text, nullable=False, comment="for the operator; never an address"),
     moment("since", default_now=True),
-    one_of("channel", Channel),
     comment="Channels that cannot work: nothing is claimed for them until then.",
 )
 
-suppressions = Table(
+suppressions = table(
     "suppressions",
-    metadata,
-    Column("channel", Text, primary_key=True),
+    choice("channel", Channel, primary_key=True),
     Column("address_index", LargeBinary, primary_key=True, comment="the blind index of the address"),
     Column("reason", Text, nullable=False),
     Column("created_by", Text, nullable=False),
     moment("created_at", default_now=True),
-    one_of("channel", Channel),
     comment="Addresses that nothing is sent to, whoever they belong to.",
 )
 
-notification_preferences = Table(
+notification_preferences = table(
     "notification_preferences",
-    metadata,
-    Column("subscriber_id", Uuid, ForeignKey(f"{SCHEMA}.subscribers.id", ondelete="CASCADE"), primary_key=True),
-    Column("category", Text, primary_key=True),
-    Column("channel", Text, primary_key=True),
-    Column("mode", Text, nullable=False),
+    belongs_to("subscriber_id", "subscribers", primary_key=True),
+    choice("category", Category, primary_key=True),
+    choice("channel", Channel, primary_key=True),
+    choice("mode", Mode),
     Column("changed_by", Text, nullable=False),
     moment("changed_at", default_now=True),
-    one_of("category", Category),
-    one_of("channel", Channel),
-    one_of("mode", Mode),
 )
 
-notification_hours = Table(
+notification_hours = table(
     "notification_hours",
-    metadata,
-    Column("subscriber_id", Uuid, ForeignKey(f"{SCHEMA}.subscribers.id", ondelete="CASCADE"), primary_key=True),
+    belongs_to("subscriber_id", "subscribers", primary_key=True),
     Column("quiet_from", Time),
     Column("quiet_until", Time),
     Column("digest_at", Time, nullable=False, server_default="08:00:00"),

@@ -1,7 +1,5 @@
 """Operators' alerts in Postgres: the current rules, the state of each alert, pending notices."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta

@@ -1,7 +1,5 @@
 """Costs of jobs, by week and tier: computed from attempts while these exist, and kept after their deletion."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta

@@ -1,7 +1,5 @@
 """Counters of the API that outlive its processes: calls by route, and refusals by the policy."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Tables of operators' alerts."""
 
-from __future__ import annotations
-
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -12,69 +10,61 @@ from sqlalchemy import (
     Index,
     Integer,
     SmallInteger,
-    Table,
     Text,
     Uuid,
     text,
 )
 
 from kordant_jobs.domain.operators.alert_rules import AlertState, NoticeKind, Severity
-from kordant_jobs.postgres.schema import belongs_to, metadata, moment, one_of
+from kordant_jobs.postgres.schema import belongs_to, choice, moment, table
 
-alert_rules = Table(
+alert_rules = table(
     "alert_rules",
-    metadata,
     Column("rule", Text, primary_key=True),
     Column("version", Integer, primary_key=True),
-    Column("severity", Text, nullable=False),
+    choice("severity", Severity),
     Column("fires_at", Double, nullable=False),
     Column("clears_at", Double, nullable=False),
     Column("for_s", Double, nullable=False),
     Column("enabled", Boolean, nullable=False),
     Column("changed_by", Text, nullable=False),
     moment("changed_at", default_now=True),
-    one_of("severity", Severity),
     comment="Versions are added and never changed; the newest of a rule holds, else the one that is shipped.",
 )
 
-operator_alerts = Table(
+operator_alerts = table(
     "operator_alerts",
-    metadata,
     Column("id", Uuid, primary_key=True),
     Column("rule", Text, nullable=False),
     Column("subject", Text, nullable=False, comment="a job, source, channel, part or agent; never a person"),
-    Column("state", Text, nullable=False),
+    choice("state", AlertState),
     Column("value", Double, comment="the last one measured"),
     moment("since"),
     moment("told_at", nullable=True),
     moment("ended_at", nullable=True),
     Column("acknowledged_by", Text),
-    one_of("state", AlertState),
     Index(
         "operator_alerts_once", "rule", "subject", unique=True, postgresql_where=text("state IN ('pending', 'firing')")
     ),
     Index(None, "since"),
 )
 
-operator_notices = Table(
+operator_notices = table(
     "operator_notices",
-    metadata,
     Column("id", Uuid, primary_key=True),
     belongs_to("alert_id", "operator_alerts"),
-    Column("told", Text, nullable=False),
+    choice("told", NoticeKind),
     Column("target", Integer, nullable=False, comment="the place of the address in KORDANT_ALERT_URLS"),
     Column("tries", Integer, nullable=False, server_default="0"),
     moment("made_at", default_now=True),
     moment("sent_at", nullable=True),
-    one_of("told", NoticeKind),
     Index(None, "alert_id"),
     Index(None, "made_at", postgresql_where=text("sent_at IS NULL")),
     comment="Who is told what: one row a target, so that a target that is down repeats nothing to the others.",
 )
 
-alert_silences = Table(
+alert_silences = table(
     "alert_silences",
-    metadata,
     Column("id", Uuid, primary_key=True),
     Column("rule", Text, nullable=False),
     Column("subject", Text, comment="null: any"),
@@ -83,9 +73,8 @@ alert_silences = Table(
     moment("until"),
 )
 
-http_counts = Table(
+http_counts = table(
     "http_counts",
-    metadata,
     Column("method", Text, primary_key=True),
     Column("route", Text, primary_key=True, comment="the template, never the path"),
     Column("status", SmallInteger, primary_key=True, autoincrement=False),
@@ -96,18 +85,16 @@ http_counts = Table(
     comment="Calls of the API and the console since the beginning; each process adds its own every few seconds.",
 )  # fmt: skip
 
-policy_denials = Table(
+policy_denials = table(
     "policy_denials",
-    metadata,
     Column("rule", Text, primary_key=True),
     Column("role", Text, primary_key=True),
     Column("denials", BigInteger, nullable=False),
     comment="What the policy refused, by its rule, since the beginning.",
 )
 
-cost_weeks = Table(
+cost_weeks = table(
     "cost_weeks",
-    metadata,
     Column("week_of", Date, primary_key=True),
     Column("job", Text, primary_key=True),
     Column("tier", Text, primary_key=True, comment="empty: for no subscription"),
@@ -117,9 +104,8 @@ cost_weeks = Table(
     comment="CPU time by week, job and tier: what is left of cost when the attempts have gone.",
 )
 
-queue_depths = Table(
+queue_depths = table(
     "queue_depths",
-    metadata,
     Column("job", Text, primary_key=True),
     Column("minute", DateTime(timezone=True), primary_key=True),
     Column("due", BigInteger, nullable=False),

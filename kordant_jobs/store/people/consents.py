@@ -1,14 +1,12 @@
 """Subscribers' consents: purpose, time, manner and term. They are kept as a record; the only change is a withdrawal."""
 
-from __future__ import annotations
-
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 from uuid_utils.compat import uuid7
 
-from kordant_jobs.domain.people.consents import Purpose
+from kordant_jobs.domain.people.subscriptions import Purpose
 from kordant_jobs.store.people.tables import consents
 
 

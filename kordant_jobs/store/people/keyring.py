@@ -16,7 +16,6 @@ import hashlib
 import os
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 from uuid import UUID
@@ -63,17 +62,6 @@ def place_of(column: sa.Column[Any], row_id: UUID) -> bytes:
     return f"{column.table.name}.{column.name}:".encode() + row_id.bytes
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sealed:
-    """One encrypted value, with what it is bound to: the owner (subscriber or entity) whose key decrypts it, its column
-    and its row's id."""
-
-    subscriber_id: UUID
-    column: sa.Column[Any]
-    row_id: UUID
-    sealed: bytes
-
-
 def owner_column(table: sa.Table) -> sa.Column[Any]:
     """The owner column of a table of keys: its primary key."""
     (column,) = table.primary_key.columns
@@ -102,13 +90,15 @@ class SubscriberKeys:
         """Encrypt `plaintext` with this subscriber's key for one column of the row `row_id`."""
         return _seal(self._of(subscriber_id), plaintext.encode(), place_of(column, row_id))
 
-    def open(self, value: Sealed) -> str:
-        """Decrypt one value.
+    def open(self, subscriber_id: UUID, column: sa.Column[Any], row_id: UUID, sealed: bytes | None) -> str:
+        """Decrypt one value; empty where there is none.
 
         Raises:
             KeyringError: the subscriber's key was deleted, or the value was made with another key or for another place.
         """
-        return _open(self._of(value.subscriber_id), value.sealed, place_of(value.column, value.row_id)).decode()
+        if sealed is None:
+            return ""
+        return _open(self._of(subscriber_id), bytes(sealed), place_of(column, row_id)).decode()
 
 
 def key_id(master: bytes) -> str:

@@ -4,8 +4,6 @@ Each gives one key of 32 bytes in base64; during a rotation several, separated b
 encrypts, the others only decrypt.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import os

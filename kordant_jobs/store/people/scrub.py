@@ -6,8 +6,6 @@ segments are removed. The key table is small (a hundred bytes a subscriber), so 
 replicas keep their content; their owner decides for how long.
 """
 
-from __future__ import annotations
-
 from contextlib import suppress
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Subscribers, their subscriptions and watchlists: written in bulk, and forgotten one by one."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime

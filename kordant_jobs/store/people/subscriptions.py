@@ -1,10 +1,9 @@
 """Single subscriptions, and their moves between tiers and statuses."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -12,10 +11,9 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from kordant_jobs.domain.identifiers import IdentifierKind, mask
-from kordant_jobs.domain.people.subscriptions import SUBSCRIPTION_MOVES, SubscriptionStatus
-from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.domain.people.subscriptions import SUBSCRIPTION_MOVES, SubscriptionStatus, Tier
 from kordant_jobs.errors import PermanentError
-from kordant_jobs.store.people.keyring import Keyring, Sealed
+from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.people.tables import subscriptions, watchlist_items
 
 MASKS_MAX = 200
@@ -109,13 +107,8 @@ def masks(connection: Connection, keyring: Keyring, one: Subscription) -> list[t
     keys = keyring.load_keys(connection, [one.subscriber_id])
     if one.subscriber_id not in keys:
         return []
-
-    def opened(row: sa.Row[Any]) -> str:
-        column = items.identifier_encrypted
-        sealed = bytes(row.identifier_encrypted)
-        return keys.open(Sealed(subscriber_id=one.subscriber_id, column=column, row_id=row.id, sealed=sealed))
-
-    return [(row.kind, mask(IdentifierKind(row.kind), opened(row))) for row in rows]
+    opened = partial(keys.open, one.subscriber_id, items.identifier_encrypted)
+    return [(row.kind, mask(IdentifierKind(row.kind), opened(row.id, row.identifier_encrypted))) for row in rows]
 
 
 def watching(connection: Connection, indexes: Sequence[bytes]) -> list[tuple[Subscription, bytes]]:

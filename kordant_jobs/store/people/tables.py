@@ -1,17 +1,12 @@
 """Tables of subscribers: who they are (sealed), what they pay for, what is watched for them."""
 
-from __future__ import annotations
+from sqlalchemy import CheckConstraint, Column, Index, LargeBinary, SmallInteger, Text, Uuid, text
 
-from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, LargeBinary, SmallInteger, Table, Text, Uuid, text
+from kordant_jobs.domain.people.subscriptions import Locale, Purpose, SubscriptionStatus, Tier
+from kordant_jobs.postgres.schema import belongs_to, choice, moment, table
 
-from kordant_jobs.domain.people.consents import Purpose
-from kordant_jobs.domain.people.subscriptions import Locale, SubscriptionStatus
-from kordant_jobs.domain.people.tiers import Tier
-from kordant_jobs.postgres.schema import SCHEMA, belongs_to, metadata, moment, one_of
-
-keyring_check = Table(
+keyring_check = table(
     "keyring_check",
-    metadata,
     Column("id", SmallInteger, primary_key=True, autoincrement=False),
     Column("master_key_id", Text, nullable=False),
     Column("wrapped_root", LargeBinary, nullable=False, comment="the key of blind indexes, labels and links"),
@@ -19,9 +14,8 @@ keyring_check = Table(
     comment="Proves that the master key of a process is the one this database was written with.",
 )
 
-subscribers = Table(
+subscribers = table(
     "subscribers",
-    metadata,
     Column("id", Uuid, primary_key=True),
     Column("name_encrypted", LargeBinary),
     Column("contact_encrypted", LargeBinary),
@@ -29,52 +23,44 @@ subscribers = Table(
     moment("forgotten_at", nullable=True),
 )
 
-subscriber_keys = Table(
+subscriber_keys = table(
     "subscriber_keys",
-    metadata,
-    Column("subscriber_id", Uuid, ForeignKey(f"{SCHEMA}.subscribers.id", ondelete="CASCADE"), primary_key=True),
+    belongs_to("subscriber_id", "subscribers", primary_key=True),
     Column("wrapped_key", LargeBinary, nullable=False),
     Column("master_key_id", Text, nullable=False),
     moment("created_at", default_now=True),
     comment="Deleting a row here makes everything encrypted for that subscriber unreadable.",
 )
 
-consents = Table(
+consents = table(
     "consents",
-    metadata,
     Column("id", Uuid, primary_key=True),
     belongs_to("subscriber_id", "subscribers"),
-    Column("purpose", Text, nullable=False),
+    choice("purpose", Purpose),
     Column("how", Text, nullable=False, comment="the form or talk in which it was given; no name"),
     Column("recorded_by", Text, nullable=False),
     moment("given_at", default_now=True),
     moment("withdrawn_at", nullable=True),
-    one_of("purpose", Purpose),
     Index("consents_once", "subscriber_id", "purpose", unique=True, postgresql_where=text("withdrawn_at IS NULL")),
     Index(None, "subscriber_id"),
 )
 
-subscriptions = Table(
+subscriptions = table(
     "subscriptions",
-    metadata,
     Column("id", Uuid, primary_key=True),
     belongs_to("subscriber_id", "subscribers"),
-    Column("tier", Text, nullable=False),
-    Column("status", Text, nullable=False, server_default=SubscriptionStatus.ACTIVE.value),
+    choice("tier", Tier),
+    choice("status", SubscriptionStatus, server_default=SubscriptionStatus.ACTIVE.value),
     Column("time_zone", Text, nullable=False, server_default="UTC"),
-    Column("locale", Text, nullable=False, server_default=Locale.EN.value),
+    choice("locale", Locale, server_default=Locale.EN.value),
     moment("started_at", default_now=True),
     moment("ended_at", nullable=True),
-    one_of("tier", Tier),
-    one_of("status", SubscriptionStatus),
-    one_of("locale", Locale),
     Index(None, "subscriber_id"),
     Index(None, "tier", postgresql_where=text("status = 'active'")),
 )
 
-watchlist_items = Table(
+watchlist_items = table(
     "watchlist_items",
-    metadata,
     Column("id", Uuid, primary_key=True),
     belongs_to("subscription_id", "subscriptions"),
     belongs_to("subscriber_id", "subscribers"),

@@ -3,8 +3,6 @@
 Every function works in the caller's transaction; those that use `scope`, after `darkwatch.scans.choose`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta

@@ -1,7 +1,5 @@
 """The content of notifications of findings, still encrypted. The outbox claims and marks them."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from uuid import UUID

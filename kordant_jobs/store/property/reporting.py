@@ -1,7 +1,5 @@
 """Watched parcels for reports and the evidence: verdicts, events, and open charges."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date

@@ -4,8 +4,6 @@ a document.
 Every function works in the caller's transaction; those that use `scope`, after `darkwatch.scans.choose`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -17,7 +15,7 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
 from kordant_jobs.domain.property.rolls import RollState
-from kordant_jobs.store.people.keyring import Keyring, Sealed
+from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.property.tables import property_rolls
 
 
@@ -124,8 +122,7 @@ def waiting(connection: Connection, keyring: Keyring, county: str) -> list[Waiti
     found = []
     for row in rows:
         if row.subscriber_id in keys and row.waiting_owners_encrypted is not None:
-            sealed = bytes(row.waiting_owners_encrypted)
-            text = keys.open(Sealed(subscriber_id=row.subscriber_id, column=column, row_id=row.id, sealed=sealed))
+            text = keys.open(row.subscriber_id, column, row.id, row.waiting_owners_encrypted)
             names = tuple(text.splitlines())
             found.append(Waiting(watch_id=row.id, state=_state(row), since=row.waiting_since, owners=names))
     return found

@@ -3,8 +3,6 @@
 Records of counties belong to no subscriber: party names are encrypted with a key for records, bound to their row.
 """
 
-from __future__ import annotations
-
 from sqlalchemy import (
     ARRAY,
     Boolean,
@@ -17,7 +15,6 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     Numeric,
-    Table,
     Text,
     UniqueConstraint,
     Uuid,
@@ -28,16 +25,15 @@ from sqlalchemy.dialects.postgresql import JSONB
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.property.findings import UnknownReason, Verdict
 from kordant_jobs.domain.property.instruments import Event, Form
-from kordant_jobs.postgres.schema import SCHEMA, belongs_to, metadata, moment, one_of
+from kordant_jobs.postgres.schema import SCHEMA, belongs_to, choice, moment, table
 
 
 def _part_of(name: str, table: str) -> Column[object]:
     return Column(name, Uuid, ForeignKey(f"{SCHEMA}.{table}.id", ondelete="CASCADE"), primary_key=True)
 
 
-watched_properties = Table(
+watched_properties = table(
     "watched_properties",
-    metadata,
     Column("id", Uuid, primary_key=True),
     belongs_to("subscription_id", "subscriptions"),
     belongs_to("subscriber_id", "subscribers"),
@@ -61,24 +57,22 @@ watched_properties = Table(
     CheckConstraint("parcel_index IS NOT NULL OR owners_encrypted IS NOT NULL", name="watches_something"),
 )
 
-watched_name_keys = Table(
+watched_name_keys = table(
     "watched_name_keys",
-    metadata,
     _part_of("watch_id", "watched_properties"),
     Column("key_index", LargeBinary, primary_key=True, comment="blind index of what a name is looked up by"),
     Index(None, "key_index"),
 )
 
-property_instruments = Table(
+property_instruments = table(
     "property_instruments",
-    metadata,
     Column("id", Uuid, primary_key=True),
     Column("county", Text, nullable=False),
     Column("key", Text, nullable=False, comment="the recorder's own id"),
     Column("number", Text, nullable=False, server_default=""),
     Column("code", Text, nullable=False),
-    Column("event", Text, nullable=False),
-    Column("form", Text, nullable=False),
+    choice("event", Event),
+    choice("form", Form),
     Column("recorded_on", Date),
     Column("executed_on", Date),
     Column("amount", Numeric(18, 2)),
@@ -91,34 +85,29 @@ property_instruments = Table(
     moment("changed_at", default_now=True),
     UniqueConstraint("county", "key"),
     Index(None, "county", "changed_at"),
-    one_of("event", Event),
-    one_of("form", Form),
 )
 
-property_lots = Table(
+property_lots = table(
     "property_lots",
-    metadata,
     Column("parcel_index", LargeBinary, primary_key=True),
     _part_of("instrument_id", "property_instruments"),
     Index(None, "instrument_id"),
 )
 
-property_name_keys = Table(
+property_name_keys = table(
     "property_name_keys",
-    metadata,
     Column("key_index", LargeBinary, primary_key=True),
     _part_of("instrument_id", "property_instruments"),
     Index(None, "instrument_id"),
 )
 
-property_findings = Table(
+property_findings = table(
     "property_findings",
-    metadata,
     Column("id", Uuid, primary_key=True),
     belongs_to("watch_id", "watched_properties"),
     belongs_to("instrument_id", "property_instruments"),
-    Column("event", Text, nullable=False),
-    Column("severity", Text, nullable=False),
+    choice("event", Event),
+    choice("severity", Severity),
     Column("is_told", Boolean, nullable=False, comment="worth an alert, if it is also news"),
     Column("is_news", Boolean, nullable=False, comment="it became known after the watch began"),
     Column("reasons", ARRAY(Text), nullable=False, server_default="{}"),
@@ -130,13 +119,10 @@ property_findings = Table(
     Column("dismissed_by", Text),
     UniqueConstraint("watch_id", "instrument_id"),
     Index(None, "instrument_id"),
-    one_of("event", Event),
-    one_of("severity", Severity),
 )
 
-county_states = Table(
+county_states = table(
     "county_states",
-    metadata,
     Column("county", Text, primary_key=True),
     Column("watermarks", JSONB, nullable=False, server_default="{}", comment="by table: the source's own newest mark"),
     Column("freshness", Text, comment="what the source last said of itself; the same again: nothing is new"),
@@ -156,10 +142,9 @@ county_states = Table(
     Column("roll_reason", Text, comment="why the owner roll could not be read; null: it could"),
 )
 
-property_rolls = Table(
+property_rolls = table(
     "property_rolls",
-    metadata,
-    Column("id", Uuid, ForeignKey(f"{SCHEMA}.watched_properties.id", ondelete="CASCADE"), primary_key=True),
+    belongs_to("id", "watched_properties", primary_key=True),
     belongs_to("subscriber_id", "subscribers"),
     moment("read_at"),
     Column("is_listed", Boolean, nullable=False, comment="the roll had this parcel when it was last asked"),
@@ -176,19 +161,16 @@ property_rolls = Table(
     comment="what the county's owner roll says of a watched parcel, as keyed hashes: to see when it changes",
 )
 
-property_verdicts = Table(
+property_verdicts = table(
     "property_verdicts",
-    metadata,
-    Column("subscription_id", Uuid, ForeignKey(f"{SCHEMA}.subscriptions.id", ondelete="CASCADE"), primary_key=True),
+    belongs_to("subscription_id", "subscriptions", primary_key=True),
     Column("county", Text, primary_key=True),
     Column("checked_on", Date, primary_key=True),
-    Column("verdict", Text, nullable=False),
-    Column("reason", Text),
+    choice("verdict", Verdict),
+    choice("reason", UnknownReason, nullable=True),
     Column("data_as_of", Date),
     Column("watched", Integer, nullable=False),
     Column("findings", Integer, nullable=False),
     moment("checked_at", default_now=True),
-    one_of("verdict", Verdict),
-    one_of("reason", UnknownReason),
     CheckConstraint("verdict <> 'unknown' OR reason IS NOT NULL", name="unknown_has_a_reason"),
 )

@@ -1,7 +1,5 @@
 """Watched parcels and owners: add, remove, list, decrypt."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,7 +13,7 @@ from sqlalchemy import Connection
 from kordant_jobs.domain.property.names import Order, normalise_name
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.postgres.bulk import write_frame
-from kordant_jobs.store.people.keyring import Keyring, Sealed
+from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.property.records import name_indexes, parcel_indexes
 from kordant_jobs.store.property.tables import watched_properties
 
@@ -139,10 +137,7 @@ def load(
 
     def opened(row: Any, name: str) -> str | None:
         sealed = getattr(row, name)
-        if sealed is None:
-            return None
-        column = watched_properties.c[name]
-        return keys.open(Sealed(subscriber_id=row.subscriber_id, column=column, row_id=row.id, sealed=bytes(sealed)))
+        return None if sealed is None else keys.open(row.subscriber_id, watched_properties.c[name], row.id, sealed)
 
     return [
         Watch(

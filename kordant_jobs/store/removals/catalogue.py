@@ -1,7 +1,5 @@
 """The catalogue of brokers: lists are imported, rows are merged into brokers, every change is a version."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass

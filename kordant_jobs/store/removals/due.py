@@ -1,7 +1,5 @@
 """Reads due requests, and the facts that decide about them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID

@@ -1,7 +1,5 @@
 """The links for a subscriber about one request: the page to open, and the signed link that reports 'done'."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +10,7 @@ from sqlalchemy import Connection
 
 from kordant_jobs.domain.removals.brokers import prefilled
 from kordant_jobs.domain.removals.states import RemovalState
-from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys
+from kordant_jobs.store.people.keyring import Keyring, SubscriberKeys
 from kordant_jobs.store.removals import profiles
 from kordant_jobs.store.removals.tables import removal_requests
 
@@ -60,7 +58,7 @@ def page_for(
     where its recipe allows; empty where none is known. `sealed` is the former, `facts` are the broker's."""
     if state == RemovalState.NEEDS_IDENTITY and sealed is not None:
         column = removal_requests.c.verification_encrypted
-        return keys.open(Sealed(subscriber_id=subscriber_id, column=column, row_id=request_id, sealed=bytes(sealed)))
+        return keys.open(subscriber_id, column, request_id, sealed)
     template = facts["recipe"].get("prefill")
     filled = prefilled(template, details, year=datetime.now(UTC).year) if template else None
     return filled or str(facts["opt_out_url"])

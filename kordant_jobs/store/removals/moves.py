@@ -3,8 +3,6 @@
 All in the caller's transaction and set-based. A request that another process moved is skipped.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime

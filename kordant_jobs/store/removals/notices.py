@@ -1,7 +1,5 @@
 """Notifications about removal requests: queued with their event, read when they are sent."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date

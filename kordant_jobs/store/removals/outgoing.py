@@ -5,8 +5,6 @@ that processes never exceed it together. A message whose sender was interrupted 
 not counted again.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
-from kordant_jobs.domain.removals.messages import MessageStatus
+from kordant_jobs.domain.removals.replies import MessageStatus
 from kordant_jobs.engine.control import leases
 from kordant_jobs.store.removals.due import LEASE, day_start
 from kordant_jobs.store.removals.tables import removal_disclosures, removal_messages
@@ -220,10 +218,3 @@ def undisclose(connection: Connection, message_ids: Sequence[UUID], *, at: datet
     connection.execute(
         sa.delete(removal_disclosures).where(table.message_id.in_(message_ids), table.disclosed_at == at)
     )
-
-
-def request_of_message(connection: Connection, message_id: UUID) -> UUID | None:
-    """The request that a message of ours belongs to."""
-    query = sa.select(removal_messages.c.request_id).where(removal_messages.c.id == message_id)
-    found: UUID | None = connection.execute(query).scalar()
-    return found

@@ -1,19 +1,18 @@
 """Subscribers' details for removal requests, encrypted: by field, and the signed permission."""
 
-from __future__ import annotations
-
 import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
-from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys
+from kordant_jobs.store.people.keyring import Keyring, SubscriberKeys
 from kordant_jobs.store.people.tables import subscribers
 from kordant_jobs.store.removals.tables import removal_profiles
 
@@ -73,12 +72,7 @@ def load(connection: Connection, keys: SubscriberKeys, subscriber_ids: Sequence[
     for row in connection.execute(query):
         if row.subscriber_id not in keys or row.details_encrypted is None:
             continue
-
-        def plain(column: sa.Column[bytes], row_id: UUID, sealed: bytes | None, of: UUID = row.subscriber_id) -> str:
-            if sealed is None:
-                return ""
-            return keys.open(Sealed(subscriber_id=of, column=column, row_id=row_id, sealed=bytes(sealed)))
-
+        plain = partial(keys.open, row.subscriber_id)
         details = details_of(keys, row.subscriber_id, row.id, row.details_encrypted)
         name = plain(subscribers.c.name_encrypted, row.subscriber_id, row.name_encrypted)
         contact = plain(subscribers.c.contact_encrypted, row.subscriber_id, row.contact_encrypted)
@@ -97,7 +91,5 @@ def load(connection: Connection, keys: SubscriberKeys, subscriber_ids: Sequence[
 def details_of(keys: SubscriberKeys, subscriber_id: UUID, row_id: UUID, sealed: bytes) -> dict[str, str]:
     """The details of a profile's row, decrypted."""
     column = removal_profiles.c.details_encrypted
-    found: dict[str, str] = json.loads(
-        keys.open(Sealed(subscriber_id=subscriber_id, column=column, row_id=row_id, sealed=bytes(sealed)))
-    )
+    found: dict[str, str] = json.loads(keys.open(subscriber_id, column, row_id, sealed))
     return found

@@ -1,7 +1,5 @@
 """Brokers' replies: the request that they belong to, and their content, encrypted like an identifier."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,7 +13,7 @@ from uuid_utils.compat import uuid7
 
 from kordant_jobs.domain.removals.brokers import MAIL_HOSTS
 from kordant_jobs.domain.removals.replies import Reading
-from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys
+from kordant_jobs.store.people.keyring import Keyring, SubscriberKeys
 from kordant_jobs.store.removals.tables import (
     removal_messages,
     removal_references,
@@ -182,11 +180,7 @@ def waiting_links(connection: Connection, keyring: Keyring, broker_ids: Sequence
     rows = connection.execute(query).all()
     keys = keyring.load_keys(connection, list({row.subscriber_id for row in rows}))
     column = removal_replies.c.link_encrypted
-    return [
-        (row, keys.open(Sealed(subscriber_id=row.subscriber_id, column=column, row_id=row.id, sealed=bytes(row[1]))))
-        for row in rows
-        if row.subscriber_id in keys
-    ]
+    return [(row, keys.open(row.subscriber_id, column, row.id, row[1])) for row in rows if row.subscriber_id in keys]
 
 
 _TAKE_LINKS = """
@@ -219,13 +213,7 @@ def opened(connection: Connection, keyring: Keyring, reply_id: UUID) -> tuple[An
     keys = keyring.load_keys(connection, [row.subscriber_id])
 
     def plain(name: str) -> str:
-        sealed = getattr(row, name)
-        if sealed is None:
-            return ""
-        place = Sealed(
-            subscriber_id=row.subscriber_id, column=removal_replies.c[name], row_id=row.id, sealed=bytes(sealed)
-        )
-        return keys.open(place)
+        return keys.open(row.subscriber_id, removal_replies.c[name], row.id, getattr(row, name))
 
     return row, plain("sentence_encrypted"), plain("text_encrypted")
 

@@ -1,7 +1,5 @@
 """Removal requests for reports."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID

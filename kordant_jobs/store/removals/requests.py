@@ -1,7 +1,5 @@
 """Removal requests: create, find and show. `moves` moves them."""
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass

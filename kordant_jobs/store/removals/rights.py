@@ -1,7 +1,5 @@
 """Businesses of the Data Rights Protocol, our tokens there, and the ids that they give to requests."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar

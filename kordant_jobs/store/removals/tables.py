@@ -4,8 +4,6 @@ Rows that belong to a request are deleted with it and have no other foreign key:
 pay for each.
 """
 
-from __future__ import annotations
-
 from sqlalchemy import (
     Boolean,
     CheckConstraint,
@@ -15,7 +13,6 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     PrimaryKeyConstraint,
-    Table,
     Text,
     UniqueConstraint,
     Uuid,
@@ -25,14 +22,12 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from kordant_jobs.domain.removals.brokers import ListSource, RemovalChannel
 from kordant_jobs.domain.removals.clocks import Ask, Law
-from kordant_jobs.domain.removals.messages import CheckVerdict, MessageKind, MessageStatus
-from kordant_jobs.domain.removals.replies import ReplyClass
+from kordant_jobs.domain.removals.replies import CheckVerdict, MessageKind, MessageStatus, ReplyClass
 from kordant_jobs.domain.removals.states import RemovalState
-from kordant_jobs.postgres.schema import belongs_to, metadata, moment, one_of
+from kordant_jobs.postgres.schema import belongs_to, choice, moment, table
 
-brokers = Table(
+brokers = table(
     "brokers",
-    metadata,
     Column("id", Uuid, primary_key=True),
     Column("key", Text, nullable=False, unique=True, comment="its domain, else its squashed name"),
     Column("name", Text, nullable=False),
@@ -50,31 +45,27 @@ brokers = Table(
     Index(None, "handled_by"),
 )
 
-broker_domains = Table(
+broker_domains = table(
     "broker_domains",
-    metadata,
     Column("domain", Text, primary_key=True),
     belongs_to("broker_id", "brokers"),
     Index(None, "broker_id"),
 )
 
-broker_rows = Table(
+broker_rows = table(
     "broker_rows",
-    metadata,
-    Column("source", Text, primary_key=True),
+    choice("source", ListSource, primary_key=True),
     Column("row_key", Text, primary_key=True),
     belongs_to("broker_id", "brokers"),
     Column("row", JSONB, nullable=False),
     moment("first_seen_at", default_now=True),
     moment("gone_at", nullable=True),
-    one_of("source", ListSource),
     Index(None, "broker_id"),
     comment="Every row of every list as it was read last. One that left its list keeps its row, with the moment.",
 )
 
-broker_versions = Table(
+broker_versions = table(
     "broker_versions",
-    metadata,
     belongs_to("broker_id", "brokers"),
     Column("version", Integer, nullable=False),
     Column("facts", JSONB, nullable=False),
@@ -82,9 +73,8 @@ broker_versions = Table(
     UniqueConstraint("broker_id", "version"),
 )
 
-broker_contact_faults = Table(
+broker_contact_faults = table(
     "broker_contact_faults",
-    metadata,
     belongs_to("broker_id", "brokers"),
     Column("contact", Text, nullable=False, comment="an address or link of the broker that does not work"),
     Column("fault", Text, nullable=False),
@@ -92,9 +82,8 @@ broker_contact_faults = Table(
     UniqueConstraint("broker_id", "contact"),
 )
 
-removal_profiles = Table(
+removal_profiles = table(
     "removal_profiles",
-    metadata,
     Column("id", Uuid, primary_key=True),
     belongs_to("subscriber_id", "subscribers"),
     Column("country", Text, nullable=False),
@@ -105,28 +94,26 @@ removal_profiles = Table(
     UniqueConstraint("subscriber_id"),
 )
 
-removal_moves = Table(
+removal_moves = table(
     "removal_moves",
-    metadata,
     Column("from_state", Text, primary_key=True),
     Column("to_state", Text, primary_key=True),
     comment="The allowed moves; a trigger on removal_requests refuses any other.",
 )
 
-removal_requests = Table(
+removal_requests = table(
     "removal_requests",
-    metadata,
     Column("id", Uuid, primary_key=True),
     belongs_to("subscriber_id", "subscribers"),
     belongs_to("subscription_id", "subscriptions"),
     belongs_to("broker_id", "brokers"),
-    Column("state", Text, nullable=False, server_default=RemovalState.DRAFT.value),
+    choice("state", RemovalState, server_default=RemovalState.DRAFT.value),
     Column("reason", Text, comment="a code: why it is in this state"),
     Column("last_event_id", Uuid, comment="the event of its last move; a trigger compares the two"),
-    Column("law", Text, nullable=False),
-    Column("ask", Text, nullable=False, server_default=Ask.DELETION.value),
+    choice("law", Law),
+    choice("ask", Ask, server_default=Ask.DELETION.value),
     Column("language", Text, nullable=False, server_default="en"),
-    Column("channel", Text),
+    choice("channel", RemovalChannel, nullable=True),
     Column("address_token", Text, nullable=False, unique=True, comment="replies come to <local part>+<token>@…"),
     Column("outside_id", Text, comment="what the broker calls it in the Data Rights Protocol"),
     Column(
@@ -144,16 +131,11 @@ removal_requests = Table(
     Column("answer_by_on", Date),
     Column("extended_by_on", Date),
     Column("broker_says", Text, comment="the last answer of the broker, as a reply class"),
-    Column("check_says", Text, comment="our own last check"),
+    choice("check_says", CheckVerdict, nullable=True, comment="our own last check"),
     moment("checked_at", nullable=True),
     moment("state_since", default_now=True),
     moment("next_at", nullable=True),
     moment("created_at", default_now=True),
-    one_of("state", RemovalState),
-    one_of("law", Law),
-    one_of("ask", Ask),
-    one_of("channel", RemovalChannel),
-    one_of("check_says", CheckVerdict),
     Index(
         "removal_requests_once",
         "subscriber_id",
@@ -167,9 +149,8 @@ removal_requests = Table(
     Index(None, "outside_id", postgresql_where=text("outside_id IS NOT NULL")),
 )
 
-removal_events = Table(
+removal_events = table(
     "removal_events",
-    metadata,
     Column("id", Uuid, primary_key=True),
     belongs_to("request_id", "removal_requests"),
     Column("from_state", Text),
@@ -182,16 +163,15 @@ removal_events = Table(
     comment="One row a move, and one for what happened without a move (the states are then the same).",
 )
 
-removal_messages = Table(
+removal_messages = table(
     "removal_messages",
-    metadata,
     Column("id", Uuid, primary_key=True, comment="in the Message-ID, and the agent_request_id"),
     belongs_to("request_id", "removal_requests"),
     Column("broker_id", Uuid, nullable=False),
-    Column("kind", Text, nullable=False),
-    Column("channel", Text, nullable=False),
+    choice("kind", MessageKind),
+    choice("channel", RemovalChannel),
     Column("contact", Text, nullable=False, comment="the broker's address or link that it goes to"),
-    Column("status", Text, nullable=False, server_default=MessageStatus.QUEUED.value),
+    choice("status", MessageStatus, server_default=MessageStatus.QUEUED.value),
     Column("tries", Integer, nullable=False, server_default="0"),
     Column("code", Text, comment="of the last outcome; never a text of the server"),
     moment("created_at", default_now=True),
@@ -199,9 +179,6 @@ removal_messages = Table(
     moment("begun_at", nullable=True),
     Column("lease_id", Uuid, comment="the engine's lease under which its sender holds it"),
     moment("ended_at", nullable=True),
-    one_of("kind", MessageKind),
-    one_of("channel", RemovalChannel),
-    one_of("status", MessageStatus),
     Index(None, "broker_id", "due_at", postgresql_where=text("status IN ('queued', 'sending')")),
     Index(None, "broker_id", "begun_at", postgresql_where=text("begun_at IS NOT NULL")),
     Index(None, "request_id"),
@@ -209,9 +186,8 @@ removal_messages = Table(
     comment="Everything that goes to a broker.",
 )
 
-removal_disclosures = Table(
+removal_disclosures = table(
     "removal_disclosures",
-    metadata,
     Column("message_id", Uuid, primary_key=True),
     belongs_to("request_id", "removal_requests"),
     Column("broker_id", Uuid, nullable=False),
@@ -223,9 +199,8 @@ removal_disclosures = Table(
     comment="What was disclosed to whom, when and why; written before the message goes out.",
 )
 
-removal_replies = Table(
+removal_replies = table(
     "removal_replies",
-    metadata,
     Column("id", Uuid, primary_key=True),
     belongs_to("request_id", "removal_requests"),
     belongs_to("subscriber_id", "subscribers"),
@@ -233,7 +208,7 @@ removal_replies = Table(
     Column("matched_by", Text, nullable=False),
     Column("sender_domain", Text, nullable=False, server_default=""),
     Column("is_own_domain", Boolean, nullable=False, comment="whether the sender's domain is the broker's"),
-    Column("class", Text, nullable=False),
+    choice("class", ReplyClass),
     Column("detail", Text),
     Column("rule", Text, nullable=False),
     Column("sentence_encrypted", LargeBinary, comment="the sentence that decided"),
@@ -242,7 +217,6 @@ removal_replies = Table(
     Column("moved", Boolean, nullable=False, server_default=text("false")),
     Column("needs_person", Boolean, nullable=False, server_default=text("false")),
     moment("received_at"),
-    one_of("class", ReplyClass),
     Index(None, "request_id", "received_at"),
     Index(None, "subscriber_id"),
     Index(None, "received_at", postgresql_where=text("needs_person")),
@@ -253,32 +227,28 @@ removal_replies = Table(
     ),
 )
 
-removal_references = Table(
+removal_references = table(
     "removal_references",
-    metadata,
     Column("reference_index", LargeBinary, nullable=False, comment="keyed hash of a case number, with its domain"),
     belongs_to("request_id", "removal_requests"),
     PrimaryKeyConstraint("reference_index", "request_id"),
     Index(None, "request_id"),
 )
 
-removal_checks = Table(
+removal_checks = table(
     "removal_checks",
-    metadata,
     Column("id", Uuid, primary_key=True),
     belongs_to("request_id", "removal_requests"),
-    Column("verdict", Text, nullable=False),
+    choice("verdict", CheckVerdict),
     Column("reason", Text),
     Column("source", Text, nullable=False),
     moment("checked_at"),
-    one_of("verdict", CheckVerdict),
     CheckConstraint("(verdict = 'unknown') = (reason IS NOT NULL)", name="unknown_has_a_reason"),
     Index(None, "request_id", "checked_at"),
 )
 
-drp_businesses = Table(
+drp_businesses = table(
     "drp_businesses",
-    metadata,
     Column("id", Text, primary_key=True),
     belongs_to("broker_id", "brokers", nullable=True),
     Column("document", JSONB, nullable=False),

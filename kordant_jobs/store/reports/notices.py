@@ -1,8 +1,6 @@
 """Notifications that a report is ready: queued with the report's row, read when they are sent. The outbox claims and
 marks them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -14,7 +12,7 @@ from sqlalchemy import Connection
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.notifications.choices import LEAST_SEVERITY, Category
 from kordant_jobs.domain.notifications.pending import AlertRow, NoticeRow, PropertyRow, VoiceRow
-from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.domain.people.subscriptions import Tier
 from kordant_jobs.store.finance.notices import FinanceNoticeRow, finance_notices
 from kordant_jobs.store.notifications import outbox
 from kordant_jobs.store.property import notices as property_notices

@@ -1,7 +1,5 @@
 """Receipts: signed when a report is made, stored as a chain for each subscription, never changed."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date

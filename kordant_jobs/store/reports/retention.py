@@ -1,7 +1,5 @@
 """Deletes reports whose term is over, and contents that no report refers to any more."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 from sqlalchemy.dialects.postgresql import insert
 
-from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.domain.people.subscriptions import Tier
 from kordant_jobs.domain.reports.retention import expires_before
 from kordant_jobs.errors import TransientError
 from kordant_jobs.ports import ReportStorage

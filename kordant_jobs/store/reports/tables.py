@@ -1,15 +1,12 @@
 """Tables of reports: what was made for whom, and stored documents that no report names any more."""
 
-from __future__ import annotations
-
-from sqlalchemy import Column, Date, Index, Integer, LargeBinary, Table, Text, UniqueConstraint, Uuid
+from sqlalchemy import Column, Date, Index, Integer, LargeBinary, Text, UniqueConstraint, Uuid
 from sqlalchemy.dialects.postgresql import JSONB
 
-from kordant_jobs.postgres.schema import belongs_to, metadata, moment
+from kordant_jobs.postgres.schema import belongs_to, moment, table
 
-reports = Table(
+reports = table(
     "reports",
-    metadata,
     Column("id", Uuid, primary_key=True),
     belongs_to("subscription_id", "subscriptions"),
     Column("kind", Text, nullable=False),
@@ -26,9 +23,8 @@ reports = Table(
     Index(None, "period_end_on"),
 )
 
-scan_receipts = Table(
+scan_receipts = table(
     "scan_receipts",
-    metadata,
     Column("id", Uuid, primary_key=True),
     belongs_to("subscription_id", "subscriptions"),
     Column("number", Integer, nullable=False, comment="from 1 for each subscription"),
@@ -45,9 +41,8 @@ scan_receipts = Table(
     comment="Added to and never changed: each names the one before.",
 )
 
-report_leftovers = Table(
+report_leftovers = table(
     "report_leftovers",
-    metadata,
     Column("storage_key", Text, primary_key=True, comment="no report named it any more at `since_at`"),
     moment("since_at", default_now=True),
 )

@@ -6,8 +6,6 @@ without such rows: locking each row first costs two to three times as much, and 
 deletes the rows that were skipped, and those that an update moved behind the current position.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager

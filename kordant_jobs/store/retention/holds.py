@@ -1,7 +1,5 @@
 """Place, list and release legal holds. Every deletion checks them in its own statement (`held_sql`)."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
@@ -9,7 +7,7 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from kordant_jobs.domain.retention.holds import Hold
+from kordant_jobs.domain.retention.policies import Hold
 from kordant_jobs.store.retention.kinds import OWNED, TAKEN_ALONG
 from kordant_jobs.store.retention.tables import legal_holds
 

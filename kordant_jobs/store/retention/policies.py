@@ -1,7 +1,5 @@
 """The current retention policy of each kind: the newest version in the table, else the shipped one."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime

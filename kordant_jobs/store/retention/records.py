@@ -1,7 +1,5 @@
 """Plans of clean-ups, and reports of what they deleted."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

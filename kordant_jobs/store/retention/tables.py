@@ -1,34 +1,29 @@
 """Tables of retention: which term holds, what is on hold, what was planned, what was deleted."""
 
-from __future__ import annotations
-
-from sqlalchemy import Boolean, CheckConstraint, Column, Index, Integer, LargeBinary, Table, Text, Uuid
+from sqlalchemy import Boolean, CheckConstraint, Column, Index, Integer, LargeBinary, Text, Uuid
 from sqlalchemy.dialects.postgresql import JSONB
 
 from kordant_jobs.domain.retention.policies import Action
-from kordant_jobs.postgres.schema import metadata, moment, one_of
+from kordant_jobs.postgres.schema import choice, moment, table
 
-retention_policies = Table(
+retention_policies = table(
     "retention_policies",
-    metadata,
     Column("kind", Text, primary_key=True),
     Column("version", Integer, primary_key=True),
-    Column("action", Text, nullable=False),
+    choice("action", Action),
     Column("keep_days", Integer, comment="null: kept"),
     Column("legal_basis", Text, nullable=False),
     Column("note", Text, nullable=False, server_default=""),
     moment("valid_from", default_now=True),
     Column("set_by", Text, nullable=False),
     Column("approved_by", Text, comment="of a shorter term: somebody other than who set it"),
-    one_of("action", Action),
     CheckConstraint("(keep_days IS NULL) = (action = 'keep')", name="term_with_every_action_but_keep"),
     CheckConstraint("keep_days BETWEEN 0 AND 36500", name="keep_days"),
     comment="Versions are added and never changed; the newest of a kind holds.",
 )
 
-legal_holds = Table(
+legal_holds = table(
     "legal_holds",
-    metadata,
     Column("id", Uuid, primary_key=True),
     Column("owner_id", Uuid, comment="a subscriber or an entity; null: any"),
     Column("kind", Text, comment="null: any"),
@@ -45,9 +40,8 @@ legal_holds = Table(
     comment="What is not deleted, whatever its term: read inside every deletion.",
 )
 
-cleanup_plans = Table(
+cleanup_plans = table(
     "cleanup_plans",
-    metadata,
     Column("id", Uuid, primary_key=True),
     moment("clock"),
     Column("digest", LargeBinary, nullable=False, comment="of all predicates and cutoffs"),
@@ -55,9 +49,8 @@ cleanup_plans = Table(
     comment="What a clean-up would delete. One that is at most a day old can be carried out.",
 )
 
-cleanup_reports = Table(
+cleanup_reports = table(
     "cleanup_reports",
-    metadata,
     Column("id", Uuid, primary_key=True),
     Column("plan_id", Uuid, nullable=False),
     moment("clock"),

@@ -1,7 +1,5 @@
 """The price list in Postgres: its rows, their changes, their history. Triggers store every change and NOTIFY of it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime

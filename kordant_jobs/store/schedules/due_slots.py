@@ -1,8 +1,6 @@
 """Assigns each subscription to the row that serves it, and to a slot in its day. Written set-based; each tick reads it
 through one index."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -99,7 +97,8 @@ GROUP BY part.on_day, part.anchor
 thousand separate values take the client half a second."""
 
 
-def _parts(key: tuple[str, str], spans: Sequence[Span]) -> dict[str, object]:
+def span_parameters(key: tuple[str, str], spans: Sequence[Span]) -> dict[str, object]:
+    """The parameters of `TICK` for these spans."""
     return {
         "job": key[0],
         "tier": key[1],
@@ -113,14 +112,9 @@ def _parts(key: tuple[str, str], spans: Sequence[Span]) -> dict[str, object]:
 def served_by(connection: Connection, key: tuple[str, str], spans: Sequence[Span]) -> dict[tuple[date, int], list[str]]:
     """The subscriptions in these spans by day and anchor, their ids as text. Empty where no subscription is due."""
     found: dict[tuple[date, int], list[str]] = {}
-    for on, anchor, ids in connection.execute(sa.text(TICK), _parts(key, spans)):
+    for on, anchor, ids in connection.execute(sa.text(TICK), span_parameters(key, spans)):
         found[(on, anchor)] = found.get((on, anchor), []) + ids.split(",")
     return found
-
-
-def plan_of_tick(connection: Connection, key: tuple[str, str], spans: Sequence[Span]) -> list[str]:
-    """Postgres' plan for a tick's query."""
-    return list(connection.execute(sa.text("EXPLAIN (ANALYZE, BUFFERS) " + TICK), _parts(key, spans)).scalars())
 
 
 PLACES = """

@@ -1,7 +1,5 @@
 """The progress of each row, and the results of its ticks. Only the process that has `locked` a row decides for it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime

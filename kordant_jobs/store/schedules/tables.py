@@ -1,44 +1,38 @@
 """Tables of schedules: the price list with its history, who is served when, and how far each row is."""
 
-from __future__ import annotations
-
 from sqlalchemy import (
     BigInteger,
     Boolean,
     CheckConstraint,
     Column,
     Date,
-    ForeignKey,
     Identity,
     Index,
     Integer,
     SmallInteger,
-    Table,
     Text,
-    Uuid,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
 from kordant_jobs.domain.schedules.cron import Fold, Gap
 from kordant_jobs.domain.schedules.rows import Anchor, Cadence, CatchUp, Overlap, StartKind
-from kordant_jobs.postgres.schema import SCHEMA, metadata, moment, one_of
+from kordant_jobs.postgres.schema import belongs_to, choice, moment, table
 
-scheduler_config = Table(
+scheduler_config = table(
     "scheduler_config",
-    metadata,
     Column("job", Text, primary_key=True),
     Column("tier", Text, primary_key=True, comment="'all' for a row that is of no tier"),
-    Column("cadence", Text, nullable=False),
+    choice("cadence", Cadence),
     Column("cron", Text, nullable=False),
     Column("time_zone", Text, nullable=False, server_default="UTC"),
-    Column("anchor", Text, nullable=False, server_default=Anchor.ANNIVERSARY.value),
+    choice("anchor", Anchor, server_default=Anchor.ANNIVERSARY.value),
     Column("spread", Boolean, nullable=False, server_default=text("true")),
-    Column("gap", Text, nullable=False, server_default=Gap.SHIFT.value),
-    Column("fold", Text, nullable=False, server_default=Fold.ONCE.value),
-    Column("catch_up", Text, nullable=False, server_default=CatchUp.LATEST.value),
+    choice("gap", Gap, server_default=Gap.SHIFT.value),
+    choice("fold", Fold, server_default=Fold.ONCE.value),
+    choice("catch_up", CatchUp, server_default=CatchUp.LATEST.value),
     Column("catch_up_window_s", Integer, nullable=False, server_default="604800"),
-    Column("overlap", Text, nullable=False, server_default=Overlap.QUEUE_ONE.value),
+    choice("overlap", Overlap, server_default=Overlap.QUEUE_ONE.value),
     Column("priority", SmallInteger, nullable=False, server_default="2"),
     Column("realtime", Boolean, nullable=False, server_default=text("false")),
     Column("enabled", Boolean, nullable=False, server_default=text("true")),
@@ -50,19 +44,12 @@ scheduler_config = Table(
     moment("changed_at", default_now=True),
     Column("changed_by", Text, nullable=False, server_default=text("CURRENT_USER")),
     Column("note", Text),
-    one_of("cadence", Cadence),
-    one_of("anchor", Anchor),
-    one_of("gap", Gap),
-    one_of("fold", Fold),
-    one_of("catch_up", CatchUp),
-    one_of("overlap", Overlap),
     CheckConstraint("priority BETWEEN 0 AND 3", name="priority"),
     CheckConstraint("(paused_at IS NULL) = (pause_reason IS NULL)", name="pause_has_a_reason"),
 )
 
-scheduler_history = Table(
+scheduler_history = table(
     "scheduler_history",
-    metadata,
     Column("job", Text, primary_key=True),
     Column("tier", Text, primary_key=True),
     Column("version", Integer, primary_key=True, autoincrement=False),
@@ -73,10 +60,9 @@ scheduler_history = Table(
     comment="Written by a trigger, whoever changes scheduler_config.",
 )
 
-due_slots = Table(
+due_slots = table(
     "due_slots",
-    metadata,
-    Column("subscription_id", Uuid, ForeignKey(f"{SCHEMA}.subscriptions.id", ondelete="CASCADE"), primary_key=True),
+    belongs_to("subscription_id", "subscriptions", primary_key=True),
     Column("job", Text, primary_key=True),
     Column("tier", Text, nullable=False),
     Column("anchor", SmallInteger, nullable=False, comment="its day of the week (from 1, Monday) or month; 0: none"),
@@ -86,9 +72,8 @@ due_slots = Table(
     comment="Who is served by which row, and where in its day and month. Only active subscriptions have rows.",
 )
 
-schedule_progress = Table(
+schedule_progress = table(
     "schedule_progress",
-    metadata,
     Column("job", Text, primary_key=True),
     Column("tier", Text, primary_key=True),
     moment("until"),
@@ -97,20 +82,18 @@ schedule_progress = Table(
     Column("held", Boolean, nullable=False, server_default=text("false")),
 )
 
-schedule_starts = Table(
+schedule_starts = table(
     "schedule_starts",
-    metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("job", Text, nullable=False),
     Column("tier", Text, nullable=False),
-    Column("kind", Text, nullable=False),
+    choice("kind", StartKind),
     Column("source", Text, nullable=False, comment="the tick that decided it, or the sensor"),
     moment("due_at"),
     moment("decided_at"),
     Column("spans", JSONB, nullable=False, comment="[day, anchor, first slot, past slot]"),
     Column("subscriptions", Integer, comment="how many there were; null: the job as a whole"),
     Column("version", Integer, nullable=False, comment="of the row that it was decided by"),
-    one_of("kind", StartKind),
     Index(None, "job", "tier", "source"),
     Index(None, "decided_at"),
     comment="What ticks led to. A tick that is looked at again gives the same starts.",

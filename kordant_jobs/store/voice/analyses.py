@@ -1,7 +1,5 @@
 """Analyses of clips: saved with their alert, and read for mails and reports."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -17,7 +15,7 @@ from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.notifications.choices import Category
 from kordant_jobs.domain.voice.verdicts import ChannelMeasurements, Verdict, is_alert
 from kordant_jobs.store.notifications import outbox
-from kordant_jobs.store.people.keyring import Keyring, Sealed
+from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.voice.clips import Clip
 from kordant_jobs.store.voice.tables import analysis_jobs, analysis_sound, voice_analyses, voice_consents
 
@@ -162,6 +160,5 @@ def recent(connection: Connection, keyring: Keyring, subscription_id: UUID, limi
     for row in rows:
         owner, consent_id = row.pop("subscriber_id"), row.pop("consent_id")
         if consent_id is not None:
-            column, sealed = voice_consents.c.person_encrypted, bytes(row["person"])
-            row["person"] = keys.open(Sealed(subscriber_id=owner, column=column, row_id=consent_id, sealed=sealed))
+            row["person"] = keys.open(owner, voice_consents.c.person_encrypted, consent_id, row["person"])
     return rows

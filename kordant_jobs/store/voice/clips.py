@@ -1,7 +1,5 @@
 """Clips: stored sealed, read in pieces, and claimed for analysis."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -15,7 +13,7 @@ from sqlalchemy import Connection, Engine
 from uuid_utils.compat import uuid7
 
 from kordant_jobs.errors import KeyringError, PermanentError, SettingsError
-from kordant_jobs.store.people.keyring import Keyring, Sealed
+from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.voice.tables import analysis_jobs, analysis_sound
 
 PIECE = 1 << 20
@@ -156,8 +154,7 @@ def sound(db: Engine, keyring: Keyring, clip: Clip) -> Iterator[bytes]:
         for piece_id in pieces.all():
             sealed = connection.execute(sa.select(table.content_encrypted).where(table.id == piece_id)).scalar_one()
             column = analysis_sound.c.content_encrypted
-            value = Sealed(subscriber_id=clip.subscriber_id, column=column, row_id=piece_id, sealed=bytes(sealed))
-            yield base64.b64decode(keys.open(value))
+            yield base64.b64decode(keys.open(clip.subscriber_id, column, piece_id, sealed))
 
 
 def waiting(connection: Connection, tiers: Sequence[str], *, has_models: bool) -> list[UUID]:

@@ -1,7 +1,5 @@
 """Enrolled voices and the consents to them: add, extend, read, remove."""
 
-from __future__ import annotations
-
 import base64
 import json
 from collections.abc import Mapping, Sequence
@@ -19,7 +17,7 @@ from uuid_utils.compat import uuid7
 from kordant_jobs.domain.voice.enrolment import CONSENT_TEXT, joined
 from kordant_jobs.domain.voice.verdicts import Band, Embedding, Enrolled
 from kordant_jobs.errors import SettingsError
-from kordant_jobs.store.people.keyring import Keyring, Sealed, SubscriberKeys
+from kordant_jobs.store.people.keyring import Keyring, SubscriberKeys
 from kordant_jobs.store.voice.tables import voice_consents, voice_enrolments, voice_settings
 
 
@@ -93,7 +91,7 @@ def extend(
     keys, table = _keys_for_writing(connection, keyring, subscriber_id), voice_enrolments
     row = connection.execute(sa.select(table).where(table.c.id == enrolment_id).with_for_update()).one()
     column = table.c.embeddings_encrypted
-    before = _unpacked(_opened(keys, subscriber_id, column, row.id, row.embeddings_encrypted))
+    before = _unpacked(keys.open(subscriber_id, column, row.id, row.embeddings_encrypted))
     values = {
         "embeddings_encrypted": _sealed(keys, subscriber_id, enrolment_id, joined(before, row.clips, added, clips)),
         "clips": row.clips + clips,
@@ -134,15 +132,11 @@ def of_subscriber(connection: Connection, keyring: Keyring, subscriber_id: UUID,
     return [
         Enrolled(
             id=row.id,
-            person=_opened(keys, subscriber_id, person, row.consent_id, row.person_encrypted),
-            by_band=_unpacked(_opened(keys, subscriber_id, column, row.id, row.embeddings_encrypted)),
+            person=keys.open(subscriber_id, person, row.consent_id, row.person_encrypted),
+            by_band=_unpacked(keys.open(subscriber_id, column, row.id, row.embeddings_encrypted)),
         )
         for row in rows
     ]
-
-
-def _opened(keys: SubscriberKeys, owner: UUID, column: sa.Column[bytes], row_id: UUID, sealed: bytes) -> str:
-    return keys.open(Sealed(subscriber_id=owner, column=column, row_id=row_id, sealed=bytes(sealed)))
 
 
 def _unpacked(text: str) -> dict[Band, Embedding]:
@@ -171,11 +165,11 @@ def listed(connection: Connection, keyring: Keyring, subscriber_id: UUID) -> lis
     return [
         {
             "enrolment": str(row.id),
-            "person": _opened(keys, subscriber_id, consents.person_encrypted, row.consent_id, row.person_encrypted),
+            "person": keys.open(subscriber_id, consents.person_encrypted, row.consent_id, row.person_encrypted),
             "clips": row.clips,
             "speech_s": round(row.speech_s, 1),
             "consent": f"{row.given_on.isoformat()}, text {row.text_version}",
-            "agreed": _opened(keys, subscriber_id, consents.given_by_encrypted, row.consent_id, row.given_by_encrypted),
+            "agreed": keys.open(subscriber_id, consents.given_by_encrypted, row.consent_id, row.given_by_encrypted),
             "model": row.model,
         }
         for row in (connection.execute(query).all() if subscriber_id in keys else ())

@@ -1,7 +1,5 @@
 """The content of notifications about clips, still sealed. The outbox claims and marks notifications."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from uuid import UUID
 

@@ -1,8 +1,6 @@
 """Tables of voices. Sound, embeddings and names are sealed under the subscriber's own key; deleting the key erases
 them."""
 
-from __future__ import annotations
-
 from sqlalchemy import (
     Boolean,
     CheckConstraint,
@@ -14,7 +12,6 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    Table,
     Text,
     UniqueConstraint,
     Uuid,
@@ -23,19 +20,17 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from kordant_jobs.domain.voice.verdicts import Band, ClipStatus, Match, Reason, Synthesis
-from kordant_jobs.postgres.schema import SCHEMA, belongs_to, metadata, moment, one_of
+from kordant_jobs.postgres.schema import SCHEMA, belongs_to, choice, moment, table
 
-voice_settings = Table(
+voice_settings = table(
     "voice_settings",
-    metadata,
-    Column("subscriber_id", Uuid, ForeignKey(f"{SCHEMA}.subscribers.id", ondelete="CASCADE"), primary_key=True),
+    belongs_to("subscriber_id", "subscribers", primary_key=True),
     Column("always_alert", Boolean, nullable=False, server_default=text("false")),
     comment="What a subscriber chose: to be told of every clip.",
 )
 
-voice_consents = Table(
+voice_consents = table(
     "voice_consents",
-    metadata,
     Column("id", Uuid, primary_key=True),
     belongs_to("subscriber_id", "subscribers"),
     Column("person_encrypted", LargeBinary, nullable=False, comment="whose voice it is, as the subscriber calls them"),
@@ -49,9 +44,8 @@ voice_consents = Table(
     comment="Consents to process a voice, which is biometric data. Withdrawn ones are kept as a proof.",
 )
 
-voice_enrolments = Table(
+voice_enrolments = table(
     "voice_enrolments",
-    metadata,
     Column("id", Uuid, primary_key=True),
     belongs_to("subscriber_id", "subscribers"),
     belongs_to("consent_id", "voice_consents"),
@@ -65,9 +59,8 @@ voice_enrolments = Table(
     comment="Voices of a subscriber's family.",
 )
 
-analysis_jobs = Table(
+analysis_jobs = table(
     "analysis_jobs",
-    metadata,
     Column("id", Uuid, primary_key=True),
     belongs_to("subscription_id", "subscriptions"),
     belongs_to("subscriber_id", "subscribers"),
@@ -84,9 +77,8 @@ analysis_jobs = Table(
     comment="Clips to analyse, and those that were.",
 )
 
-analysis_sound = Table(
+analysis_sound = table(
     "analysis_sound",
-    metadata,
     Column("id", Uuid, primary_key=True),
     belongs_to("job_id", "analysis_jobs"),
     belongs_to("subscriber_id", "subscribers"),
@@ -98,15 +90,14 @@ analysis_sound = Table(
     comment="The files of clips, in pieces: until they are analysed, or longer where the operator keeps them.",
 )
 
-voice_analyses = Table(
+voice_analyses = table(
     "voice_analyses",
-    metadata,
     Column("id", Uuid, primary_key=True),
     belongs_to("job_id", "analysis_jobs"),
     belongs_to("subscription_id", "subscriptions"),
-    Column("status", Text, nullable=False),
-    Column("reason", Text),
-    Column("match", Text, comment="null: nobody is enrolled, or nothing can be said"),
+    choice("status", ClipStatus),
+    choice("reason", Reason, nullable=True),
+    choice("match", Match, nullable=True, comment="null: nobody is enrolled, or nothing can be said"),
     Column(
         "enrolment_id",
         Uuid,
@@ -115,7 +106,7 @@ voice_analyses = Table(
     ),
     Column("score", Float),
     Column("margin", Float, comment="by how much the best member leads the second"),
-    Column("synthesis", Text),
+    choice("synthesis", Synthesis, nullable=True),
     Column("screen_score", Float, comment="the median of the windows'"),
     Column(
         "windows",
@@ -123,7 +114,7 @@ voice_analyses = Table(
         nullable=False,
         comment="of each window where it begins, in seconds, its score, and what that alone says",
     ),
-    Column("band", Text),
+    choice("band", Band, nullable=True),
     Column("seconds", Float),
     Column("speech_s", Float),
     Column("voices", Integer, nullable=False, server_default="0"),
@@ -135,10 +126,5 @@ voice_analyses = Table(
     Index(None, "subscription_id", "analysed_at"),
     Index(None, "enrolment_id", postgresql_where=text("enrolment_id IS NOT NULL")),
     CheckConstraint("status <> 'unknown' OR reason IS NOT NULL", name="unknown_has_a_reason"),
-    one_of("status", ClipStatus),
-    one_of("reason", Reason),
-    one_of("match", Match),
-    one_of("synthesis", Synthesis),
-    one_of("band", Band),
     comment="What was said of a clip: scores and closed words, no sound and no embedding.",
 )

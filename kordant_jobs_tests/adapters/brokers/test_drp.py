@@ -13,14 +13,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from kordant_jobs.adapters.brokers.drp import (
     DrpAgent,
-    Refused,
     agent_document,
-    open_signed,
     read_businesses,
     read_status,
     sign,
 )
 from kordant_jobs.errors import SettingsError, SourceUnavailable
+from kordant_jobs.lab.removals.protocol import Refused, open_signed
 from kordant_jobs.ports import RightsError
 
 KEY = Ed25519PrivateKey.from_private_bytes(b"\x07" * 32)

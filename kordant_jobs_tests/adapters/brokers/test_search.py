@@ -4,9 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from kordant_jobs.adapters.brokers.bounded import BODY_MAX, BoundedClient
+from kordant_jobs.adapters.brokers.bounded import BODY_MAX, BoundedClient, BrokerSites
 from kordant_jobs.adapters.brokers.search import SearchPages
-from kordant_jobs.adapters.brokers.web import BrokerSites
 from kordant_jobs.lab.fakes.http import Answer, Asked, FakeServer
 from kordant_jobs.ports import RescanQuestion
 

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from kordant_jobs.adapters.brokers.bounded import BoundedClient
-from kordant_jobs.adapters.brokers.web import BrokerSites
+from kordant_jobs.adapters.brokers.bounded import BoundedClient, BrokerSites
 from kordant_jobs.lab.fakes.http import Answer, Asked, FakeServer
 
 

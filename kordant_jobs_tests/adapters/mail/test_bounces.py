@@ -10,8 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from kordant_jobs.adapters.mail.bounces import NoReceipt, read_bounce
-from kordant_jobs.domain.notifications.causes import Cause
-from kordant_jobs.domain.notifications.receipts import Receipt, ReceiptState, Remedy
+from kordant_jobs.domain.notifications.receipts import Cause, Receipt, ReceiptState, Remedy
 from kordant_jobs_tests.jobs.notifications_send.test_receipts import bounce
 
 MESSAGE = UUID("0198c2b4-5d7e-7c3a-9a54-3d1f0c2b4a6e")

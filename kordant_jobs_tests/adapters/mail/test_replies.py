@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kordant_jobs.adapters.mail.replies import outcome_of
-from kordant_jobs.domain.notifications.causes import Cause
+from kordant_jobs.domain.notifications.receipts import Cause
 from kordant_jobs.ports import DeliveryOutcome
 
 GONE, LATER, REFUSED = DeliveryOutcome.NO_SUCH_ADDRESS, DeliveryOutcome.DEFERRED, DeliveryOutcome.REFUSED

@@ -7,7 +7,7 @@ import pytest
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from kordant_jobs.adapters.push.encryption import LONGEST, point_of, seal
+from kordant_jobs.adapters.push.web_push import LONGEST, point_of, seal
 from kordant_jobs.lab.fakes.push import open_sealed
 
 

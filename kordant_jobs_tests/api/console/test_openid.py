@@ -19,8 +19,7 @@ from sqlalchemy import Engine
 from kordant_jobs.adapters.openid import OpenIdProvider
 from kordant_jobs.api.app import Backend, application
 from kordant_jobs.api.asked import OpenId
-from kordant_jobs.domain.access.openid import person_id
-from kordant_jobs.domain.access.principals import Role
+from kordant_jobs.domain.access.principals import Role, person_id
 from kordant_jobs.lab.fakes.openid import FakeOpenId
 from kordant_jobs.store.access import people
 from kordant_jobs.store.people.keyring import Keyring

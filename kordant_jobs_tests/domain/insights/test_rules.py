@@ -10,18 +10,14 @@ import polars as pl
 import pytest
 
 from kordant_jobs.domain.insights.assess import ROUND_PIX_TWICE, assess
-from kordant_jobs.domain.insights.backtest import backtest, rewind
 from kordant_jobs.domain.insights.books import ACCOUNTS_SCHEMA, ROWS_SCHEMA, Books, read
-from kordant_jobs.domain.insights.calendar import nth_bank_day
-from kordant_jobs.domain.insights.cashflow import cash_flow
-from kordant_jobs.domain.insights.duplicates import duplicates
-from kordant_jobs.domain.insights.forecast import LEVELS, corrections, project
+from kordant_jobs.domain.insights.findings import cash_flow, duplicates, price_rises, unusual
+from kordant_jobs.domain.insights.forecast import LEVELS, backtest, corrections, project, rewind
 from kordant_jobs.domain.insights.insight import Kind
 from kordant_jobs.domain.insights.kernels.table import FIXED_STEP
-from kordant_jobs.domain.insights.rises import price_rises
 from kordant_jobs.domain.insights.streams import CADENCES, Found, find_streams
-from kordant_jobs.domain.insights.unusual import unusual
 from kordant_jobs.domain.people.subscriptions import Locale
+from kordant_jobs.lab.households.days import nth_bank_day
 from kordant_jobs.wording import wording
 from kordant_jobs.wording.insights import sentence
 

@@ -3,9 +3,13 @@ from __future__ import annotations
 from collections import deque
 
 from kordant_jobs.domain.removals.replies import REPLY_MOVES
-from kordant_jobs.domain.removals.states import ANSWERS, DONE, REMOVAL_MOVES, TURNS, WITH_THE_BROKER, RemovalState
+from kordant_jobs.domain.removals.states import ANSWERS, DONE, REMOVAL_MOVES, TURNS, RemovalState
 
 S = RemovalState
+WITH_THE_BROKER = frozenset(
+    {S.SENT, S.ACKNOWLEDGED, S.IN_PROGRESS, S.EXTENDED, S.OVERDUE, S.ESCALATED, S.NEEDS_IDENTITY, S.NEEDS_USER_ACTION}
+)
+"""The broker may still answer, and its answer moves the request."""
 
 
 def test_every_state_is_in_the_table_and_says_who_acts_next() -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.domain.people.subscriptions import Tier
 from kordant_jobs.domain.schedules.cadence import (
     SLOTS,
     Decision,
@@ -18,7 +18,6 @@ from kordant_jobs.domain.schedules.cadence import (
     Progress,
     Span,
     Start,
-    anchor_of,
     decide,
     due_anchors,
     fresh_progress,
@@ -76,7 +75,7 @@ def test_without_spread_all_come_at_the_first_tick() -> None:
 @pytest.mark.parametrize("started", [date(2023, 12, 31), date(2024, 2, 29), date(2025, 4, 30), date(2025, 6, 1)])
 def test_an_anniversary_comes_once_in_every_month(started: date) -> None:
     row = replace(MONTHLY, cron="0 2,14 * * *")
-    anchor = anchor_of(row, started)
+    anchor = started.day
     start = datetime(2024, 1, 1, tzinfo=UTC)
     starts, _ = run(row, fresh_progress(row, start), ticks(row, start, datetime(2027, 1, 1, tzinfo=UTC)))
     days = served(starts, anchor, 7)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.domain.people.subscriptions import Tier
 from kordant_jobs.domain.schedules.cadence import SLOTS, Span
 from kordant_jobs.domain.schedules.rows import Cadence, Pause, ScheduleRow, StoredScheduleRow
 from kordant_jobs.domain.schedules.simulation import check_moments, count, load_per_hour, simulate

@@ -17,8 +17,7 @@ from sqlalchemy import Engine
 from kordant_jobs.adapters.banks.registry import Banks
 from kordant_jobs.adapters.corpus import Corpus
 from kordant_jobs.adapters.report_storage import LocalReportStorage
-from kordant_jobs.domain.retention.holds import Hold
-from kordant_jobs.domain.retention.policies import BY_KIND, Action
+from kordant_jobs.domain.retention.policies import BY_KIND, Action, Hold
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.jobs.cleanup import rules, service
 from kordant_jobs.jobs.cleanup.elsewhere import ELSEWHERE, Means

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from kordant_jobs.adapters.counties import Counties
 from kordant_jobs.catalog.hometitle_scan import HometitleScan
-from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.domain.people.subscriptions import Tier
 from kordant_jobs.engine.ops import ITEMS_FAILED
 from kordant_jobs.jobs.hometitle_scan.job import JOBS
 from kordant_jobs.lab.world.county import County

@@ -17,7 +17,7 @@ from kordant_jobs.adapters.counties.asking import Server
 from kordant_jobs.adapters.counties.description import read_county
 from kordant_jobs.domain.property.instruments import Event, Instrument, Party, Role
 from kordant_jobs.domain.property.rolls import canonical_mailing, canonical_owners
-from kordant_jobs.jobs.hometitle_scan.rules.roll import is_explained
+from kordant_jobs.jobs.hometitle_scan.rules.owners import is_explained
 from kordant_jobs.jobs.notifications_send.mail import MailFrom
 from kordant_jobs.jobs.notifications_send.preview import preview
 from kordant_jobs.lab.fakes.counties.servers import FakeArcgis, FakeCarto, FakeCounty, FakeSocrata, Tables

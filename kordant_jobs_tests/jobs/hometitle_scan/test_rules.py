@@ -9,9 +9,8 @@ from decimal import Decimal
 import pytest
 
 from kordant_jobs.domain.notifications.alerts import Severity
-from kordant_jobs.domain.property.codes import kind_of
 from kordant_jobs.domain.property.findings import Finding, Reason
-from kordant_jobs.domain.property.instruments import Event, Instrument, Party, role_of
+from kordant_jobs.domain.property.instruments import Event, Instrument, Party, kind_of, role_of
 from kordant_jobs.jobs.hometitle_scan.rules.history import read_history
 
 BOUGHT_ON = date(2019, 3, 1)

@@ -21,9 +21,9 @@ from kordant_jobs.domain.notifications.pending import AlertRow
 from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.jobs.notifications_send.alert_message import write_alert_message
 from kordant_jobs.jobs.notifications_send.bundle import Bundle, Opened
+from kordant_jobs.jobs.notifications_send.channel_senders import compose_push, compose_text
 from kordant_jobs.jobs.notifications_send.mail import MailFrom, NoSuchAddress
 from kordant_jobs.jobs.notifications_send.mail import compose as compose_parcel
-from kordant_jobs.jobs.notifications_send.short import compose_push, compose_text
 from kordant_jobs.jobs.notifications_send.unsubscribe import Unsubscribe
 from kordant_jobs.ports import OutgoingMail
 from kordant_jobs.store.people.keyring import Keyring

@@ -13,8 +13,8 @@ from sqlalchemy import Engine
 from kordant_jobs.domain.finance.states import ConsentEnd, EntityKind, NoticeKind
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.jobs.notifications_send.bundle import Bundle, Opened
-from kordant_jobs.jobs.notifications_send.finance_message import write_finance_message
-from kordant_jobs.jobs.notifications_send.short import compose_push, compose_text
+from kordant_jobs.jobs.notifications_send.channel_senders import compose_push, compose_text
+from kordant_jobs.jobs.notifications_send.news import write_finance_message
 from kordant_jobs.store.finance import entities, notices
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.reports.notices import notices as all_notices

@@ -17,7 +17,7 @@ from kordant_jobs.engine import Progress
 from kordant_jobs.jobs.notifications_send import service
 from kordant_jobs.jobs.notifications_send.channel_senders import mail_sender
 from kordant_jobs.jobs.notifications_send.mail import MailFrom
-from kordant_jobs.jobs.notifications_send.removal_message import write_removal_message
+from kordant_jobs.jobs.notifications_send.news import write_removal_message
 from kordant_jobs.jobs.removebrokers_process import intake
 from kordant_jobs.store.notifications import outbox
 from kordant_jobs.store.people.keyring import Keyring

@@ -7,8 +7,7 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
-from kordant_jobs.domain.removals.messages import CheckVerdict
-from kordant_jobs.domain.removals.replies import ReplyClass
+from kordant_jobs.domain.removals.replies import CheckVerdict, ReplyClass
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.jobs.removebrokers_process import asking
 from kordant_jobs.store.removals import reporting, requests

@@ -13,9 +13,8 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
-from kordant_jobs.adapters.brokers.bounded import BoundedClient
+from kordant_jobs.adapters.brokers.bounded import BoundedClient, BrokerSites
 from kordant_jobs.adapters.brokers.drp import DrpAgent
-from kordant_jobs.adapters.brokers.web import BrokerSites
 from kordant_jobs.lab.fakes.http import Answer, Asked, FakeServer
 from kordant_jobs.store.removals import catalogue, requests, rights
 from kordant_jobs_tests.adapters.brokers.test_drp import KEY

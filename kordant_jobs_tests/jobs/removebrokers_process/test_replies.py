@@ -10,8 +10,7 @@ import pytest
 
 from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.domain.removals.clocks import Ask, Law
-from kordant_jobs.domain.removals.messages import MessageKind
-from kordant_jobs.domain.removals.replies import ReplyClass
+from kordant_jobs.domain.removals.replies import MessageKind, ReplyClass
 from kordant_jobs.jobs.removebrokers_process.intake import confirmation_link
 from kordant_jobs.jobs.removebrokers_process.letters import Agent, write_letter
 from kordant_jobs.jobs.removebrokers_process.rules_replies import read_reply

@@ -9,7 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kordant_jobs.domain.removals.states import DONE, REMOVAL_MOVES, RemovalState
-from kordant_jobs.jobs.removebrokers_process.rules import COLUMNS, Action, decide
+from kordant_jobs.jobs.removebrokers_process.rules import Action, decide
+from kordant_jobs.store.removals.due import SCHEMA
+
+COLUMNS = SCHEMA | dict.fromkeys(("can_ask", "has_form", "has_search"), pl.Boolean())
 
 NOW = datetime(2026, 6, 1, 6, tzinfo=UTC)
 DAYS = st.none() | st.dates(date(2026, 1, 1), date(2026, 12, 31))

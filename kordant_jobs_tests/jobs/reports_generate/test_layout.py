@@ -14,9 +14,8 @@ from weasyprint import HTML
 
 from kordant_jobs.jobs.reports_generate import layout
 from kordant_jobs.jobs.reports_generate.content import write_report
-from kordant_jobs.jobs.reports_generate.layout import ReportPage, lay_out
+from kordant_jobs.jobs.reports_generate.layout import ReportPage, complete_structure, lay_out
 from kordant_jobs.jobs.reports_generate.renderer import page_of
-from kordant_jobs.jobs.reports_generate.structure import complete_structure
 from kordant_jobs_tests.jobs.reports_generate.samples import OPENED, exposure, figures, many, typical
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from kordant_jobs.catalog import SCHEDULES
 from kordant_jobs.catalog.reports_generate import ReportsGenerate
-from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.domain.people.subscriptions import Tier
 from kordant_jobs.domain.schedules.cadence import due_anchors, period_of
 from kordant_jobs.engine.queue.recorded import AsStarted, claimed_payload, payload_of_run, run_of
 from kordant_jobs.jobs.reports_generate.job import JOBS, partitions_of

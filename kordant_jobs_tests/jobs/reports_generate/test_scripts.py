@@ -12,8 +12,7 @@ import pikepdf
 import pytest
 
 from kordant_jobs.jobs.reports_generate.content import write_report
-from kordant_jobs.jobs.reports_generate.renderer import page_of, render
-from kordant_jobs.jobs.reports_generate.scripts import MORE, OWN, characters_of, needs_of
+from kordant_jobs.jobs.reports_generate.renderer import MORE, OWN, characters_of, needs_of, page_of, render
 from kordant_jobs_tests.jobs.reports_generate.samples import OPENED, typical
 
 NAMES = {

@@ -12,8 +12,7 @@ from sqlalchemy import Engine
 from kordant_jobs.catalog import enqueue, enqueue_named
 from kordant_jobs.catalog.darkwatch_scan import DarkwatchScan
 from kordant_jobs.catalog.subscription_changed import SubscriptionChanged
-from kordant_jobs.domain.people.subscriptions import SubscriptionStatus
-from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.domain.people.subscriptions import SubscriptionStatus, Tier
 from kordant_jobs.domain.schedules.cadence import next_due
 from kordant_jobs.engine.queue.work import Done
 from kordant_jobs.engine.requests import Priority, RequestStatus

@@ -5,7 +5,7 @@ from collections import Counter
 import phonenumbers
 import pytest
 
-from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.domain.people.subscriptions import Tier
 from kordant_jobs.lab.world.population import (
     LATIN_NAMES,
     NAMES,

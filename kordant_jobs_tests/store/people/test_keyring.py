@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from kordant_jobs.errors import KeyringError
-from kordant_jobs.store.people.keyring import Keyring, Sealed
+from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.people.master_key import (
     keys_of_command,
     make_key_file,
@@ -34,9 +34,7 @@ def test_what_was_sealed_opens_and_is_not_readable_meanwhile(db: Engine, keyring
         keys = keyring.create_keys(connection, [subscriber_id])
     sealed = keys.seal(subscriber_id, NAME, row_id, "jane@example.com")
     assert b"jane" not in sealed
-    assert (
-        keys.open(Sealed(subscriber_id=subscriber_id, column=NAME, row_id=row_id, sealed=sealed)) == "jane@example.com"
-    )
+    assert keys.open(subscriber_id, NAME, row_id, sealed) == "jane@example.com"
 
 
 def test_a_value_moved_to_another_row_does_not_open(db: Engine, keyring: Keyring) -> None:
@@ -46,7 +44,7 @@ def test_a_value_moved_to_another_row_does_not_open(db: Engine, keyring: Keyring
         keys = keyring.create_keys(connection, [subscriber_id])
     sealed = keys.seal(subscriber_id, NAME, uuid4(), "jane@example.com")
     with pytest.raises(KeyringError, match="does not open"):
-        keys.open(Sealed(subscriber_id=subscriber_id, column=NAME, row_id=uuid4(), sealed=sealed))
+        keys.open(subscriber_id, NAME, uuid4(), sealed)
 
 
 def test_a_value_moved_to_another_column_does_not_open(db: Engine, keyring: Keyring) -> None:
@@ -57,7 +55,7 @@ def test_a_value_moved_to_another_column_does_not_open(db: Engine, keyring: Keyr
     sealed = keys.seal(subscriber_id, NAME, subscriber_id, "jane@example.com")
     contact = subscribers.c.contact_encrypted
     with pytest.raises(KeyringError, match="does not open"):
-        keys.open(Sealed(subscriber_id=subscriber_id, column=contact, row_id=subscriber_id, sealed=sealed))
+        keys.open(subscriber_id, contact, subscriber_id, sealed)
 
 
 def test_a_deleted_key_makes_the_data_unreadable(db: Engine, keyring: Keyring) -> None:
@@ -69,7 +67,7 @@ def test_a_deleted_key_makes_the_data_unreadable(db: Engine, keyring: Keyring) -
         keys = keyring.load_keys(connection, [subscriber_id])
     assert subscriber_id not in keys
     with pytest.raises(KeyringError, match="was deleted"):
-        keys.open(Sealed(subscriber_id=subscriber_id, column=NAME, row_id=row_id, sealed=sealed))
+        keys.open(subscriber_id, NAME, row_id, sealed)
 
 
 def test_a_second_create_keeps_the_key(db: Engine, keyring: Keyring) -> None:
@@ -78,7 +76,7 @@ def test_a_second_create_keeps_the_key(db: Engine, keyring: Keyring) -> None:
         connection.execute(sa.insert(subscribers), {"id": subscriber_id})
         sealed = keyring.create_keys(connection, [subscriber_id]).seal(subscriber_id, NAME, row_id, "x")
         keys = keyring.create_keys(connection, [subscriber_id])
-    assert keys.open(Sealed(subscriber_id=subscriber_id, column=NAME, row_id=row_id, sealed=sealed)) == "x"
+    assert keys.open(subscriber_id, NAME, row_id, sealed) == "x"
 
 
 def test_another_master_key_is_refused_before_anything_is_written(db: Engine, keyring: Keyring) -> None:

@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.adapters.report_storage import LocalReportStorage
-from kordant_jobs.domain.people.tiers import Tier
+from kordant_jobs.domain.people.subscriptions import Tier
 from kordant_jobs.domain.reports.retention import KEEP_DAYS
-from kordant_jobs.domain.retention.holds import Hold
+from kordant_jobs.domain.retention.policies import Hold
 from kordant_jobs.errors import TransientError
 from kordant_jobs.store.people import subscribers
 from kordant_jobs.store.people.keyring import Keyring

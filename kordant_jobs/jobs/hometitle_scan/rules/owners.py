@@ -1,15 +1,19 @@
-"""Finds instruments that name a watched owner, and decides whether a finding is news. Pure."""
-
-from __future__ import annotations
+"""Finds instruments that name a watched owner, and judges changes on the owner roll: redirected mail is reported at
+once, other owners when no document explains them. Pure.
+"""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.property.findings import Finding, Reason
-from kordant_jobs.domain.property.instruments import Event, Instrument
+from kordant_jobs.domain.property.instruments import TITLE, Event, Instrument
 from kordant_jobs.domain.property.likeness import Likeness, likeness
 from kordant_jobs.domain.property.names import Name, Order, parse
+from kordant_jobs.domain.property.rolls import RollState
+from kordant_jobs.jobs.hometitle_scan.rules.history import in_order
+from kordant_jobs.jobs.hometitle_scan.rules.relations import any_same
 
 OWNER_AT = 0.5
 """The least calibrated probability with which a finding by an owner's name alone raises an alert."""
@@ -85,3 +89,45 @@ def is_news(
     """
     lately = recorded_on is not None and recorded_on >= watched_since.date() - timedelta(days=latency_days)
     return lately or (not is_first_load and known_at >= watched_since)
+
+
+EXPLAINED_WITHIN = timedelta(days=60)
+"""The time within which a document may explain other owners: recorders and assessors index weeks apart."""
+_EXPLAINS = TITLE | {Event.CORRECTION, Event.NAME_CHANGE}
+
+
+def advance(known: RollState | None, seen: RollState, *, today: date) -> tuple[RollState, bool]:
+    """The state after an entry was `seen`, and whether its mailing address changed. Later entries are compared with the
+    first; a blank field changes nothing.
+
+    >>> first, moved = advance(None, RollState(owners=b"A", mailing=b"1"), today=date(2026, 5, 1))
+    >>> after, moved = advance(first, RollState(owners=b"B", mailing=b"2"), today=date(2026, 5, 2))
+    >>> moved, after.mailing, after.owners, after.waiting, after.waiting_since
+    (True, b'2', b'A', b'B', datetime.date(2026, 5, 2))
+    >>> advance(after, RollState(owners=b"A"), today=date(2026, 5, 3))[0].waiting_since is None
+    True
+    """
+    if known is None:
+        return seen, False
+    moved = seen.mailing is not None and seen.mailing != known.mailing
+    state = replace(known, mailing=seen.mailing) if moved else known
+    if seen.owners is None or seen.owners == known.waiting:
+        return state, moved
+    if known.owners is None:
+        return replace(state, owners=seen.owners), moved
+    if seen.owners == known.owners:
+        return replace(state, waiting=None, waiting_since=None), moved
+    return replace(state, waiting=seen.owners, waiting_since=known.waiting_since or today), moved
+
+
+def is_explained(
+    owners: Sequence[str], since: date, instruments: Iterable[Instrument], *, known_owners: Sequence[str] = ()
+) -> bool:
+    """True when every new owner is one whom the subscriber named, who took title by the last recorded document, or who
+    took it by one recorded within 60 days. A document of those days without names explains any owner."""
+    titles = [one for one in in_order(instruments) if one.event in _EXPLAINS]
+    near = [one for one in titles if one.recorded_on and abs(one.recorded_on - since) <= EXPLAINED_WITHIN]
+    if any(not one.takers for one in near):
+        return True
+    takers = [name for one in (*titles[-1:], *near) for name in one.takers]
+    return all(any_same([name], [*known_owners, *takers]) for name in owners)

@@ -1,8 +1,6 @@
 """Relations of takers of title to the former owners: the same people, their trust or company, their family, or
 strangers."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from functools import lru_cache
