@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kordant_jobs.cli.output import bold, out, print_json
-from kordant_jobs.errors import KordantError
+from kordant_jobs.errors import KordantError, SettingsError
+from kordant_jobs.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from kordant_jobs.observability.doctor import Result
-    from kordant_jobs.settings import Settings
 
 
 def doctor(
@@ -30,10 +30,8 @@ def doctor(
 ) -> None:
     """Check for known problems. Nothing is changed, not even the database's migration. Exit code 0: no problem; 1: a
     warning; 2: a failure."""
-    from kordant_jobs.errors import SettingsError
     from kordant_jobs.observability.checks import CHECKS
     from kordant_jobs.observability.doctor import exit_code
-    from kordant_jobs.settings import load_settings
 
     if unknown := sorted(set(only or ()) - set(CHECKS)):
         raise SettingsError(f"--only {unknown[0]}: there is no such check; choose from {', '.join(CHECKS)}.")

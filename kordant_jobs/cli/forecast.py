@@ -11,9 +11,9 @@ from zoneinfo import ZoneInfo
 import typer
 
 from kordant_jobs.catalog import BY_NAME, job_row
-from kordant_jobs.cli.output import out, print_facts, print_json, print_table
+from kordant_jobs.cli.arguments import one_of
+from kordant_jobs.cli.output import AsJson, out, print_facts, print_json, print_table
 from kordant_jobs.cli.schedules import (
-    AsJson,
     Changes,
     Job,
     Tier,
@@ -24,7 +24,6 @@ from kordant_jobs.cli.schedules import (
     schedules_app,
     what_changed,
 )
-from kordant_jobs.cli.words import one_of
 from kordant_jobs.domain.people.tiers import Tier as TierName
 from kordant_jobs.domain.schedules.cadence import next_tick
 from kordant_jobs.domain.schedules.cron import checked_zone

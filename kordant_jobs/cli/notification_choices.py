@@ -4,7 +4,6 @@ preferences | addresses
 
 from __future__ import annotations
 
-import getpass
 from dataclasses import asdict, replace
 from datetime import time
 from typing import Annotated
@@ -13,32 +12,26 @@ from uuid import UUID
 import typer
 from sqlalchemy import Connection
 
-from kordant_jobs.cli.ids import id_of
-from kordant_jobs.cli.notifications import AsJson, ChannelName, Limit, notifications_app
-from kordant_jobs.cli.output import out, print_facts, print_json, print_table
-from kordant_jobs.cli.typed import read_line, refuse_words
-from kordant_jobs.cli.words import one_of
+from kordant_jobs.cli.arguments import Subscriber, actor, id_of, one_of, read_line, refuse_words
+from kordant_jobs.cli.notifications import ChannelName, Limit, notifications_app
+from kordant_jobs.cli.output import AsJson, out, print_facts, print_json, print_table
+from kordant_jobs.cli.session import open_session
 from kordant_jobs.domain.notifications.addresses import BadAddress, check_address
 from kordant_jobs.domain.notifications.alerts import Channel
 from kordant_jobs.domain.notifications.choices import DEFAULT_MODE, Category, Mode
 from kordant_jobs.errors import SettingsError
+from kordant_jobs.store.notifications import choices as notification_choices
+from kordant_jobs.store.notifications import listing as notifications
 from kordant_jobs.store.notifications.choices import ChosenHours
 from kordant_jobs.store.notifications.tables import contact_addresses
+from kordant_jobs.store.people.tables import subscribers
 
 __all__ = ["notifications_app"]
 
-SubscriberId = Annotated[str, typer.Argument(help="The subscriber's id.")]
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 
 
-def _by() -> str:
-    return f"cli:{getpass.getuser()}"
-
-
 def _known(connection: Connection, subscriber: str) -> UUID:
-    from kordant_jobs.store.notifications import choices as notification_choices
-    from kordant_jobs.store.people.tables import subscribers
-
     subscriber_id = id_of(connection, subscribers.c.id, subscriber, "subscriber", "`kordant-jobs subscribers find`")
     if not notification_choices.is_known(connection, subscriber_id):
         raise SettingsError(f"there is no subscriber {subscriber_id}. `subscribers show` names a subscription's.")
@@ -69,14 +62,11 @@ def suppress(
     as_json: AsJson = False,
 ) -> None:
     """Send no more messages to an address, for any subscriber. Only a keyed hash of it is stored."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.notifications import choices as notification_choices
-
     way = one_of(Channel, channel, "--channel")
     typed = _checked(way, _typed(address, way))
     with open_session() as session, session.db.begin() as connection:
         key = notification_choices.address_key(session.keyring, way, typed)
-        new = bool(notification_choices.suppress(connection, [key], reason=reason, by=_by()))
+        new = bool(notification_choices.suppress(connection, [key], reason=reason, by=actor()))
     print_json({"suppressed": True, "new": new}) if as_json else out.print("suppressed" if new else "it was already")
 
 
@@ -87,9 +77,6 @@ def unsuppress(
     as_json: AsJson = False,
 ) -> None:
     """Allow messages to an address again. Those suppressed meanwhile are not sent."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.notifications import choices as notification_choices
-
     way = one_of(Channel, channel, "--channel")
     typed = _checked(way, _typed(address, way))
     with open_session() as session, session.db.begin() as connection:
@@ -101,9 +88,6 @@ def unsuppress(
 @notifications_app.command()
 def suppressions(limit: Limit = 100, as_json: AsJson = False) -> None:
     """List suppressed addresses and the reasons; they are shown by their hash."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.notifications import listing as notifications
-
     with open_session() as session, session.db.connect() as connection:
         found = notifications.suppressions_of(connection, limit=limit)
     rows = [{**asdict(one), "address_index": bytes(one.address_index).hex()} for one in found]
@@ -115,7 +99,7 @@ def suppressions(limit: Limit = 100, as_json: AsJson = False) -> None:
 
 @notifications_app.command()
 def preferences(
-    subscriber: SubscriberId,
+    subscriber: Subscriber,
     category: Annotated[str | None, typer.Option(help=", ".join(Category) + "; none: all of them.")] = None,
     channel: ChannelName = None,
     mode: Annotated[str | None, typer.Option(help="Set it: " + ", ".join(Mode) + ".")] = None,
@@ -125,9 +109,6 @@ def preferences(
     as_json: AsJson = False,
 ) -> None:
     """Show a subscriber's choices, or set one. Times are in the zone of their subscription."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.notifications import choices as notification_choices
-
     with open_session() as session, session.db.begin() as connection:
         subscriber_id = _known(connection, subscriber)
         if mode:
@@ -135,7 +116,7 @@ def preferences(
             for one in [one_of(Category, category, "--category")] if category else list(Category):
                 for way in [one_of(Channel, channel, "--channel")] if channel else list(Channel):
                     notification_choices.choose(
-                        connection, subscriber_id, category=one, channel=way, mode=chosen, by=_by()
+                        connection, subscriber_id, category=one, channel=way, mode=chosen, by=actor()
                     )
         if quiet or digest_at or digest_on:
             before = notification_choices.hours(connection, subscriber_id)
@@ -184,7 +165,7 @@ def _time(text: str, option: str) -> time:
 
 @notifications_app.command()
 def addresses(
-    subscriber: SubscriberId,
+    subscriber: Subscriber,
     add: Annotated[str | None, typer.Option(help="`-`: a new one is asked for, or piped in.")] = None,
     channel: ChannelName = None,
     remove: Annotated[str | None, typer.Option(help="Use this one no more, by id.")] = None,
@@ -192,9 +173,6 @@ def addresses(
 ) -> None:
     """List, add or remove a subscriber's push tokens, numbers and further addresses. They are shown by id, never in
     clear."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.notifications import choices as notification_choices
-
     new: tuple[Channel, str] | None = None
     if add:
         if channel is None:

@@ -8,33 +8,32 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from email.utils import parseaddr
+from typing import Annotated
 from uuid import UUID
 
 import typer
+from sqlalchemy import Connection
 
-from kordant_jobs.cli.ids import id_of
-from kordant_jobs.cli.output import err, out, print_facts, print_json, print_table
-from kordant_jobs.cli.words import one_of
+from kordant_jobs.cli.arguments import id_of, one_of
+from kordant_jobs.cli.output import AsJson, err, out, print_facts, print_json, print_table
+from kordant_jobs.cli.session import open_session
 from kordant_jobs.domain.notifications.alerts import Channel, OutboxStatus
 from kordant_jobs.errors import SettingsError
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
-    from kordant_jobs.store.notifications.pauses import Pause
+from kordant_jobs.store.notifications import listing as notifications
+from kordant_jobs.store.notifications import pauses
+from kordant_jobs.store.notifications.pauses import Pause
+from kordant_jobs.store.notifications.tables import notification_outbox
+from kordant_jobs.store.people.tables import subscriptions
 
 notifications_app = typer.Typer(help="Notifications: what waits, went out and did not.", no_args_is_help=True)
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")]
 Ids = Annotated[list[str], typer.Argument(help="Notifications by id, as `notifications list` shows them.")]
 ChannelName = Annotated[str | None, typer.Option("--channel", help="email, fcm, apns, web_push or sms.")]
 Limit = Annotated[int, typer.Option(min=1, help="At most so many, the newest first.")]
 
 
 def _notification_id(connection: Connection, text: str) -> UUID:
-    from kordant_jobs.store.notifications.tables import notification_outbox
-
     return id_of(connection, notification_outbox.c.id, text, "notification", "`kordant-jobs notifications list`")
 
 
@@ -47,10 +46,6 @@ def list_notifications(
     as_json: AsJson = False,
 ) -> None:
     """List notifications with their state, the newest first, and the number in each state."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.notifications import listing as notifications
-    from kordant_jobs.store.people.tables import subscriptions
-
     with open_session() as session, session.db.connect() as connection:
         found = notifications.find(
             connection,
@@ -76,9 +71,6 @@ def show(
     notification: Annotated[str, typer.Argument(help="Its id, or its message's.")], as_json: AsJson = False
 ) -> None:
     """Show everything about a notification, or about all notifications of one message. No address is shown."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.notifications import listing as notifications
-
     with open_session() as session, session.db.connect() as connection:
         found = notifications.find(connection, ids=[_notification_id(connection, notification)])
     if not found:
@@ -92,9 +84,6 @@ def show(
 
 
 def _move(ids: Sequence[str], to: OutboxStatus, reason: str | None, *, as_json: bool) -> None:
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.notifications import listing as notifications
-
     with open_session() as session, session.db.begin() as connection:
         wanted = [_notification_id(connection, one) for one in ids]
         moved = notifications.move(connection, wanted, to, reason=reason)
@@ -128,8 +117,6 @@ def channels(as_json: AsJson = False) -> None:
     """List the channels: which are configured, which setting enables the others, and which are paused since they cannot
     work."""
     from kordant_jobs.adapters.messengers import NEEDED, channels_on
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.notifications import pauses
 
     with open_session() as session, session.db.connect() as connection:
         on = channels_on(session.settings)
@@ -161,9 +148,6 @@ def _pause_words(pause: Pause | None) -> str:
 @notifications_app.command()
 def resume(channel: Annotated[str, typer.Argument(help="email, fcm, apns, web_push or sms.")]) -> None:
     """End the pause of a channel after its set-up was corrected. Without this it is tried again at least hourly."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.notifications import pauses
-
     with open_session() as session, session.db.begin() as connection:
         was = pauses.resume(connection, one_of(Channel, channel, "channel"))
     out.print("it goes on" if was else "it was not paused")
@@ -176,7 +160,6 @@ def preview(
 ) -> None:
     """Preview a notification, without the name and with identifiers masked; several ids: as a digest of them."""
     from kordant_jobs.adapters.messengers import open_signer
-    from kordant_jobs.cli.session import open_session
     from kordant_jobs.jobs.notifications_send.channel_senders import mail_from_of
     from kordant_jobs.jobs.notifications_send.preview import preview as text_of
 
@@ -194,10 +177,7 @@ def preview(
 def bounce() -> None:
     """Read a bounce (RFC 3464) from standard input, for an alias of a mail server. Exit code 1: it is for none of our
     mails."""
-    from email.utils import parseaddr
-
     from kordant_jobs.adapters.mail import bounces
-    from kordant_jobs.cli.session import open_session
     from kordant_jobs.jobs.notifications_send import receipts
 
     content = sys.stdin.buffer.read(bounces.BOUNCE_MAX_BYTES)
@@ -224,10 +204,7 @@ def serve(
 ) -> None:
     """Serve reports, the unsubscribe page, callbacks of Twilio, bounces and webhooks, and /health. KORDANT_PUBLIC_URL
     must be set; `up` then starts this too."""
-    from email.utils import parseaddr
-
     from kordant_jobs.adapters.report_storage import open_report_storage
-    from kordant_jobs.cli.session import open_session
     from kordant_jobs.pages.app import PagesContext, application
     from kordant_jobs.pages.connections import serve as serve_pages
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,20 +14,18 @@ import sqlalchemy as sa
 import typer
 from sqlalchemy import Connection
 
-from kordant_jobs.cli.data import FIND, AsJson
-from kordant_jobs.cli.ids import id_of
-from kordant_jobs.cli.output import err, out, print_json
+from kordant_jobs.cli.arguments import Subscriber, actor, id_of, one_of, read_lines
+from kordant_jobs.cli.data import FIND
+from kordant_jobs.cli.output import AsJson, err, out, print_json
+from kordant_jobs.cli.session import open_session
 from kordant_jobs.cli.subscriptions import subscribers_app
-from kordant_jobs.cli.typed import read_lines
-from kordant_jobs.cli.words import one_of
 from kordant_jobs.domain.notifications.addresses import BadAddress, check_address
 from kordant_jobs.domain.notifications.alerts import Channel
 from kordant_jobs.domain.people.consents import Purpose
 from kordant_jobs.errors import SettingsError
+from kordant_jobs.store.people import consents
 
 __all__ = ["subscribers_app"]
-
-SubscriberId = Annotated[str, typer.Argument(help="The subscriber's id.")]
 
 
 def known_subscriber(connection: Connection, text: str) -> UUID:
@@ -44,13 +42,10 @@ def known_subscriber(connection: Connection, text: str) -> UUID:
 
 @subscribers_app.command()
 def export(
-    subscriber: SubscriberId,
+    subscriber: Subscriber,
     to: Annotated[Path | None, typer.Option("--to", help="A file to make, mode 0600; else standard output.")] = None,
 ) -> None:
     """Print all data of a subscriber, decrypted, as JSON: with purposes, sources, and other places with their data."""
-    from dataclasses import asdict
-
-    from kordant_jobs.cli.session import open_session
     from kordant_jobs.privacy.held import stored_data
 
     with open_session() as session, session.db.connect() as connection:
@@ -77,9 +72,8 @@ def export(
 
 
 @subscribers_app.command()
-def correct(subscriber: SubscriberId, as_json: AsJson = False) -> None:
+def correct(subscriber: Subscriber, as_json: AsJson = False) -> None:
     """Correct a subscriber's data: lines `contact: …`, `name: …`, typed at a prompt or read from standard input."""
-    from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.people import subscribers
 
     said: dict[str, str] = {}
@@ -106,15 +100,12 @@ def correct(subscriber: SubscriberId, as_json: AsJson = False) -> None:
 
 @subscribers_app.command()
 def consent(
-    subscriber: SubscriberId,
+    subscriber: Subscriber,
     purpose: Annotated[str, typer.Argument(help=", ".join(Purpose) + ".")],
     how: Annotated[str | None, typer.Option("--how", help="How they agreed, as 'the form of 2026-11'.")] = None,
     withdraw: Annotated[bool, typer.Option("--withdraw", help="They agree no longer.")] = False,
 ) -> None:
     """Record that a subscriber has agreed to something, or withdrawn that. `subscribers export` shows the record."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.people import consents
-
     wanted = one_of(Purpose, purpose, "purpose")
     if not withdraw and not how:
         raise SettingsError("say with --how how they agreed.")
@@ -123,6 +114,6 @@ def consent(
         if withdraw:
             done = consents.withdraw(connection, subscriber_id, wanted)
         else:
-            by = f"cli:{getpass.getuser()}"
+            by = actor()
             done = consents.give(connection, subscriber_id, wanted, how=how or "", by=by)
     out.print(("withdrawn" if withdraw else "recorded") if done else "nothing changes")

@@ -14,7 +14,8 @@ import typer
 from sqlalchemy import Connection
 
 from kordant_jobs.catalog import BY_NAME
-from kordant_jobs.cli.output import err, out, print_facts, print_json, print_table
+from kordant_jobs.cli.output import AsJson, err, out, print_facts, print_json, print_table
+from kordant_jobs.cli.session import open_session
 from kordant_jobs.domain.schedules.cadence import next_tick
 from kordant_jobs.domain.schedules.cron import checked_zone
 from kordant_jobs.domain.schedules.rows import Cadence, ScheduleRow, StoredScheduleRow
@@ -25,7 +26,6 @@ from kordant_jobs.triggers import price_list
 
 schedules_app = typer.Typer(help="The price list: what runs when, for whom.", no_args_is_help=True)
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only check, and say what it would become.")]
 Job = Annotated[str, typer.Argument(help="The job, by name or alias.")]
 Tier = Annotated[str | None, typer.Option("--tier", help="basic, plus or premium; none: the row of no tier.")]
@@ -37,8 +37,6 @@ Zone = Annotated[str, typer.Option("--tz", help="The time zone to show times in.
 @contextmanager
 def opened() -> Iterator[Connection]:
     """A transaction on a database that has a price list."""
-    from kordant_jobs.cli.session import open_session
-
     with open_session() as session, session.db.begin() as connection:
         price_list.ensure(connection)
         yield connection

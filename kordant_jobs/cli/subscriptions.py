@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import typer
 from sqlalchemy import Connection
 from uuid_utils.compat import uuid7
 
-from kordant_jobs.cli.data import FIND, AsJson, subscribers_app
-from kordant_jobs.cli.ids import id_of
-from kordant_jobs.cli.output import out, print_facts, print_json, print_table
-from kordant_jobs.cli.typed import read_line, read_lines, refuse_words
-from kordant_jobs.cli.words import one_of
+from kordant_jobs.cli.arguments import Subscription, actor, id_of, one_of, read_line, read_lines, refuse_words
+from kordant_jobs.cli.data import FIND, subscribers_app
+from kordant_jobs.cli.output import AsJson, out, print_facts, print_json, print_table
+from kordant_jobs.cli.session import open_session
 from kordant_jobs.domain.identifiers import KINDS, IdentifierKind, normalise
 from kordant_jobs.domain.notifications.addresses import BadAddress, check_address
 from kordant_jobs.domain.notifications.alerts import Channel
@@ -25,23 +23,16 @@ from kordant_jobs.domain.people.subscriptions import Locale, SubscriptionStatus
 from kordant_jobs.domain.people.tiers import Tier
 from kordant_jobs.domain.schedules.cron import checked_zone
 from kordant_jobs.errors import SettingsError
-
-if TYPE_CHECKING:
-    from kordant_jobs.store.people.subscribers import NewSubscriber
+from kordant_jobs.store.people.subscribers import NewItem, NewSubscriber, add
+from kordant_jobs.triggers import price_list
 
 __all__ = ["subscribers_app"]
-
-SubscriptionId = Annotated[str, typer.Argument(help="The subscription's id.")]
 
 
 def _tier(text: str) -> Tier:
     if text not in set(Tier):
         raise SettingsError(f"{text!r} is no tier; there are {', '.join(Tier)}.")
     return Tier(text)
-
-
-def _by() -> str:
-    return f"cli:{getpass.getuser()}"
 
 
 def served(connection: Connection, subscription_id: UUID) -> dict[str, Any]:
@@ -51,7 +42,6 @@ def served(connection: Connection, subscription_id: UUID) -> dict[str, Any]:
         SettingsError: there is none of this id.
     """
     from kordant_jobs.store.people import subscriptions
-    from kordant_jobs.triggers import price_list
 
     found = subscriptions.get(connection, subscription_id)
     if found is None:
@@ -76,9 +66,7 @@ def _show(facts: dict[str, Any], *, as_json: bool) -> None:
 
 
 def _act(subscription: str, act: Callable[[Connection, UUID], object], *, as_json: bool) -> None:
-    from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.people.tables import subscriptions
-    from kordant_jobs.triggers import price_list
 
     with open_session() as session, session.db.begin() as connection:
         subscription_id = id_of(connection, subscriptions.c.id, subscription, "subscription", FIND)
@@ -107,8 +95,6 @@ def _person(lines: Sequence[str], *, tier: Tier, locale: Locale, time_zone: str,
     Raises:
         SettingsError: a line has an invalid value; the error names its number.
     """
-    from kordant_jobs.store.people.subscribers import NewItem, NewSubscriber
-
     now = datetime.now(UTC)
     said = dict.fromkeys(ABOUT, "")
     items: dict[tuple[IdentifierKind, str], NewItem] = {}
@@ -151,10 +137,7 @@ def create(
     prompt, or read from standard input, one on each line: e-mail addresses, +phones, user names; others with their
     kind, as card:4111…. A line `contact: …` is the address for alerts (else the first address), `name: …` the name in
     mails."""
-    from kordant_jobs.cli.session import open_session
     from kordant_jobs.jobs.subscription_changed.service import schedule_for_subscription
-    from kordant_jobs.store.people.subscribers import add
-    from kordant_jobs.triggers import price_list
 
     refuse_words(words or (), "what to watch")
     chosen, spoken = _tier(tier), one_of(Locale, locale, "--locale")
@@ -166,7 +149,7 @@ def create(
         with session.db.begin() as connection:
             price_list.ensure(connection)
             add(connection, [person], session.keyring)
-            schedule_for_subscription(connection, person.subscription_id, requested_by=_by())
+            schedule_for_subscription(connection, person.subscription_id, requested_by=actor())
             facts = served(connection, person.subscription_id)
     _show(facts, as_json=as_json)
 
@@ -174,7 +157,6 @@ def create(
 @subscribers_app.command()
 def find(as_json: AsJson = False) -> None:
     """List the subscriptions that watch an identifier, which is typed at a prompt or read from standard input."""
-    from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.people import subscriptions
 
     typed = read_line("identifier", hidden=True)
@@ -202,14 +184,14 @@ def find(as_json: AsJson = False) -> None:
 
 
 @subscribers_app.command()
-def show(subscription: SubscriptionId, as_json: AsJson = False) -> None:
+def show(subscription: Subscription, as_json: AsJson = False) -> None:
     """Show a subscription, and its next service by each job."""
     _act(subscription, lambda connection, subscription_id: None, as_json=as_json)
 
 
 @subscribers_app.command("change-tier")
 def change_tier(
-    subscription: SubscriptionId,
+    subscription: Subscription,
     tier: Annotated[str, typer.Argument(help="basic, plus or premium.")],
     as_json: AsJson = False,
 ) -> None:
@@ -222,7 +204,7 @@ def change_tier(
     def act(connection: Connection, subscription_id: UUID) -> None:
         before = subscriptions.set_tier(connection, subscription_id, wanted)
         if before.status is SubscriptionStatus.ACTIVE:
-            schedule_for_subscription(connection, subscription_id, requested_by=_by())
+            schedule_for_subscription(connection, subscription_id, requested_by=actor())
 
     _act(subscription, act, as_json=as_json)
 
@@ -239,25 +221,25 @@ def _rest(subscription: str, to: SubscriptionStatus, *, as_json: bool) -> None:
 
 
 @subscribers_app.command()
-def pause(subscription: SubscriptionId, as_json: AsJson = False) -> None:
+def pause(subscription: Subscription, as_json: AsJson = False) -> None:
     """Pause a subscription: nothing runs for it until it is resumed."""
     _rest(subscription, SubscriptionStatus.PAUSED, as_json=as_json)
 
 
 @subscribers_app.command()
-def resume(subscription: SubscriptionId, as_json: AsJson = False) -> None:
+def resume(subscription: Subscription, as_json: AsJson = False) -> None:
     """Resume a paused or cancelled subscription; a scan is queued at once."""
     from kordant_jobs.jobs.subscription_changed.service import schedule_for_subscription
     from kordant_jobs.store.people import subscriptions
 
     def act(connection: Connection, subscription_id: UUID) -> None:
         subscriptions.move(connection, subscription_id, SubscriptionStatus.ACTIVE)
-        schedule_for_subscription(connection, subscription_id, requested_by=_by())
+        schedule_for_subscription(connection, subscription_id, requested_by=actor())
 
     _act(subscription, act, as_json=as_json)
 
 
 @subscribers_app.command()
-def cancel(subscription: SubscriptionId, as_json: AsJson = False) -> None:
+def cancel(subscription: Subscription, as_json: AsJson = False) -> None:
     """End a subscription: nothing runs or waits for it any more; its alerts stay on record."""
     _rest(subscription, SubscriptionStatus.CANCELLED, as_json=as_json)
