@@ -23,6 +23,8 @@ from kordant_jobs.errors import SettingsError
 Subscription = Annotated[str, typer.Argument(help="The subscription, by id.")]
 Subscriber = Annotated[str, typer.Argument(help="The subscriber, by id.")]
 
+FIND = "`kordant-jobs subscribers find`"
+
 Word = TypeVar("Word", bound=StrEnum)
 STDIN = "-"
 SHOWN = 5

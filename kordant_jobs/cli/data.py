@@ -1,4 +1,4 @@
-"""Commands for stored data: kordant-jobs db | dumps | catalogue | subscribers."""
+"""Commands for stored data: kordant-jobs db | dumps | catalogue."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from uuid import UUID
 import sqlalchemy as sa
 import typer
 
-from kordant_jobs.cli.arguments import Subscriber, id_of, one_of
+from kordant_jobs.cli.arguments import id_of, one_of
 from kordant_jobs.cli.output import AsJson, out, print_facts, print_json, print_table
 from kordant_jobs.cli.session import open_session
 from kordant_jobs.domain.darkwatch.exposures import DumpStatus
@@ -21,7 +21,6 @@ from kordant_jobs.store import migrate
 from kordant_jobs.store.access import isolation
 from kordant_jobs.store.darkwatch import dumps
 from kordant_jobs.store.darkwatch.tables import breach_dumps
-from kordant_jobs.store.people.tables import subscribers
 
 if TYPE_CHECKING:
     from kordant_jobs.adapters.dumps import Ledger
@@ -29,9 +28,7 @@ if TYPE_CHECKING:
 db_app = typer.Typer(help="The database: where it is, its migrations.", no_args_is_help=True)
 dumps_app = typer.Typer(help="Breach dumps: what was dropped, ingested, quarantined.", no_args_is_help=True)
 catalogue_app = typer.Typer(help="The catalogue of known breaches.", no_args_is_help=True)
-subscribers_app = typer.Typer(help="Subscribers: make one, change what they pay for, forget one.", no_args_is_help=True)
 
-FIND = "`kordant-jobs subscribers find`"
 DumpId = Annotated[str, typer.Argument(help="The dump's id, as `dumps list` shows it.")]
 ShapeOption = Annotated[
     str | None, typer.Option("--shape", help="Read it as this shape, as csv or sql_insert; a wrong one lists all.")
@@ -355,52 +352,3 @@ def catalogue_list(as_json: AsJson = False) -> None:
         print_json(rows)
         return
     print_table(["name", "title", "breached on", "accounts", "source"], [tuple(row.values()) for row in rows])
-
-
-@subscribers_app.command("forget")
-def subscribers_forget(
-    subscriber: Subscriber,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Delete all data of a subscriber for good: identifiers, exposures, alerts, mails, reports, keys; also their bank
-    connections at the providers."""
-    from kordant_jobs.adapters.banks.registry import open_banks
-    from kordant_jobs.adapters.report_storage import open_report_storage
-    from kordant_jobs.privacy.forget import forget
-
-    with open_session() as session:
-        with session.db.connect() as connection:
-            subscriber_id = id_of(connection, subscribers.c.id, subscriber, "subscriber", FIND)
-        if not yes and not typer.confirm(f"Delete everything that is kept of {subscriber_id}, for good"):
-            raise typer.Exit(1)
-        settings = session.settings
-        done = forget(
-            subscriber_id,
-            db=session.db,
-            keyring=session.keyring,
-            banks=open_banks(settings),
-            storage=open_report_storage(settings),
-            maildir=settings.mails,
-        )
-        if done is None:
-            raise SettingsError(f"there is no subscriber {subscriber_id}, or they were forgotten before.")
-    documents = len(done.erased.documents) - done.documents_left
-    facts = {
-        "subscriber": subscriber_id,
-        "deleted now": {
-            "identifiers": done.erased.identifiers,
-            "exposures": done.erased.exposures,
-            "alerts": done.erased.alerts,
-            "enrolled voices": done.erased.voices,
-            "clips of voices": done.erased.clips,
-            "consents to voices": done.erased.consents,
-            "notifications": len(done.erased.messages),
-            "mails in the maildir": done.mails,
-            "documents": documents,
-        },
-        "their key": done.scrubbed.words,
-        "documents still to be deleted": done.documents_left,
-        "not reached": "backups and replicas of the database, mails that a mail server has taken",
-    }
-    print_json(facts) if as_json else print_facts(facts)

@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 
 from kordant_jobs import outside_json
-from kordant_jobs.cli.arguments import Subscription, id_of
-from kordant_jobs.cli.data import FIND
+from kordant_jobs.cli.arguments import FIND, Subscription, id_of
 from kordant_jobs.cli.output import EXIT_FAILED, AsJson, err, out, print_json, print_table
 from kordant_jobs.cli.session import open_session
 from kordant_jobs.domain.reports import receipts

@@ -9,8 +9,7 @@ from typing import Annotated
 import sqlalchemy as sa
 import typer
 
-from kordant_jobs.cli.arguments import id_of
-from kordant_jobs.cli.data import FIND
+from kordant_jobs.cli.arguments import FIND, id_of
 from kordant_jobs.cli.output import AsJson, out, print_json, print_table
 from kordant_jobs.cli.session import open_session
 from kordant_jobs.errors import SettingsError

@@ -11,8 +11,7 @@ import sqlalchemy as sa
 import typer
 from sqlalchemy import Engine
 
-from kordant_jobs.cli.arguments import Subscription, actor, id_of
-from kordant_jobs.cli.data import FIND
+from kordant_jobs.cli.arguments import FIND, Subscription, actor, id_of
 from kordant_jobs.cli.output import EXIT_FAILED, AsJson, err, out, print_facts, print_json, print_table
 from kordant_jobs.cli.session import open_session
 from kordant_jobs.domain.darkwatch.exposures import Source
@@ -123,8 +122,8 @@ def _check(source: Source, adapter: ExposureSource, db: Engine) -> dict[str, Any
 @sources_app.command()
 def webhook(port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 3080) -> None:
     """Receive range notifications of Have I Been Pwned until Ctrl-C. Put a proxy with TLS before it."""
-    from kordant_jobs.pages.connections import serve
-    from kordant_jobs.pages.range_notifications import PATH, range_webhook
+    from kordant_jobs.pages.hooks import PATH, range_webhook
+    from kordant_jobs.pages.limits import serve
 
     with open_session() as session:
         if session.settings.range_webhook_secret is None:

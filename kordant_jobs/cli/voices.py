@@ -15,11 +15,10 @@ import sqlalchemy as sa
 import typer
 from sqlalchemy import Connection
 
-from kordant_jobs.cli.arguments import Subscriber, Subscription, actor, id_of
-from kordant_jobs.cli.data import FIND
+from kordant_jobs.cli.arguments import FIND, Subscriber, Subscription, actor, id_of
 from kordant_jobs.cli.output import AsJson, err, out, print_facts, print_json, print_table
-from kordant_jobs.cli.rights import known_subscriber
 from kordant_jobs.cli.session import open_session
+from kordant_jobs.cli.subscriptions import known_subscriber
 from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.domain.voice.enrolment import (
     CONSENT_TEXT,

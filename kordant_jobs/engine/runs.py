@@ -51,26 +51,12 @@ class RunEnd:
 
     run_id: str
     outcome: str
-    cause: str | None
-    cpu_s: float
-    peak_memory_mb: float
-    error: str | None
-    retry_after_s: float | None
-    permanent: bool
-
-
-def canceled_run(run_id: str) -> RunEnd:
-    """The end of a run that never began."""
-    return RunEnd(
-        run_id=run_id,
-        outcome=CANCELED,
-        cause=None,
-        cpu_s=0.0,
-        peak_memory_mb=0.0,
-        error=None,
-        retry_after_s=None,
-        permanent=False,
-    )
+    cause: str | None = None
+    cpu_s: float = 0.0
+    peak_memory_mb: float = 0.0
+    error: str | None = None
+    retry_after_s: float | None = None
+    permanent: bool = False
 
 
 class RunIsOver(Exception):

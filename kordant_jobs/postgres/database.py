@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from psycopg2 import ProgrammingError
@@ -17,9 +16,6 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from kordant_jobs.errors import DatabaseUnavailable, SettingsError
 from kordant_jobs.postgres import interrupts
 from kordant_jobs.postgres.schema import DAGSTER_SCHEMA
-
-if TYPE_CHECKING:  # Alembic takes a quarter of a second to import, and only migrations need it
-    pass
 
 CONNECT_TIMEOUT_S = 10
 """The time-out of a connection attempt in seconds: longer than the recovery of a small database after a restart, and

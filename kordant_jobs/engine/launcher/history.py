@@ -24,9 +24,9 @@ class DagsterHistory:
             return None
         match run.status:
             case DagsterRunStatus.SUCCESS:
-                return _end(run_id, "success")
+                return RunEnd(run_id=run_id, outcome="success")
             case DagsterRunStatus.CANCELED:
-                return _end(run_id, "canceled")
+                return RunEnd(run_id=run_id, outcome="canceled")
             case _:
                 return self._failed(run)
 
@@ -35,37 +35,20 @@ class DagsterHistory:
         if cause is None and run.tags.get(_REASON_TAG) == "UNEXPECTED_TERMINATION":
             cause = RETURNING  # it was interrupted, and no process could record why: the system went down
         if cause in {LOST, RETURNING}:
-            return _end(run.run_id, "lost", cause=cause, error="its process ended with the system that ran it")
+            return RunEnd(
+                run_id=run.run_id, outcome="lost", cause=cause, error="its process ended with the system that ran it"
+            )
         for entry in self._instance.all_logs(run.run_id, of_type=DagsterEventType.STEP_FAILURE):
             if entry.dagster_event is not None:
                 failure = failure_of(entry.dagster_event)
-                return _end(
-                    run.run_id,
-                    "failure",
+                return RunEnd(
+                    run_id=run.run_id,
+                    outcome="failure",
                     cause=cause or Cause.EXCEPTION.value,
                     error=failure.error,
                     retry_after_s=failure.retry_after_s,
                     permanent=failure.permanent,
                 )
-        return _end(run.run_id, "failure", cause=cause or Cause.KILLED.value, error="see the run's event log")
-
-
-def _end(
-    run_id: str,
-    outcome: str,
-    *,
-    cause: str | None = None,
-    error: str | None = None,
-    retry_after_s: float | None = None,
-    permanent: bool = False,
-) -> RunEnd:
-    return RunEnd(
-        run_id=run_id,
-        outcome=outcome,
-        cause=cause,
-        cpu_s=0.0,
-        peak_memory_mb=0.0,
-        error=error,
-        retry_after_s=retry_after_s,
-        permanent=permanent,
-    )
+        return RunEnd(
+            run_id=run.run_id, outcome="failure", cause=cause or Cause.KILLED.value, error="see the run's event log"
+        )

@@ -37,7 +37,6 @@ from kordant_jobs.engine.runs import (
     RunIsOver,
     RunStarter,
     RunWatcher,
-    canceled_run,
 )
 from kordant_jobs.engine.store import attempts, leases, requests, running, traces, waiting
 from kordant_jobs.engine.store.attempts import Move, Running
@@ -295,7 +294,7 @@ class Dispatcher:
     def _over_before_it_began(self, each: Claim) -> None:
         """Handle a run that ended in Dagster while it waited: usually cancelled there, or deleted."""
         end = self._history.end_of(each.run_id) if self._history else None
-        self._ends.append(end or canceled_run(each.run_id))
+        self._ends.append(end or RunEnd(run_id=each.run_id, outcome=CANCELED))
         self._live[each.lease.id] = each.run_id
         self._handle_ends()
 
