@@ -147,7 +147,7 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from kordant_jobs.cli.version import described
+        from kordant_jobs.bootstrap.version import described
 
         out.print(f"kordant-jobs {described()}", highlight=False)
         raise typer.Exit

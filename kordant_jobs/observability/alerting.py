@@ -22,7 +22,7 @@ from kordant_jobs.domain.operators.alert_rules import AlertRule, NoticeKind, Sev
 from kordant_jobs.engine.control import attempt_counts
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.observability import heartbeats, standing
-from kordant_jobs.postgres.locks import session_lock
+from kordant_jobs.postgres.database import session_lock
 from kordant_jobs.settings import Settings
 from kordant_jobs.store.darkwatch import verdict_counts
 from kordant_jobs.store.operators import alerts

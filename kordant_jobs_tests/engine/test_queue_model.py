@@ -15,8 +15,8 @@ from sqlalchemy import Engine
 from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.engine import dagster_private
 from kordant_jobs.engine.dagster_private import SubmitRunContext
+from kordant_jobs.engine.launcher.coordinator import Intake
 from kordant_jobs.engine.launcher.history import DagsterHistory
-from kordant_jobs.engine.launcher.intake import Intake
 from kordant_jobs.engine.queue import operate
 from kordant_jobs.engine.queue.dispatch import Dispatcher
 from kordant_jobs.engine.queue.dispatch_settings import DispatchSettings
