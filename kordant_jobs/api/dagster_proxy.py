@@ -69,7 +69,6 @@ class IdentifyCaller(Protocol):
         Raises:
             Problem: 401, without a valid session or token.
         """
-        ...
 
 
 class DagsterProxy:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import sqlalchemy as sa
 import typer
 
+from kordant_jobs.adapters.brokers.lists import read_broker_list
 from kordant_jobs.cli.output import EXIT_FAILED, AsJson, err, out, print_facts, print_json, print_table
 from kordant_jobs.cli.session import open_session
 from kordant_jobs.domain.removals.brokers import Change
@@ -30,8 +31,6 @@ SHOWN_MOST = 50
 
 
 def _read(path: str) -> BrokerList:
-    from kordant_jobs.adapters.brokers.lists import read_broker_list
-
     try:
         content = (
             files("kordant_jobs.adapters.brokers").joinpath("starter.yaml").read_bytes()

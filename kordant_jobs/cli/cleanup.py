@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import typer
+from uuid_utils.compat import uuid7
 
 from kordant_jobs.catalog import enqueue_named
 from kordant_jobs.cli.arguments import actor, id_of
@@ -179,8 +180,6 @@ def hold_place(
     as_json: AsJson = False,
 ) -> None:
     """Place a hold on the rows that match all given options. Their owner cannot be forgotten meanwhile."""
-    from uuid_utils.compat import uuid7
-
     if owner is None and kind is None and since is None and before is None:
         raise SettingsError("say what is on hold: --owner, --kind, --since, --before.")
     try:

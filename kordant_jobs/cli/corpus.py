@@ -6,12 +6,14 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
+from rich.progress import Progress as Bar
 
 from kordant_jobs.cli.arguments import read_line
 from kordant_jobs.cli.output import AsJson, err, out, print_facts, print_json, print_table
 from kordant_jobs.cli.session import open_session
 from kordant_jobs.domain.darkwatch.exposures import DumpStatus
 from kordant_jobs.domain.identifiers import IdentifierKind, normalise
+from kordant_jobs.engine import Progress
 from kordant_jobs.errors import DumpUnreadable, SettingsError
 from kordant_jobs.settings import load_settings
 from kordant_jobs.store.darkwatch import dumps
@@ -38,11 +40,8 @@ def corpus_status(as_json: AsJson = False) -> None:
 def corpus_ingest(as_json: AsJson = False) -> None:
     """Ingest every dump that waits in the drop folder now, without a scan. It may be stopped at any time and continues
     later."""
-    from rich.progress import Progress as Bar
-
     from kordant_jobs.adapters.corpus import open_corpus
     from kordant_jobs.adapters.dumps import DumpLimits
-    from kordant_jobs.engine import Progress
     from kordant_jobs.jobs.darkwatch_scan.drops import DropBox, now_of, register_dropped
     from kordant_jobs.jobs.darkwatch_scan.ingestion import Ingestion
 

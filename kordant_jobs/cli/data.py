@@ -11,6 +11,7 @@ from uuid import UUID
 import sqlalchemy as sa
 import typer
 
+from kordant_jobs.adapters.drop_folder import DroppedFile, dropped_files
 from kordant_jobs.cli.arguments import id_of, one_of
 from kordant_jobs.cli.output import AsJson, out, print_facts, print_json, print_table
 from kordant_jobs.cli.session import open_session
@@ -170,7 +171,6 @@ def dumps_add(
     ] = None,
 ) -> None:
     """Copy a dump to the drop folder and register it, with options that cannot be detected from the file."""
-    from kordant_jobs.adapters.drop_folder import DroppedFile
     from kordant_jobs.cli.explain import reader_options
     from kordant_jobs.jobs.darkwatch_scan.drops import register_file
 
@@ -208,7 +208,6 @@ def _breach_must_be_known(db: sa.Engine, name: str | None) -> None:
 @dumps_app.command("show")
 def dumps_show(dump: DumpId, as_json: AsJson = False) -> None:
     """Show one dump: which reader read which part, and what was not understood."""
-    from kordant_jobs.adapters.drop_folder import dropped_files
     from kordant_jobs.adapters.dumps import Ledger
     from kordant_jobs.jobs.darkwatch_scan.drops import label_of
 

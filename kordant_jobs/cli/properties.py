@@ -15,6 +15,7 @@ from kordant_jobs.domain.property.addresses import address_query
 from kordant_jobs.domain.property.instruments import recorder_page
 from kordant_jobs.domain.property.parcels import PARCELS, has_words, masked_parcel
 from kordant_jobs.errors import SettingsError
+from kordant_jobs.jobs.hometitle_scan.rules.owners import would_raise_alert
 from kordant_jobs.settings import load_settings
 from kordant_jobs.store.property import matching, reporting, rolls, watches
 
@@ -68,7 +69,6 @@ def add(
     """Watch parcels, one on each line of standard input: a number, optionally a tab and the owners' names, separated by
     ';'. With --owner each line is a name."""
     from kordant_jobs.adapters.counties import open_counties
-    from kordant_jobs.jobs.hometitle_scan.rules.owners import would_raise_alert
 
     with open_session() as session:
         described = open_counties(session.settings).get(county)

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 import typer
+from sqlalchemy.exc import IntegrityError
 
 from kordant_jobs.cli.arguments import Subscription, actor, as_uuid
 from kordant_jobs.cli.output import AsJson, err, out, print_facts, print_json, print_table
@@ -231,8 +232,6 @@ def show(request: Request, as_json: AsJson = False) -> None:
 
 
 def _move(request: str, to: RemovalState, reason: str, **more: Any) -> None:
-    from sqlalchemy.exc import IntegrityError
-
     with open_session() as session:
         try:
             with session.db.begin() as connection:

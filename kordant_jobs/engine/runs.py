@@ -69,7 +69,6 @@ class RunStarter(Protocol):
     def ready(self) -> bool:
         """True when runs can be started now; until then requests stay in the queue. Must be cheap: it is called very
         often."""
-        ...
 
     def start(self, order: RunOrder) -> None:
         """Give the run to a warm child, creating it first unless it exists. Safe to repeat.
@@ -79,7 +78,6 @@ class RunStarter(Protocol):
             PermanentError: there is no such job, or its config is not what the job takes.
             RunIsOver: the run that should be there has ended meanwhile, or was deleted.
         """
-        ...
 
     def stop(self, run_id: str, *, cause: str) -> None:
         """Ask a run to end (CANCELED, LOST or RETURNING), and force it after the grace time. A run that has ended
@@ -88,7 +86,6 @@ class RunStarter(Protocol):
         Raises:
             TransientError: no warm process answers.
         """
-        ...
 
 
 class Intake(Protocol):
@@ -96,7 +93,6 @@ class Intake(Protocol):
 
     def check(self) -> int:
         """Repair inconsistencies. Returns the number of runs repaired."""
-        ...
 
 
 class RunHistory(Protocol):
@@ -104,7 +100,6 @@ class RunHistory(Protocol):
 
     def end_of(self, run_id: str) -> RunEnd | None:
         """The end of the run; None while it runs, or when there is no such run."""
-        ...
 
 
 class RunWatcher(Protocol):
@@ -112,4 +107,3 @@ class RunWatcher(Protocol):
 
     def ended(self) -> Iterator[RunEnd]:
         """The ends since the last call. Never blocks. The same end may come twice."""
-        ...

@@ -125,11 +125,9 @@ class NoticeRecipients(Protocol):
 
     def __len__(self) -> int:
         """The number of recipients."""
-        ...
 
     def notify(self, place: int, title: str, text: str, *, urgent: bool) -> bool:
         """Send a notice to one recipient. False: it could not be delivered now."""
-        ...
 
 
 class AppriseRecipients:

@@ -38,7 +38,7 @@ from kordant_jobs.engine.runs import (
     RunStarter,
     RunWatcher,
 )
-from kordant_jobs.engine.store import attempts, leases, requests, running, traces, waiting
+from kordant_jobs.engine.store import attempts, leases, requests, traces, waiting
 from kordant_jobs.engine.store.attempts import Move, Running
 from kordant_jobs.errors import DatabaseUnavailable, PermanentError, TransientError
 from kordant_jobs.redaction import redact_foreign
@@ -184,7 +184,7 @@ class Dispatcher:
             lost = outcomes.reap_lost(connection, self._rows, now=now)
             traces.ended(connection, [one.run_id for one in lost if one.run_id], settled_at=now)
             leases.cut_off(connection, now=now)
-            cancelling = running.cancelling(connection)
+            cancelling = attempts.cancelling(connection)
             self._first_expiry = leases.next_expiry(connection)
         for one in lost:
             started = self._live.pop(one.id, None)

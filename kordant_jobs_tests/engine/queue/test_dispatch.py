@@ -13,12 +13,12 @@ from kordant_jobs.engine.queue import operate
 from kordant_jobs.engine.queue.dispatch import Dispatcher
 from kordant_jobs.engine.queue.dispatch_settings import DispatchSettings
 from kordant_jobs.engine.queue.enqueue import Item, enqueue_many
-from kordant_jobs.engine.queue.work import Done, record_run
+from kordant_jobs.engine.queue.work import record_run
 from kordant_jobs.engine.requests import Cause, Outcome, RequestStatus
 from kordant_jobs.engine.runs import RunEnd, RunOrder
 from kordant_jobs.engine.store.requests import Filter, Request, find
 from kordant_jobs.errors import PermanentError, TransientError
-from kordant_jobs.lab.engine import FakeClock, Fault, InlineRuns, RunContext, drain, run_now
+from kordant_jobs.lab.engine import Done, FakeClock, Fault, InlineRuns, RunContext, drain, run_now
 from kordant_jobs_tests.engine.queue.asking import causes, look, nothing, numbers_in, put
 from kordant_jobs_tests.engine.queue.toys import Mail, Toy, catalog, mails
 
