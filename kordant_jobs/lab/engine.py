@@ -25,8 +25,7 @@ from kordant_jobs.catalog import BY_NAME, PARTIES
 from kordant_jobs.engine.jobs import JobRow, PartyRate
 from kordant_jobs.engine.queue import outcomes, work
 from kordant_jobs.engine.queue.clock import Clock
-from kordant_jobs.engine.queue.dispatch import Dispatcher
-from kordant_jobs.engine.queue.dispatch_settings import DispatchSettings
+from kordant_jobs.engine.queue.dispatch import Dispatcher, DispatchSettings
 from kordant_jobs.engine.requests import Cause, Outcome, RequestStatus
 from kordant_jobs.engine.runs import RunEnd, RunOrder
 from kordant_jobs.engine.store import attempts, leases, requests

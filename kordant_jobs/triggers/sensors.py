@@ -9,6 +9,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Self
 
 import dagster as dg
@@ -39,14 +40,16 @@ POLL_S = 60
 becomes known by the clock). Other changes wake these sensors by `NOTIFY kordant_events`. Dagster's own daemon does not
 LISTEN, and evaluates every STOCK_POLL_S."""
 STOCK_POLL_S = 2
-WOKEN = {WAKES: "events"}
-
-
-@dg.sensor(
-    job_name=DarkwatchScan.job,
+_sensor = partial(
+    dg.sensor,
     minimum_interval_seconds=POLL_S if load_settings().has_queue else STOCK_POLL_S,
-    tags=WOKEN,
+    tags={WAKES: "events"},
     default_status=dg.DefaultSensorStatus.RUNNING,
+)
+
+
+@_sensor(
+    job_name=DarkwatchScan.job,
     description="A dump in the drop folder, a breach, a watched identifier or a subscription that is new: the tiers "
     "that have real time are scanned at once, and every subscription for a first time.",
 )
@@ -117,11 +120,8 @@ def _title_scan(
     return dg.SensorResult(run_requests=[asked], cursor=cursor.text())
 
 
-@dg.sensor(
+@_sensor(
     job_name=HometitleScan.job,
-    minimum_interval_seconds=POLL_S if load_settings().has_queue else STOCK_POLL_S,
-    tags=WOKEN,
-    default_status=dg.DefaultSensorStatus.RUNNING,
     description="A parcel that is newly watched, or new data of a county: scanned at once for tiers with real time.",
 )
 def property_sensor(
@@ -156,11 +156,8 @@ def property_sensor(
     return dg.SensorResult(skip_reason=f"{county} has nothing new", cursor=after.text())
 
 
-@dg.sensor(
+@_sensor(
     job_name=VoiceprintBatch.job,
-    minimum_interval_seconds=POLL_S if load_settings().has_queue else STOCK_POLL_S,
-    tags=WOKEN,
-    default_status=dg.DefaultSensorStatus.RUNNING,
     description="A clip that was given or dropped: analysed at once for tiers with real time.",
 )
 def voice_sensor(
@@ -185,11 +182,8 @@ def voice_sensor(
     )
 
 
-@dg.sensor(
+@_sensor(
     job_name=NotificationsSend.job,
-    minimum_interval_seconds=POLL_S if load_settings().has_queue else STOCK_POLL_S,
-    tags=WOKEN,
-    default_status=dg.DefaultSensorStatus.RUNNING,
     description="A notification is due: one run sends all that are.",
 )
 def outbox_sensor(context: dg.SensorEvaluationContext, db: dg.ResourceParam[Engine]) -> dg.SensorResult | dg.SkipReason:

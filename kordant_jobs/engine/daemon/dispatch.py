@@ -19,8 +19,7 @@ from kordant_jobs.engine.launcher.history import DagsterHistory
 from kordant_jobs.engine.launcher.protocol import socket_path
 from kordant_jobs.engine.launcher.starter import WarmStarter, WarmWatcher
 from kordant_jobs.engine.queue.clock import DatabaseClock
-from kordant_jobs.engine.queue.dispatch import Dispatcher
-from kordant_jobs.engine.queue.dispatch_settings import DispatchSettings
+from kordant_jobs.engine.queue.dispatch import Dispatcher, DispatchSettings
 from kordant_jobs.engine.remote.k8s import PodStarter
 from kordant_jobs.engine.remote.starter import HostStarter, NoWatcher
 from kordant_jobs.engine.runs import RunHistory, RunStarter, RunWatcher

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dagster import DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus
 
 from kordant_jobs.engine.failure import failure_of
-from kordant_jobs.engine.launcher.run import CAUSE_TAG, Cause
+from kordant_jobs.engine.launcher.run import CAUSE_TAG
+from kordant_jobs.engine.requests import Cause
 from kordant_jobs.engine.runs import LOST, RETURNING, RunEnd
 
 _REASON_TAG = "dagster/failure_reason"

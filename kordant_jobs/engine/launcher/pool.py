@@ -27,7 +27,8 @@ from sqlalchemy import Engine
 from kordant_jobs.engine import tree
 from kordant_jobs.engine.launcher.child import live
 from kordant_jobs.engine.launcher.protocol import encode
-from kordant_jobs.engine.launcher.run import CAUSE_TAG, Cause, Run, in_words
+from kordant_jobs.engine.launcher.run import CAUSE_TAG, Run, in_words
+from kordant_jobs.engine.requests import Cause
 from kordant_jobs.engine.runs import CANCELED, FENCED, RunEnd
 
 LIMIT_POLL_S = 0.25

@@ -10,8 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.engine.queue import operate
-from kordant_jobs.engine.queue.dispatch import Dispatcher
-from kordant_jobs.engine.queue.dispatch_settings import DispatchSettings
+from kordant_jobs.engine.queue.dispatch import Dispatcher, DispatchSettings
 from kordant_jobs.engine.queue.enqueue import Item, enqueue_many
 from kordant_jobs.engine.queue.work import record_run
 from kordant_jobs.engine.requests import Cause, Outcome, RequestStatus

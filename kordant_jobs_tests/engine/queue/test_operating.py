@@ -7,8 +7,7 @@ from datetime import timedelta
 from sqlalchemy import Engine
 
 from kordant_jobs.engine.queue import operate
-from kordant_jobs.engine.queue.dispatch import Dispatcher
-from kordant_jobs.engine.queue.dispatch_settings import DispatchSettings
+from kordant_jobs.engine.queue.dispatch import Dispatcher, DispatchSettings
 from kordant_jobs.engine.requests import Priority, RequestStatus
 from kordant_jobs.engine.runs import RunEnd
 from kordant_jobs.engine.store.requests import Filter
