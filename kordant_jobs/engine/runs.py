@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -88,18 +88,8 @@ class RunStarter(Protocol):
         """
 
 
-class Intake(Protocol):
-    """Keeps the runs that Dagster made and our requests together."""
-
-    def check(self) -> int:
-        """Repair inconsistencies. Returns the number of runs repaired."""
-
-
-class RunHistory(Protocol):
-    """Looks up ends of runs, for watchers that were away when the ends were reported."""
-
-    def end_of(self, run_id: str) -> RunEnd | None:
-        """The end of the run; None while it runs, or when there is no such run."""
+RunHistory = Callable[[str], RunEnd | None]
+"""Looks up the end of a run, for watchers that were away when it was reported; None: it runs, or there is none."""
 
 
 class RunWatcher(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -16,7 +17,7 @@ from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.engine import dagster_private
 from kordant_jobs.engine.dagster_private import SubmitRunContext
 from kordant_jobs.engine.launcher.coordinator import Intake
-from kordant_jobs.engine.launcher.history import DagsterHistory
+from kordant_jobs.engine.launcher.history import end_of
 from kordant_jobs.engine.queue import operate
 from kordant_jobs.engine.queue.dispatch import Dispatcher, DispatchSettings
 from kordant_jobs.engine.requests import Outcome, Priority, RequestStatus
@@ -91,8 +92,8 @@ class Door:
             self.clock,
             worker="t",
             catalog=SYSTEM.rows,
-            history=DagsterHistory(self.instance),
-            intake=Intake(self.db, self.instance, self.coordinator, self.clock, settled_s=-1) if intake else None,
+            history=partial(end_of, self.instance),
+            intake=Intake(self.db, self.instance, self.coordinator, self.clock, settled_s=-1).check if intake else None,
             settings=DispatchSettings(tick_s=0, **settings),
         )
         try:

@@ -15,7 +15,7 @@ from kordant_jobs.engine.dagster_private import RunFactory, RunTemplates, storag
 from kordant_jobs.engine.dagster_private.daemons import DaemonIterator, DagsterDaemon, QueuedRunCoordinatorDaemon
 from kordant_jobs.engine.launcher.code import fingerprint
 from kordant_jobs.engine.launcher.coordinator import Intake, RequestCoordinator
-from kordant_jobs.engine.launcher.history import DagsterHistory
+from kordant_jobs.engine.launcher.history import end_of
 from kordant_jobs.engine.launcher.protocol import socket_path
 from kordant_jobs.engine.launcher.starter import WarmStarter, WarmWatcher
 from kordant_jobs.engine.queue.clock import DatabaseClock
@@ -57,7 +57,7 @@ def dispatch_queue(
         clock,
         worker=f"{socket.gethostname()}:{os.getpid()}",
         history=history,
-        intake=Intake(db, instance, coordinator, clock) if isinstance(coordinator, RequestCoordinator) else None,
+        intake=Intake(db, instance, coordinator, clock).check if isinstance(coordinator, RequestCoordinator) else None,
         settings=DispatchSettings(lease_s=settings.lease_s),
         slots=slots,
         catalog=system.rows,
@@ -111,7 +111,7 @@ class DispatchDaemon(DagsterDaemon):
             storage_url=storage_url(instance),
         )
         factory = RunFactory(instance, workspace_process_context, templates)
-        history = DagsterHistory(instance)
+        history = partial(end_of, instance)
         woken, stop, errors = threading.Event(), threading.Event(), list[BaseException]()
         starter: RunStarter
         slots: Callable[[], int] | None = None

@@ -31,7 +31,6 @@ from kordant_jobs.engine.runs import (
     CANCELED,
     LOST,
     RETURNING,
-    Intake,
     RunEnd,
     RunHistory,
     RunIsOver,
@@ -107,7 +106,7 @@ class Dispatcher:
         catalog: Mapping[str, JobRow],
         parties: Mapping[str, PartyRate] | None = None,
         history: RunHistory | None = None,
-        intake: Intake | None = None,
+        intake: Callable[[], object] | None = None,
         settings: DispatchSettings | None = None,
         slots: Callable[[], int] | None = None,
     ) -> None:
@@ -222,7 +221,7 @@ class Dispatcher:
         if monotonic < self._next_tick:
             return 0
         if self._intake and monotonic >= self._next_intake:
-            self._intake.check()
+            self._intake()
             self._next_intake = monotonic + self._settings.intake_s
         self._look_up_ends()
         with self._db.begin() as connection:
@@ -258,7 +257,7 @@ class Dispatcher:
             return
         with self._db.connect() as connection:
             silent = leases.silent_runs(connection, now=self._clock.now(), ttl_s=self._settings.lease_s)
-        self._ends.extend(filter(None, map(self._history.end_of, silent)))
+        self._ends.extend(filter(None, map(self._history, silent)))
         self._handle_ends()
 
     def _stop(self, run_id: str, cause: str) -> None:
@@ -338,7 +337,7 @@ class Dispatcher:
 
     def _over_before_it_began(self, each: Claim) -> None:
         """Handle a run that ended in Dagster while it waited: usually cancelled there, or deleted."""
-        end = self._history.end_of(each.run_id) if self._history else None
+        end = self._history(each.run_id) if self._history else None
         self._ends.append(end or RunEnd(run_id=each.run_id, outcome=CANCELED))
         self._live[each.lease.id] = each.run_id
         self._handle_ends()
