@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import suppress
+from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
 
@@ -28,43 +29,19 @@ def engine_settings() -> EngineSettings:
         SettingsError: a value is not of its kind.
     """
     found = load_settings()
+    alike = {one.name for one in fields(EngineSettings)} & set(type(found).model_fields)
     return EngineSettings(
         state_dir=found.state_dir,
         database_url=None if found.database_url is None else found.database_url.get_secret_value(),
-        launcher=found.launcher,
         broker_url=None if found.broker_url is None else found.broker_url.get_secret_value(),
-        host_name=found.host_name,
-        host_runs=found.host_runs,
-        code_version=found.code_version,
         k8s_launcher=found.k8s_launcher or {},
-        lease_s=found.lease_s,
-        warm_children=found.warm_children,
-        warm_running=found.warm_running,
-        warm_runs=found.warm_runs,
-        warm_grace_s=found.warm_grace_s,
-        stop_grace_s=found.stop_grace_s,
-        keep_done_days=found.keep_done_days,
-        keep_failed_days=found.keep_failed_days,
-        keep_tick_days=found.keep_tick_days,
-        prune_every_s=found.prune_every_s,
         watched_folders=(found.drop, found.voice_drop),
+        **{name: getattr(found, name) for name in alike - {"database_url", "broker_url", "k8s_launcher"}},
     )
 
 
-def _old_starts(connection: Connection, before: datetime) -> int:
-    return progress.count_old(connection, decided_before=before)
-
-
-def _prune_starts(connection: Connection, before: datetime, limit: int) -> int:
-    return progress.prune(connection, decided_before=before, limit=limit)
-
-
-def _old_suppressions(connection: Connection, before: datetime) -> int:
-    return choices.count_old_suppressions(connection, days=load_settings().keep_suppressions_days)
-
-
-def _prune_suppressions(connection: Connection, before: datetime, limit: int) -> int:
-    return choices.prune_suppressions(connection, days=load_settings().keep_suppressions_days, limit=limit)
+def _kept_days() -> float:
+    return load_settings().keep_suppressions_days
 
 
 def _old_files() -> list[Path]:
@@ -95,8 +72,16 @@ SYSTEM = System(
     parties=PARTIES,
     settings=engine_settings,
     prunable=(
-        Prunable(name="schedule_starts", count=_old_starts, delete=_prune_starts),
-        Prunable(name="suppressions", count=_old_suppressions, delete=_prune_suppressions),
+        Prunable(
+            name="schedule_starts",
+            count=lambda connection, before: progress.count_old(connection, decided_before=before),
+            delete=lambda connection, before, limit: progress.prune(connection, decided_before=before, limit=limit),
+        ),
+        Prunable(
+            name="suppressions",
+            count=lambda connection, _: choices.count_old_suppressions(connection, days=_kept_days()),
+            delete=lambda connection, _, most: choices.prune_suppressions(connection, days=_kept_days(), limit=most),
+        ),
         Prunable(name="old_mails_and_logs", count=lambda *_: len(_old_files()), delete=_delete_files),
     ),
 )

@@ -12,7 +12,7 @@ from kordant_jobs.catalog import CATALOG, SCHEDULES
 from kordant_jobs.engine.job_shapes import Jobs
 from kordant_jobs.observability import sensor as operator_alerts
 from kordant_jobs.resources import RESOURCES
-from kordant_jobs.triggers import breaches, sensors
+from kordant_jobs.triggers import sensors
 from kordant_jobs.triggers.keeper import schedule_keeper
 from kordant_jobs.triggers.schedules import register_schedules
 
@@ -26,7 +26,7 @@ SCHEDULED = {row.job for row in SCHEDULES}
 
 SENSORS = [
     one
-    for module in (sensors, breaches, operator_alerts)
+    for module in (sensors, operator_alerts)
     for one in vars(module).values()
     if isinstance(one, dg.SensorDefinition)
 ]

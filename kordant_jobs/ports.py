@@ -33,7 +33,6 @@ class BreachCatalogue(Protocol):
         Raises:
             SourceUnavailable: it could not be read.
         """
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,20 +90,16 @@ class ExposureSource(Protocol):
     @property
     def source(self) -> Source:
         """The name of the source."""
-        ...
 
     def requests_for(self, kind: IdentifierKind) -> int:
         """The number of requests for one question of this kind; 0: the source does not accept the kind."""
-        ...
 
     def cost(self, question: Question) -> int:
         """The number of requests for this question: that of its kind, or more for some."""
-        ...
 
     def ask(self, questions: Sequence[Question]) -> list[Answer]:
         """One answer for each question, in their order, in limited time. Whatever the server does becomes an answer (at
         worst *unknown*), never an error. Each request is made once: the caller decides about retries."""
-        ...
 
     def terms(self) -> SourceTerms | None:
         """The terms of its key, read again; None where they are the same for all keys.
@@ -112,11 +107,9 @@ class ExposureSource(Protocol):
         Raises:
             SourceUnavailable: it did not say.
         """
-        ...
 
     def under(self, terms: SourceTerms) -> ExposureSource:
         """The same source, limited to these terms."""
-        ...
 
     def describe(self, reference: str) -> Breach | None:
         """The source's description of one of its breaches; None when it has none with that key.
@@ -124,7 +117,6 @@ class ExposureSource(Protocol):
         Raises:
             SourceUnavailable: it did not say.
         """
-        ...
 
 
 class BreachFeed(Protocol):
@@ -136,7 +128,6 @@ class BreachFeed(Protocol):
         Raises:
             SourceUnavailable: it did not say.
         """
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,7 +221,6 @@ class Transport(Protocol[M_contra]):
                 In both cases messages whose outcome was not given were not accepted, or, at most for the ones in hand,
                 it is not known.
         """
-        ...
 
 
 MailTransport = Transport[OutgoingMail]
@@ -247,7 +237,6 @@ class ReportStorage(Protocol):
         Raises:
             TransientError: it could not be kept. Nothing of it is there.
         """
-        ...
 
     def get(self, key: str) -> bytes:
         """The content stored under `key`.
@@ -256,7 +245,6 @@ class ReportStorage(Protocol):
             PermanentError: there is none, or it is not what was put there.
             TransientError: the store does not answer.
         """
-        ...
 
     def old_keys(self, before: datetime) -> Iterator[str]:
         """Keys of reports stored before a given time, and of no other files there.
@@ -264,7 +252,6 @@ class ReportStorage(Protocol):
         Raises:
             TransientError: the store does not answer.
         """
-        ...
 
     def delete(self, key: str) -> None:
         """Delete the content under `key`, if it exists.
@@ -273,7 +260,6 @@ class ReportStorage(Protocol):
             PermanentError: it is not the key of a report.
             TransientError: it could not be deleted.
         """
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -293,20 +279,16 @@ class InboundMail(Protocol):
         Raises:
             SourceUnavailable: the mailbox cannot be read.
         """
-        ...
 
     def done(self, keys: Sequence[str]) -> None:
         """Delete mails from the mailbox whose content is stored, encrypted, in the database."""
-        ...
 
     def put_aside(self, keys: Sequence[str]) -> None:
         """Set aside mails that belong to no request: they are kept for an operator, and not read again."""
-        ...
 
     def tidy(self, before: datetime) -> int:
         """Delete the mails that were set aside before a given time: they may be personal, and belong to no request.
         Returns their number."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -332,7 +314,6 @@ class RescanSource(Protocol):
 
     def check(self, question: RescanQuestion) -> RescanAnswer:
         """Check once. Whatever the site does gives an answer, at worst *unknown*, never an error."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -351,11 +332,9 @@ class BrokerWeb(Protocol):
 
     def follow(self, url: str, domains: frozenset[str]) -> WebOutcome:
         """Open a confirmation link. Every redirect must stay within `domains`; nothing else is opened."""
-        ...
 
     def post(self, form: Mapping[str, Any], fields: Mapping[str, str]) -> WebOutcome:
         """Post a plain form once, as its recipe describes."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -388,21 +367,17 @@ class RightsAgent(Protocol):
         Raises:
             RightsError, SourceUnavailable: it was refused, or there was no answer.
         """
-        ...
 
     def exercise(
         self, business: Mapping[str, Any], token: str, claims: Mapping[str, Any], *, request_id: UUID
     ) -> RightsStatus:
         """Exercise a right. Raises the same errors as `register`."""
-        ...
 
     def status(self, business: Mapping[str, Any], token: str, outside_id: str) -> RightsStatus:
         """The state of a request. Raises the same errors as `register`."""
-        ...
 
     def revoke(self, business: Mapping[str, Any], token: str, outside_id: str, reason: str) -> RightsStatus:
         """Withdraw a request. Raises the same errors as `register`."""
-        ...
 
 
 class SynthesisDetector(Protocol):
@@ -417,7 +392,6 @@ class SynthesisDetector(Protocol):
             SourceUnavailable: it did not answer, or not with a number for each.
             SetupError: its file is missing or is another one.
         """
-        ...
 
 
 class BankFailed(Exception):
@@ -472,7 +446,6 @@ class BankCalls(Protocol):
         Raises:
             BankFailed: busy, `budget` or `rate`: the limit is reached, and no call was made.
         """
-        ...
 
 
 class Bank(Protocol):
@@ -481,7 +454,6 @@ class Bank(Protocol):
     @property
     def provider(self) -> Provider:
         """The provider's name."""
-        ...
 
     async def read(self, question: BankQuestion, calls: BankCalls) -> ConnectionRead:
         """Read one connection completely, each call once.
@@ -489,7 +461,6 @@ class Bank(Protocol):
         Raises:
             BankFailed: nothing of it could be read.
         """
-        ...
 
     async def end(self, item: str, institution: str) -> None:
         """Delete the connection at the provider; one that no longer exists there is fine.
@@ -497,7 +468,6 @@ class Bank(Protocol):
         Raises:
             BankFailed: it could not be deleted: try again.
         """
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -523,7 +493,6 @@ class IdentityProvider(Protocol):
     @property
     def issuer(self) -> str:
         """The provider's identity: an https address."""
-        ...
 
     def address(self, sign_in: SignIn) -> str:
         """The address to which the browser goes to sign in.
@@ -531,7 +500,6 @@ class IdentityProvider(Protocol):
         Raises:
             SourceUnavailable: the provider could not be asked.
         """
-        ...
 
     def claims(self, sign_in: SignIn, code: str, issuer: str | None) -> Mapping[str, Any]:
         """The provider's claims about the person who returned with `code`. `issuer` is the `iss` of that answer.
@@ -540,4 +508,3 @@ class IdentityProvider(Protocol):
             SignInRefused: the code or the ID token is not good.
             SourceUnavailable: the provider could not be asked.
         """
-        ...

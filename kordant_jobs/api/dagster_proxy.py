@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import httpx
@@ -60,16 +60,8 @@ class Entrant:
     by_cookie: bool
 
 
-class IdentifyCaller(Protocol):
-    """Identifies the caller of a connection."""
-
-    async def __call__(self, connection: HTTPConnection) -> Entrant:
-        """The caller, by their session or token.
-
-        Raises:
-            Problem: 401, without a valid session or token.
-        """
-        ...
+IdentifyCaller = Callable[[HTTPConnection], Awaitable[Entrant]]
+"""Returns the caller of a connection, by their session or token. It raises a Problem, 401, without a valid one."""
 
 
 class DagsterProxy:

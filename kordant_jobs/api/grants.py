@@ -11,13 +11,12 @@ from pydantic import ValidationError
 from sqlalchemy import Connection
 
 from kordant_jobs.api.calls import Call
-from kordant_jobs.api.problems import Problem, denied
+from kordant_jobs.api.problems import Problem, denied, invalid
 from kordant_jobs.api.requests import job_named, priority_of
 from kordant_jobs.api.schemas import GrantChange, Proposal
 from kordant_jobs.domain.access.change_sets import ChangeKind
 from kordant_jobs.domain.access.principals import Role
 from kordant_jobs.engine import Priority
-from kordant_jobs.redaction import redact
 from kordant_jobs.store.access import people
 from kordant_jobs.store.access.changes import ChangeSet
 from kordant_jobs.store.access.people import Grant
@@ -52,11 +51,7 @@ def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return GrantChange.model_validate(values).model_dump(mode="json", exclude_unset=True)
     except ValidationError as error:
-        found = error.errors(include_input=False, include_url=False, include_context=False)
-        errors = [
-            {"pointer": "/".join(["/changes", *map(str, one["loc"])]), "detail": redact(one["msg"])} for one in found
-        ]
-        raise Problem("invalid", "a bound of the grant is not valid.", errors=errors[:20]) from None
+        raise invalid(error, "a bound of the grant is not valid.", at="/changes") from None
 
 
 def difference(connection: Connection, one: ChangeSet) -> dict[str, tuple[Any, Any]]:

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
+from pydantic import ValidationError
 from starlette.responses import JSONResponse
+
+from kordant_jobs.redaction import redact
 
 TYPES = "/api/jobs/problems/"
 MEDIA_TYPE = "application/problem+json"
@@ -65,6 +68,13 @@ class Problem(Exception):
     def response(self) -> JSONResponse:
         """The HTTP response."""
         return JSONResponse(self.body(), self.status, self.headers, media_type=MEDIA_TYPE)
+
+
+def invalid(error: ValidationError, detail: str, *, at: str) -> Problem:
+    """The problem for values that a model refused; its pointers begin at `at`, and no value is repeated."""
+    found = error.errors(include_input=False, include_url=False, include_context=False)
+    errors = [{"pointer": "/".join([at, *map(str, one["loc"])]), "detail": redact(one["msg"])} for one in found]
+    return Problem("invalid", detail, errors=errors[:20])
 
 
 def not_found() -> Problem:

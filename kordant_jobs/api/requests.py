@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from sqlalchemy import Connection
 
 from kordant_jobs.api.calls import Answer, Call
-from kordant_jobs.api.problems import Problem, denied, not_found
+from kordant_jobs.api.problems import Problem, denied, invalid, not_found
 from kordant_jobs.api.schemas import BulkAction, NewRequest, RequestChange
 from kordant_jobs.catalog import BY_NAME, SYSTEM_CRITICAL, enqueue, reach_of
 from kordant_jobs.domain.access.policy import Action
@@ -208,11 +208,7 @@ def _payload(row: JobRow, values: dict[str, Any]) -> Payload:
     try:
         return row.payload.model_validate(values)
     except ValidationError as error:
-        errors = [
-            {"pointer": "/".join(["/payload", *map(str, one["loc"])]), "detail": redact(one["msg"])}
-            for one in error.errors(include_input=False, include_url=False, include_context=False)
-        ]
-        raise Problem("invalid", "the payload is not what the job takes.", errors=errors[:20]) from None
+        raise invalid(error, "the payload is not what the job takes.", at="/payload") from None
 
 
 def placed(call: Call, tenant: str | None, entity: str | None) -> tuple[str | None, str | None]:

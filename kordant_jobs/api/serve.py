@@ -23,7 +23,7 @@ from kordant_jobs.api.gate import Quotas, Tokens
 from kordant_jobs.api.measured import Calls
 from kordant_jobs.api.tools import beside, http_tools
 from kordant_jobs.errors import KordantError, PermanentError
-from kordant_jobs.pages.connections import OPTIONS
+from kordant_jobs.pages.limits import OPTIONS
 from kordant_jobs.pages.ui_guard import PREFIX
 from kordant_jobs.store.access import changes, isolation, replies
 from kordant_jobs.store.audit import log as audit_log

@@ -47,7 +47,6 @@ class Asker(Protocol):
         Raises:
             ToolError: the API refused; its text is JSON with code, rule, detail and retry_after_s.
         """
-        ...
 
 
 async def ask(

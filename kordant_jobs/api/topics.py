@@ -11,14 +11,13 @@ from sqlalchemy import Connection
 
 from kordant_jobs.api import workflows
 from kordant_jobs.api.calls import Answer, Call
-from kordant_jobs.api.problems import Problem, denied
+from kordant_jobs.api.problems import Problem, denied, invalid
 from kordant_jobs.api.requests import placed
 from kordant_jobs.api.schemas import CloudEvent, NewExecution
 from kordant_jobs.catalog import LISTENERS, TOPICS, WORKFLOW_TRIGGERED, Event, publish, reach_of
 from kordant_jobs.domain.access.policy import Action, Owner, decide
 from kordant_jobs.domain.access.principals import Principal
 from kordant_jobs.engine import Payload
-from kordant_jobs.redaction import redact
 from kordant_jobs.store.access import received
 
 
@@ -50,11 +49,7 @@ def _data(topic: str, values: dict[str, Any]) -> Event:
     try:
         return TOPICS[topic].model_validate(values)
     except ValidationError as error:
-        errors = [
-            {"pointer": "/".join(["/data", *map(str, one["loc"])]), "detail": redact(one["msg"])}
-            for one in error.errors(include_input=False, include_url=False, include_context=False)
-        ]
-        raise Problem("invalid", "the data is not what events of this topic carry.", errors=errors[:20]) from None
+        raise invalid(error, "the data is not what events of this topic carry.", at="/data") from None
 
 
 def receive(connection: Connection, call: Call, body: CloudEvent) -> Answer:

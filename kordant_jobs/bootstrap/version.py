@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import tomllib
 from functools import lru_cache
 from importlib import metadata
@@ -21,3 +23,13 @@ def version_of(checkout: Path = CHECKOUT) -> str:
     except (OSError, KeyError, tomllib.TOMLDecodeError):
         return metadata.version(NAME)
     return str(project["version"]) if project.get("name") == NAME else metadata.version(NAME)
+
+
+def described(checkout: Path = CHECKOUT) -> str:
+    """The version, with the commit in a git checkout; `+` when there are uncommitted changes."""
+    version, git = version_of(checkout), shutil.which("git")
+    if git is None or not (checkout / ".git").exists():
+        return version
+    asked = [git, "-C", str(checkout), "describe", "--always", "--dirty=+", "--abbrev=10", "--exclude=*"]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    return f"{version} (commit {done.stdout.strip()})" if done.returncode == 0 else version

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,23 +9,21 @@ from typing import Annotated
 
 import typer
 
-from kordant_jobs.cli.ids import id_of
-from kordant_jobs.cli.output import out, print_facts, print_json, print_table
+from kordant_jobs.cli.arguments import actor, id_of, one_of
+from kordant_jobs.cli.output import AsJson, out, print_facts, print_json, print_table
+from kordant_jobs.cli.session import open_session
+from kordant_jobs.domain.operators.alert_rules import BY_NAME, Severity
 from kordant_jobs.errors import SettingsError
+from kordant_jobs.settings import load_settings
+from kordant_jobs.store.operators import alerts
+from kordant_jobs.store.operators.tables import operator_alerts
 
 alerts_app = typer.Typer(help="Alerts of operators: what is wrong, and who is notified.", no_args_is_help=True)
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")]
 Rule = Annotated[str, typer.Argument(help="The rule, as `alerts rules` has it.")]
 
 
-def _actor() -> str:
-    return f"cli:{getpass.getuser()}"
-
-
 def _known(rule: str) -> str:
-    from kordant_jobs.domain.operators.alert_rules import BY_NAME
-
     if rule not in BY_NAME:
         raise SettingsError(f"there is no rule {rule}; there are {', '.join(BY_NAME)}.")
     return rule
@@ -39,9 +36,6 @@ def alerts_list(
     as_json: AsJson = False,
 ) -> None:
     """List the alerts that are firing: since when, and who has acknowledged them."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.operators import alerts
-
     with open_session() as session, session.db.connect() as connection:
         rows = [dict(row._mapping) for row in alerts.listed(connection, all_of_them=all_of_them, limit=limit)]
         rules = alerts.rules(connection)
@@ -71,9 +65,6 @@ def alerts_list(
 @alerts_app.command("rules")
 def alerts_rules(as_json: AsJson = False) -> None:
     """Every rule with its thresholds."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.operators import alerts
-
     with open_session() as session, session.db.connect() as connection:
         rules = alerts.rules(connection).values()
     if as_json:
@@ -100,11 +91,6 @@ def alerts_set(
 ) -> None:
     """Change a rule; every version is kept. The change applies from the next evaluation on. For example: alerts set
     queue_backlog --fires-at 500 --for 600."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.cli.words import one_of
-    from kordant_jobs.domain.operators.alert_rules import Severity
-    from kordant_jobs.store.operators import alerts
-
     with open_session() as session, session.db.begin() as connection:
         before = alerts.rules(connection)[_known(rule)]
         after = replace(
@@ -119,20 +105,16 @@ def alerts_set(
             raise SettingsError("a rule clears at no more than it fires at: give --clears-at, too.")
         if after == before:
             raise SettingsError("nothing changes: give at least one option.")
-        version = alerts.set_rule(connection, after, by=_actor())
+        version = alerts.set_rule(connection, after, by=actor())
     out.print(f"{rule} is at version {version}: fires at {after.fires_at:g}, clears below {after.clears_at:g}")
 
 
 @alerts_app.command("ack")
 def alerts_ack(alert: Annotated[str, typer.Argument(help="The alert, by id.")]) -> None:
     """Acknowledge an alert: no more notices until it ends."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.operators import alerts
-    from kordant_jobs.store.operators.tables import operator_alerts
-
     with open_session() as session, session.db.begin() as connection:
         alert_id = id_of(connection, operator_alerts.c.id, alert, "alert", "`kordant-jobs alerts list`")
-        if not alerts.acknowledge(connection, alert_id, by=_actor()):
+        if not alerts.acknowledge(connection, alert_id, by=actor()):
             raise SettingsError(f"{alert_id} has ended, or is acknowledged already: `kordant-jobs alerts list --all`.")
     out.print(f"{alert_id} is acknowledged")
 
@@ -147,19 +129,15 @@ def alerts_silence(
     ] = None,
 ) -> None:
     """Send no notices of a rule for some time. Its alerts are still recorded, and `alerts list` shows them."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.operators import alerts
-
     until = datetime.now(UTC) + timedelta(hours=hours)
     with open_session() as session, session.db.begin() as connection:
-        alerts.silence(connection, _known(rule), subject, reason=reason, until=until, by=_actor())
+        alerts.silence(connection, _known(rule), subject, reason=reason, until=until, by=actor())
     out.print(f"{rule}{f' of {subject}' if subject else ''} is silent until {until:%Y-%m-%d %H:%M} UTC")
 
 
 @alerts_app.command("check")
 def alerts_check(as_json: AsJson = False) -> None:
     """Evaluate the rules now, as the sensor does every half minute, and notify the operators."""
-    from kordant_jobs.cli.session import open_session
     from kordant_jobs.observability.alerting import evaluate, machine_of, open_operators
 
     with open_session() as session:
@@ -173,7 +151,6 @@ def alerts_test() -> None:
     """Send a test notice to every address of KORDANT_ALERT_URLS, and show which accepted it. Exit code 1: one did
     not."""
     from kordant_jobs.observability.alerting import open_operators
-    from kordant_jobs.settings import load_settings
 
     operators = open_operators(load_settings())
     if not len(operators):

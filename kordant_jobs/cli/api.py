@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kordant_jobs.cli.output import out, print_facts, print_json
+from kordant_jobs.cli.session import open_session
+from kordant_jobs.domain.access.principals import Role
 from kordant_jobs.errors import SettingsError
+from kordant_jobs.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from kordant_jobs.api.asked import OpenId
-    from kordant_jobs.settings import Settings
 
 api_app = typer.Typer(help="/api/jobs over HTTP.", no_args_is_help=True)
 
@@ -23,7 +26,6 @@ def serve(
 ) -> None:
     """Serve /api/jobs and /mcp on the address of KORDANT_BIND until SIGTERM; `up` does this too."""
     from kordant_jobs.api.serve import serve as serve_api
-    from kordant_jobs.cli.session import open_session
     from kordant_jobs.cli.stack import running
 
     with open_session() as session:
@@ -53,7 +55,6 @@ def _openid(settings: Settings) -> OpenId | None:
         return None
     from kordant_jobs.adapters.openid import OpenIdProvider
     from kordant_jobs.api.asked import OpenId
-    from kordant_jobs.domain.access.principals import Role
 
     if not settings.oidc_client_id or not settings.oidc_role_map:
         raise SettingsError(
@@ -73,8 +74,6 @@ def _openid(settings: Settings) -> OpenId | None:
 def openapi() -> None:
     """Print the OpenAPI file of /api/jobs, as JSON."""
     from kordant_jobs.api.app import Backend, application
-    from kordant_jobs.cli.output import print_json
-    from kordant_jobs.cli.session import open_session
 
     with open_session() as session:
         print_json(application(Backend(db=session.db, keyring=session.keyring)).openapi())
@@ -86,7 +85,6 @@ def mcp(
 ) -> None:
     """Serve the agents' tools over standard input and output, with the token in KORDANT_TOKEN. It opens no database."""
     from kordant_jobs.api.tools import stdio_tools
-    from kordant_jobs.settings import load_settings
 
     token = load_settings().token
     if token is None:
@@ -97,9 +95,7 @@ def mcp(
 def console() -> None:
     """Show the address of the operators' console, and how to sign in."""
     from kordant_jobs.api.console import HOME
-    from kordant_jobs.cli.output import out, print_facts
     from kordant_jobs.cli.stack import running
-    from kordant_jobs.settings import load_settings
 
     settings = load_settings()
     urls = (running(settings.state_dir) or {}).get("urls", {})

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from kordant_jobs.cli.output import EXIT_FAILED, out, print_json, print_table
+from kordant_jobs.cli.output import EXIT_FAILED, AsJson, out, print_json, print_table
+from kordant_jobs.cli.session import open_session
 from kordant_jobs.store.audit import log
 
 audit_app = typer.Typer(help="The audit log: who did what, and proof that it was not changed.", no_args_is_help=True)
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")]
 AnchorFile = Annotated[
     Path | None,
     typer.Option(
@@ -26,8 +26,6 @@ def verify(anchor: AnchorFile = None, as_json: AsJson = False) -> None:
     """Verify every row's hash and signature, and the log against the anchors that `up` keeps in a file; exit code 1
     shows the first faulty row and its fault. Anchors show what the rows cannot: rows cut off at the end, or a log
     rewritten with the master key."""
-    from kordant_jobs.cli.session import open_session
-
     with open_session() as session, session.db.connect() as connection:
         file = anchor or session.settings.anchors
         anchors = log.read_anchors(file, session.keyring) if file.exists() else None
@@ -51,8 +49,6 @@ def list_entries(
     as_json: AsJson = False,
 ) -> None:
     """List entries, the newest first."""
-    from kordant_jobs.cli.session import open_session
-
     with open_session() as session, session.db.connect() as connection:
         found = log.entries(connection, actor=actor, target=target, limit=limit)
     if as_json:
@@ -73,8 +69,6 @@ def export(to: Annotated[Path, typer.Argument(help="The file to write, JSON line
     """Write every row with its hashes to a file, so that another program can verify the chain."""
     import json
 
-    from kordant_jobs.cli.session import open_session
-
     count = 0
     with open_session() as session, session.db.connect() as connection, to.open("w", encoding="utf-8") as file:
         for row in log.stored_rows(connection):
@@ -89,8 +83,6 @@ def anchor(
     to: Annotated[Path, typer.Option("--to", help="The file to append to, on another machine's storage.")],
 ) -> None:
     """Append the log's signed head to a file outside the database; `verify --anchor` compares with it."""
-    from kordant_jobs.cli.session import open_session
-
     with open_session() as session, session.db.connect() as connection:
         made = log.write_anchor(connection, session.keyring, to)
     out.print("nothing new since the last anchor" if made is None else f"row {made.seq} anchored in {to}")

@@ -12,23 +12,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 import sqlalchemy as sa
 import typer
 
-from kordant_jobs.cli.output import EXIT_FAILED, err, out, print_facts, print_json, print_table
+from kordant_jobs.adapters.brokers.lists import read_broker_list
+from kordant_jobs.cli.output import EXIT_FAILED, AsJson, err, out, print_facts, print_json, print_table
+from kordant_jobs.cli.session import open_session
+from kordant_jobs.domain.removals.brokers import Change
+from kordant_jobs.domain.removals.brokers import diff as difference
 from kordant_jobs.errors import SettingsError
+from kordant_jobs.store.removals import catalogue, rights
+from kordant_jobs.store.removals.tables import broker_rows
 
 if TYPE_CHECKING:
     from kordant_jobs.adapters.brokers.lists import BrokerList
-    from kordant_jobs.domain.removals.brokers import Change
 
 brokers_app = typer.Typer(help="Data brokers: the catalogue and the lists it is made from.", no_args_is_help=True)
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")]
 STARTER = "starter"
 SHOWN_MOST = 50
 
 
 def _read(path: str) -> BrokerList:
-    from kordant_jobs.adapters.brokers.lists import read_broker_list
-
     try:
         content = (
             files("kordant_jobs.adapters.brokers").joinpath("starter.yaml").read_bytes()
@@ -77,9 +79,6 @@ def import_list(
     structure: eraser, justvanish, datenanfragen, DuckDuckGo's recipes, joins, the California registry (8 or 77 columns)
     and its tested links, or our own. Importing it again changes nothing. A file that ends in the middle of a row, or
     has less than half of the rows that its list had, is refused without --yes."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.removals import catalogue
-
     found = _read(path)
     orphans: list[tuple[str, str]] = []
     with open_session() as session, session.db.begin() as connection:
@@ -122,9 +121,6 @@ def diff(
     as_json: AsJson = False,
 ) -> None:
     """Show the differences between two lists, by broker. Nothing is imported. Exit code 1 when they differ."""
-    from kordant_jobs.domain.removals.brokers import diff as difference
-    from kordant_jobs.store.removals import catalogue
-
     changes = difference(catalogue.facts_of(_read(before).rows), catalogue.facts_of(_read(after).rows))
     if as_json:
         print_json([[one.key, one.kind, dict(one.before), dict(one.after)] for one in changes])
@@ -139,8 +135,6 @@ def list_brokers(
     category: Annotated[str | None, typer.Option(help="Only of this category.")] = None, as_json: AsJson = False
 ) -> None:
     """List the brokers of the catalogue: the channel for each, and which broker handles which."""
-    from kordant_jobs.cli.session import open_session
-
     query = """
         SELECT b.key, b.name, b.version, b.channels, o.key AS handled_by, b.sources, b.facts -> 'categories' AS kinds,
                (SELECT count(*) FROM kordant.broker_contact_faults f WHERE f.broker_id = b.id) AS faults
@@ -161,8 +155,6 @@ def list_brokers(
 
 
 def _found(connection: sa.Connection, text: str) -> Any:
-    from kordant_jobs.store.removals import catalogue
-
     if (row := catalogue.find(connection, text)) is None:
         raise SettingsError(f"there is no one broker {text!r}: `kordant-jobs brokers list` has their keys.")
     return row
@@ -173,10 +165,6 @@ def show(
     broker: Annotated[str, typer.Argument(help="Its key, a domain of it, or its name.")], as_json: AsJson = False
 ) -> None:
     """Show everything known about a broker: facts, faults of its contacts, and the rows that they come from."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.removals import catalogue
-    from kordant_jobs.store.removals.tables import broker_rows
-
     with open_session() as session, session.db.connect() as connection:
         row = _found(connection, broker)
         faults = catalogue.faults(connection, row.id)
@@ -199,9 +187,6 @@ def show(
 @brokers_app.command()
 def confirm(broker: Annotated[str, typer.Argument(help="Its key, a domain of it, or its name.")]) -> None:
     """Confirm that a broker's contacts work: the next run continues requests that wait for a contact."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.removals import catalogue
-
     with open_session() as session, session.db.begin() as connection:
         row = _found(connection, broker)
         ended = catalogue.clear_faults(connection, row.id)
@@ -217,8 +202,6 @@ def directory(path: Annotated[Path, typer.Argument(help="Businesses of the Data 
     """Import the directory document of the Data Rights Protocol: its businesses can then get requests over the
     protocol."""
     from kordant_jobs.adapters.brokers.drp import read_businesses
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.removals import rights
 
     try:
         good, bad = read_businesses(path.read_bytes())

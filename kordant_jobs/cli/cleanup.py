@@ -10,10 +10,16 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import typer
+from uuid_utils.compat import uuid7
 
-from kordant_jobs.cli.ids import id_of
-from kordant_jobs.cli.output import out, print_facts, print_json, print_table
+from kordant_jobs.catalog import enqueue_named
+from kordant_jobs.cli.arguments import actor, id_of
+from kordant_jobs.cli.output import AsJson, out, print_facts, print_json, print_table
+from kordant_jobs.cli.session import open_session
+from kordant_jobs.domain.retention.policies import Action, Hold
 from kordant_jobs.errors import SettingsError
+from kordant_jobs.store.retention import holds, policies, records
+from kordant_jobs.store.retention.tables import cleanup_plans, cleanup_reports, legal_holds
 
 cleanup_app = typer.Typer(help="Retention: what is deleted when, what was, and what is on hold.", no_args_is_help=True)
 hold_app = typer.Typer(help="Legal holds: what is not deleted, whatever its term.", no_args_is_help=True)
@@ -21,13 +27,8 @@ policy_app = typer.Typer(help="Retention policies: how long each kind is kept, a
 cleanup_app.add_typer(hold_app, name="hold")
 cleanup_app.add_typer(policy_app, name="policy")
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")]
 Kinds = Annotated[list[str] | None, typer.Option("--kind", help="Only this kind; may be given several times.")]
 Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="A day (UTC).")]
-
-
-def _actor() -> str:
-    return f"cli:{getpass.getuser()}"
 
 
 def _size(value: int) -> str:
@@ -45,7 +46,6 @@ def cleanup_plan(kinds: Kinds = None, as_json: AsJson = False) -> None:
     from kordant_jobs.adapters.banks.registry import open_banks
     from kordant_jobs.adapters.corpus import open_corpus
     from kordant_jobs.adapters.report_storage import open_report_storage
-    from kordant_jobs.cli.session import open_session
     from kordant_jobs.jobs.cleanup import service
     from kordant_jobs.jobs.cleanup.job import means_of
 
@@ -89,14 +89,10 @@ def cleanup_run(
 ) -> None:
     """Queue a clean-up; `up` executes it at once. Without a plan it skips kinds with unlikely figures (more than the
     usual share of a table, or three times the usual rows): check `cleanup plan`, and execute that."""
-    from kordant_jobs.catalog import enqueue_named
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.retention.tables import cleanup_plans
-
     with open_session() as session, session.db.begin() as connection:
         chosen = plan and id_of(connection, cleanup_plans.c.id, plan, "plan", "`kordant-jobs cleanup plan`")
         payload = {"kinds": kinds or [], "plan_id": chosen and str(chosen), "dry_run": dry_run}
-        request_id = enqueue_named(connection, "cleanup", payload, requested_by=_actor())
+        request_id = enqueue_named(connection, "cleanup", payload, requested_by=actor())
     facts = {"request": request_id, "job": "cleanup"}
     if as_json:
         print_json(facts)
@@ -109,9 +105,6 @@ def cleanup_history(
     limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest first.")] = 20, as_json: AsJson = False
 ) -> None:
     """List what clean-ups deleted, one line for each."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.retention import records
-
     with open_session() as session, session.db.connect() as connection:
         rows = records.reports(connection, limit=limit)
     shown = [
@@ -151,10 +144,6 @@ def cleanup_report(
     as_json: AsJson = False,
 ) -> None:
     """Show what one clean-up deleted, by kind, with its plan's digest and its time."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.retention import records
-    from kordant_jobs.store.retention.tables import cleanup_reports
-
     with open_session() as session, session.db.connect() as connection:
         wanted = report and id_of(connection, cleanup_reports.c.id, report, "report", "`kordant-jobs cleanup history`")
         found = [row for row in records.reports(connection, limit=1000) if wanted in (None, row.id)]
@@ -190,12 +179,6 @@ def hold_place(
     as_json: AsJson = False,
 ) -> None:
     """Place a hold on the rows that match all given options. Their owner cannot be forgotten meanwhile."""
-    from uuid_utils.compat import uuid7
-
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.domain.retention.policies import Hold
-    from kordant_jobs.store.retention import holds, policies
-
     if owner is None and kind is None and since is None and before is None:
         raise SettingsError("say what is on hold: --owner, --kind, --since, --before.")
     try:
@@ -209,7 +192,7 @@ def hold_place(
         raise SettingsError("nothing would be on hold: --since is not before --before.")
     if days["until"] and days["until"] <= datetime.now(UTC):
         raise SettingsError("the hold would be over already: choose a day to come as --until.")
-    hold = Hold(id=uuid7(), reason=reason, placed_by=_actor(), owner_id=owner_id, kind=kind, **days)
+    hold = Hold(id=uuid7(), reason=reason, placed_by=actor(), owner_id=owner_id, kind=kind, **days)
     with open_session() as session, session.db.begin() as connection:
         if kind is not None and kind not in policies.load(connection):
             raise SettingsError(f"{kind} is no kind. `kordant-jobs cleanup policy list` has them.")
@@ -222,9 +205,6 @@ def hold_list(
     all_of_them: Annotated[bool, typer.Option("--all", help="Also those that ended.")] = False, as_json: AsJson = False
 ) -> None:
     """List active holds."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.retention import holds
-
     with open_session() as session, session.db.connect() as connection:
         rows = [dict(row._mapping) for row in holds.listed(connection, all_of_them=all_of_them)]
     if as_json:
@@ -237,13 +217,9 @@ def hold_list(
 @hold_app.command("release")
 def hold_release(hold: Annotated[str, typer.Argument(help="The hold, by id.")]) -> None:
     """Release a hold; the next clean-up deletes the rows whose term is over."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.retention import holds
-    from kordant_jobs.store.retention.tables import legal_holds
-
     with open_session() as session, session.db.begin() as connection:
         hold_id = id_of(connection, legal_holds.c.id, hold, "hold", "`kordant-jobs cleanup hold list`")
-        if not holds.release(connection, hold_id, by=_actor()):
+        if not holds.release(connection, hold_id, by=actor()):
             raise SettingsError(f"{hold_id} stands no more. `kordant-jobs cleanup hold list --all` shows why.")
     out.print(f"{hold_id} is released")
 
@@ -251,9 +227,6 @@ def hold_release(hold: Annotated[str, typer.Argument(help="The hold, by id.")]) 
 @policy_app.command("list")
 def policy_list(as_json: AsJson = False) -> None:
     """List how long each kind is kept, on which legal ground, and who set that."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.retention import policies
-
     with open_session() as session, session.db.connect() as connection:
         standing = policies.load(connection).values()
     rows = [
@@ -288,10 +261,6 @@ def policy_set(
     """Set the retention term of a kind of data. A shorter term needs another operator's approval, and the first
     clean-up under it only counts. For example: cleanup policy set ended_subscribers --days 1825 --basis 'LGPD art.
     16 I'."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.domain.retention.policies import Action
-    from kordant_jobs.store.retention import policies
-
     with open_session() as session, session.db.begin() as connection:
         standing = policies.load(connection).get(kind)
         if standing is None:
@@ -300,10 +269,10 @@ def policy_set(
         if before.keep_days is None:
             raise SettingsError(f"{kind} is kept; nothing deletes it.")
         is_shorter = days < before.keep_days
-        if is_shorter and approved_by in (None, getpass.getuser(), _actor()):
+        if is_shorter and approved_by in (None, getpass.getuser(), actor()):
             raise SettingsError("a shorter term needs --approved-by with a person other than you.")
         term = replace(before, keep_days=days, legal_basis=legal_basis, note=note or before.note)
-        version = policies.set_term(connection, term, by=_actor(), approved_by=approved_by)
+        version = policies.set_term(connection, term, by=actor(), approved_by=approved_by)
     facts = {"kind": kind, "keep_days": days, "version": version, "action": Action(before.action).value}
     print_json(facts) if as_json else out.print(
         f"{kind} is kept for {days} days from now on" + ("; the next clean-up only counts it" if is_shorter else "")

@@ -9,14 +9,16 @@ from uuid import UUID
 import typer
 from sqlalchemy import Connection
 
-from kordant_jobs.cli.entities import AsJson, entity_id_of
-from kordant_jobs.cli.ids import id_of
-from kordant_jobs.cli.output import out, print_facts, print_json, print_table
-from kordant_jobs.cli.typed import read_line
-from kordant_jobs.cli.words import one_of
+from kordant_jobs.catalog import enqueue
+from kordant_jobs.cli.arguments import id_of, one_of, read_line
+from kordant_jobs.cli.entities import entity_id_of
+from kordant_jobs.cli.output import AsJson, out, print_facts, print_json, print_table
+from kordant_jobs.cli.session import open_session
 from kordant_jobs.domain.finance.states import ConnectionStatus, Provider
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.ports import BankFailed
+from kordant_jobs.store.finance import connections, reading
+from kordant_jobs.store.finance.tables import bank_connections
 
 connections_app = typer.Typer(help="Bank connections: state, sync, consents, results.", no_args_is_help=True)
 ConnectionId = Annotated[str, typer.Argument(help="The connection's id.")]
@@ -24,8 +26,6 @@ LIST = "`kordant-jobs connections list`"
 
 
 def _id(connection: Connection, text: str) -> UUID:
-    from kordant_jobs.store.finance.tables import bank_connections
-
     return id_of(connection, bank_connections.c.id, text, "connection", LIST)
 
 
@@ -38,9 +38,6 @@ def add(
 ) -> None:
     """Add a connection that its owner agreed to. The provider's id is typed at a prompt or read from standard input: an
     item, a link, or (ofb) JSON with consent and refresh_token."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.finance import connections
-
     chosen = one_of(Provider, provider, "provider")
     if not institution.strip() or len(institution) > 100:
         raise SettingsError("name the institution, as '201' or its CNPJ, in at most 100 characters.")
@@ -73,9 +70,6 @@ def list_connections(
     as_json: AsJson = False,
 ) -> None:
     """List connections, those due first at the top, with the result of the last read."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.finance import reading
-
     wanted = one_of(ConnectionStatus, status, "--status") if status else None
     with open_session() as session, session.db.connect() as connection:
         chosen = entity_id_of(connection, entity) if entity else None
@@ -87,9 +81,7 @@ def list_connections(
 @connections_app.command()
 def show(connection: ConnectionId, as_json: AsJson = False) -> None:
     """Show a connection: its state, its consent, and the results of its last reads."""
-    from kordant_jobs.cli.session import open_session
     from kordant_jobs.jobs.bank_sync.files import refused_files
-    from kordant_jobs.store.finance import reading
 
     with open_session() as session, session.db.connect() as database:
         connection_id = _id(database, connection)
@@ -120,9 +112,7 @@ def sync(
     as_json: AsJson = False,
 ) -> None:
     """Request a sync; `up` starts it at once."""
-    from kordant_jobs.catalog import enqueue
     from kordant_jobs.catalog.bank_sync import BankSync
-    from kordant_jobs.cli.session import open_session
 
     with open_session() as session, session.db.begin() as database:
         ids = tuple(_id(database, one) for one in connections or ())
@@ -132,9 +122,6 @@ def sync(
 
 
 def _move(text: str, status: ConnectionStatus, as_json: bool) -> None:
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.finance import connections
-
     with open_session() as session, session.db.begin() as database:
         connection_id = _id(database, text)
         moved = connections.set_status(database, connection_id, status, reason="operator", now=datetime.now(UTC))
@@ -164,7 +151,6 @@ def end(
 ) -> None:
     """End a connection for good at its owner's wish, also at its provider. A new consent makes a new connection."""
     from kordant_jobs.adapters.banks.registry import open_banks
-    from kordant_jobs.cli.session import open_session
     from kordant_jobs.privacy.forget import end_at_provider
 
     if not yes:
@@ -181,9 +167,7 @@ def runs(
     limit: Annotated[int, typer.Option(min=1, max=1_000, help="At most so many.")] = 20, as_json: AsJson = False
 ) -> None:
     """List the last runs of bank_sync: {successful, failed, total}, deferred connections, and refused files."""
-    from kordant_jobs.cli.session import open_session
     from kordant_jobs.jobs.bank_sync.files import refused_files
-    from kordant_jobs.store.finance import reading
 
     with open_session() as session, session.db.connect() as database:
         found = reading.runs(database, limit=limit)

@@ -6,21 +6,25 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
+from rich.progress import Progress as Bar
 
-from kordant_jobs.cli.output import err, out, print_facts, print_json, print_table
-from kordant_jobs.cli.typed import read_line
+from kordant_jobs.cli.arguments import read_line
+from kordant_jobs.cli.output import AsJson, err, out, print_facts, print_json, print_table
+from kordant_jobs.cli.session import open_session
+from kordant_jobs.domain.darkwatch.exposures import DumpStatus
+from kordant_jobs.domain.identifiers import IdentifierKind, normalise
+from kordant_jobs.engine import Progress
 from kordant_jobs.errors import DumpUnreadable, SettingsError
+from kordant_jobs.settings import load_settings
+from kordant_jobs.store.darkwatch import dumps
 
 corpus_app = typer.Typer(help="The corpus: ingested dumps, kept by blind index.", no_args_is_help=True)
-
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of words.")]
 
 
 @corpus_app.command("status")
 def corpus_status(as_json: AsJson = False) -> None:
     """Show the size of the corpus, and of unfinished drafts."""
     from kordant_jobs.adapters.corpus import open_corpus
-    from kordant_jobs.settings import load_settings
 
     settings = load_settings()
     facts = {"place": str(settings.corpus_url or settings.corpus), **asdict(open_corpus(settings).size())}
@@ -36,16 +40,10 @@ def corpus_status(as_json: AsJson = False) -> None:
 def corpus_ingest(as_json: AsJson = False) -> None:
     """Ingest every dump that waits in the drop folder now, without a scan. It may be stopped at any time and continues
     later."""
-    from rich.progress import Progress as Bar
-
     from kordant_jobs.adapters.corpus import open_corpus
     from kordant_jobs.adapters.dumps import DumpLimits
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.domain.darkwatch.exposures import DumpStatus
-    from kordant_jobs.engine import Progress
     from kordant_jobs.jobs.darkwatch_scan.drops import DropBox, now_of, register_dropped
     from kordant_jobs.jobs.darkwatch_scan.ingestion import Ingestion
-    from kordant_jobs.store.darkwatch import dumps
 
     class Shown(Progress):
         """Progress on the terminal, not in the database."""
@@ -102,8 +100,6 @@ def corpus_lookup(
     import polars as pl
 
     from kordant_jobs.adapters.corpus import Items, open_corpus
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.domain.identifiers import IdentifierKind, normalise
 
     if kind not in set(IdentifierKind):
         raise SettingsError(f"{kind} is no kind of identifier; choose one of {', '.join(IdentifierKind)}.")

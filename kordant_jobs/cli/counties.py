@@ -8,11 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
-from kordant_jobs.cli.output import EXIT_FAILED, out, print_json, print_table
+from kordant_jobs.cli.output import EXIT_FAILED, AsJson, out, print_json, print_table
+from kordant_jobs.cli.session import open_session
+from kordant_jobs.domain.property.addresses import AT
 from kordant_jobs.errors import KordantError
+from kordant_jobs.settings import load_settings
+from kordant_jobs.store.property import records
 
 counties_app = typer.Typer(help="Counties: whose records are read, how fresh they are.", no_args_is_help=True)
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")]
 
 
 @counties_app.command("list")
@@ -20,8 +23,6 @@ def list_counties(as_json: AsJson = False) -> None:
     """List every described county: its freshness, what its records cover, what was not understood. Sends no
     requests."""
     from kordant_jobs.adapters.counties import open_counties
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.property import records
 
     with open_session() as session:
         counties = open_counties(session.settings)
@@ -77,8 +78,6 @@ def check(
     stored."""
     from kordant_jobs.adapters.counties import open_counties
     from kordant_jobs.adapters.counties.description import read_file
-    from kordant_jobs.domain.property.addresses import AT
-    from kordant_jobs.settings import load_settings
 
     county = read_file(file)
     reader = open_counties(load_settings()).reader(county)

@@ -1,4 +1,4 @@
-"""Commands for stored data: kordant-jobs db | dumps | catalogue | subscribers."""
+"""Commands for stored data: kordant-jobs db | dumps | catalogue."""
 
 from __future__ import annotations
 
@@ -11,10 +11,17 @@ from uuid import UUID
 import sqlalchemy as sa
 import typer
 
-from kordant_jobs.cli.ids import id_of
-from kordant_jobs.cli.output import out, print_facts, print_json, print_table
-from kordant_jobs.cli.words import one_of
-from kordant_jobs.errors import SettingsError
+from kordant_jobs.adapters.drop_folder import DroppedFile, dropped_files
+from kordant_jobs.cli.arguments import id_of, one_of
+from kordant_jobs.cli.output import AsJson, out, print_facts, print_json, print_table
+from kordant_jobs.cli.session import open_session
+from kordant_jobs.domain.darkwatch.exposures import DumpStatus
+from kordant_jobs.errors import PermanentError, SettingsError
+from kordant_jobs.settings import load_settings
+from kordant_jobs.store import migrate
+from kordant_jobs.store.access import isolation
+from kordant_jobs.store.darkwatch import dumps
+from kordant_jobs.store.darkwatch.tables import breach_dumps
 
 if TYPE_CHECKING:
     from kordant_jobs.adapters.dumps import Ledger
@@ -22,10 +29,7 @@ if TYPE_CHECKING:
 db_app = typer.Typer(help="The database: where it is, its migrations.", no_args_is_help=True)
 dumps_app = typer.Typer(help="Breach dumps: what was dropped, ingested, quarantined.", no_args_is_help=True)
 catalogue_app = typer.Typer(help="The catalogue of known breaches.", no_args_is_help=True)
-subscribers_app = typer.Typer(help="Subscribers: make one, change what they pay for, forget one.", no_args_is_help=True)
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of words.")]
-FIND = "`kordant-jobs subscribers find`"
 DumpId = Annotated[str, typer.Argument(help="The dump's id, as `dumps list` shows it.")]
 ShapeOption = Annotated[
     str | None, typer.Option("--shape", help="Read it as this shape, as csv or sql_insert; a wrong one lists all.")
@@ -38,16 +42,12 @@ RegionOption = Annotated[str | None, typer.Option("--region", help="The country 
 
 
 def _dump_id(connection: sa.Connection, text: str) -> UUID:
-    from kordant_jobs.store.darkwatch.tables import breach_dumps
-
     return id_of(connection, breach_dumps.c.id, text, "dump", "`kordant-jobs dumps list`")
 
 
 @db_app.command("url")
 def db_url() -> None:
     """Print the database's URL for psql and pg_dump, without a password."""
-    from kordant_jobs.cli.session import open_session
-
     with open_session() as session:
         out.print(session.server.libpq)
 
@@ -55,9 +55,6 @@ def db_url() -> None:
 @db_app.command("upgrade")
 def db_upgrade(to: Annotated[str, typer.Option(help="The migration to come to.")] = "head") -> None:
     """Migrate the database to the newest migration (every start does this too)."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store import migrate
-
     with open_session() as session:
         migrate.upgrade(session.db, to)
         out.print(f"at migration {migrate.revision(session.db)}")
@@ -69,9 +66,6 @@ def db_downgrade(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Migrate the database back. Data of later migrations is lost."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store import migrate
-
     with open_session() as session:
         if not yes and not typer.confirm(
             f"Go back to {to} in {session.server.shown}? Later tables and columns are lost"
@@ -85,9 +79,6 @@ def db_downgrade(
 def db_migration(what: Annotated[str, typer.Argument(help="What it does, as 'counties are watched'.")]) -> None:
     """For developers: write a migration from the database's current state to the definitions in
     `store/<area>/tables.py`."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store import migrate
-
     with open_session() as session:
         out.print(f"wrote {migrate.draft(session.db, what)}; read it, then `kordant-jobs db upgrade`")
 
@@ -102,7 +93,6 @@ def db_prune(
     The daemon of `up` does the same every ten minutes, the stock one does not. Alerts, exposures and reports stay.
     """
     from kordant_jobs.app import SYSTEM
-    from kordant_jobs.cli.session import open_session
     from kordant_jobs.engine.control import operate
 
     with open_session() as session:
@@ -119,10 +109,6 @@ def db_harden() -> None:
 
     The API does it by itself at its start where it may. Safe to repeat.
     """
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.errors import PermanentError
-    from kordant_jobs.store.access import isolation
-
     with open_session() as session, session.db.begin() as connection:
         if not isolation.may_harden(connection):
             raise PermanentError(
@@ -142,10 +128,6 @@ def dumps_list(
     as_json: AsJson = False,
 ) -> None:
     """List every dump with its state, shape and figures; a quarantined one with the reason."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.domain.darkwatch.exposures import DumpStatus
-    from kordant_jobs.store.darkwatch.tables import breach_dumps
-
     table = breach_dumps.c
     hidden = {"content_sha256", "file_key"}
     query = sa.select(*(column for column in table if column.name not in hidden)).order_by(table.registered_at)
@@ -189,9 +171,7 @@ def dumps_add(
     ] = None,
 ) -> None:
     """Copy a dump to the drop folder and register it, with options that cannot be detected from the file."""
-    from kordant_jobs.adapters.drop_folder import DroppedFile
     from kordant_jobs.cli.explain import reader_options
-    from kordant_jobs.cli.session import open_session
     from kordant_jobs.jobs.darkwatch_scan.drops import register_file
 
     options = reader_options(shape, columns, region).to_text()
@@ -228,11 +208,8 @@ def _breach_must_be_known(db: sa.Engine, name: str | None) -> None:
 @dumps_app.command("show")
 def dumps_show(dump: DumpId, as_json: AsJson = False) -> None:
     """Show one dump: which reader read which part, and what was not understood."""
-    from kordant_jobs.adapters.drop_folder import dropped_files
     from kordant_jobs.adapters.dumps import Ledger
-    from kordant_jobs.cli.session import open_session
     from kordant_jobs.jobs.darkwatch_scan.drops import label_of
-    from kordant_jobs.store.darkwatch.tables import breach_dumps
 
     hidden = {"content_sha256", "file_key"}
     query = sa.select(*(column for column in breach_dumps.c if column.name not in hidden))
@@ -264,7 +241,6 @@ def dumps_explain(
     """Show how a file is understood: its readers, the roles of its columns, the persons found. Nothing is stored. A map
     of columns gives roles by place or header: `delimiter: ";"` and `columns: {1: email, Kennwort: password}`."""
     from kordant_jobs.cli.explain import explain, reader_options
-    from kordant_jobs.settings import load_settings
 
     options = reader_options(shape, columns, region)
     explained = explain(
@@ -315,7 +291,6 @@ def dumps_retry(
 ) -> None:
     """Let the next scan read a quarantined or partly read dump again. Options given now replace earlier ones."""
     from kordant_jobs.cli.explain import reader_options
-    from kordant_jobs.domain.darkwatch.exposures import DumpStatus
 
     options = reader_options(shape, columns, region)
     _move(dump, DumpStatus.REGISTERED, "it is read again by the next scan", options.to_text())
@@ -324,24 +299,17 @@ def dumps_retry(
 @dumps_app.command("accept")
 def dumps_accept(dump: DumpId) -> None:
     """Accept a partly read dump as read; it no longer makes verdicts unknown, and its file is deleted."""
-    from kordant_jobs.domain.darkwatch.exposures import DumpStatus
-
     _move(dump, DumpStatus.INGESTED, "it counts as read", None)
 
 
 @dumps_app.command("dismiss")
 def dumps_dismiss(dump: DumpId) -> None:
     """Dismiss a quarantined or partly read dump; it no longer makes verdicts unknown."""
-    from kordant_jobs.domain.darkwatch.exposures import DumpStatus
-
     _move(dump, DumpStatus.DISMISSED, "it counts no more", None)
 
 
 def _move(dump: str, to: str, words: str, options: str | None) -> None:
     from kordant_jobs.adapters.corpus import open_corpus
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.domain.darkwatch.exposures import DumpStatus
-    from kordant_jobs.store.darkwatch import dumps
 
     with open_session() as session, session.db.begin() as connection:
         dump_id = _dump_id(connection, dump)
@@ -358,7 +326,6 @@ def catalogue_import(
 ) -> None:
     """Import a breach catalogue now. A file of another kind changes nothing."""
     from kordant_jobs.adapters.breach_catalogue import open_catalogue, parse_catalogue
-    from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.darkwatch import breaches
 
     catalogue = open_catalogue(where)
@@ -374,7 +341,6 @@ def catalogue_import(
 @catalogue_app.command("list")
 def catalogue_list(as_json: AsJson = False) -> None:
     """List every known breach."""
-    from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.darkwatch.tables import breaches
 
     table = breaches.c
@@ -385,54 +351,3 @@ def catalogue_list(as_json: AsJson = False) -> None:
         print_json(rows)
         return
     print_table(["name", "title", "breached on", "accounts", "source"], [tuple(row.values()) for row in rows])
-
-
-@subscribers_app.command("forget")
-def subscribers_forget(
-    subscriber: Annotated[str, typer.Argument(help="The subscriber's id.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Delete all data of a subscriber for good: identifiers, exposures, alerts, mails, reports, keys; also their bank
-    connections at the providers."""
-    from kordant_jobs.adapters.banks.registry import open_banks
-    from kordant_jobs.adapters.report_storage import open_report_storage
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.privacy.forget import forget
-    from kordant_jobs.store.people.tables import subscribers
-
-    with open_session() as session:
-        with session.db.connect() as connection:
-            subscriber_id = id_of(connection, subscribers.c.id, subscriber, "subscriber", FIND)
-        if not yes and not typer.confirm(f"Delete everything that is kept of {subscriber_id}, for good"):
-            raise typer.Exit(1)
-        settings = session.settings
-        done = forget(
-            subscriber_id,
-            db=session.db,
-            keyring=session.keyring,
-            banks=open_banks(settings),
-            storage=open_report_storage(settings),
-            maildir=settings.mails,
-        )
-        if done is None:
-            raise SettingsError(f"there is no subscriber {subscriber_id}, or they were forgotten before.")
-    documents = len(done.erased.documents) - done.documents_left
-    facts = {
-        "subscriber": subscriber_id,
-        "deleted now": {
-            "identifiers": done.erased.identifiers,
-            "exposures": done.erased.exposures,
-            "alerts": done.erased.alerts,
-            "enrolled voices": done.erased.voices,
-            "clips of voices": done.erased.clips,
-            "consents to voices": done.erased.consents,
-            "notifications": len(done.erased.messages),
-            "mails in the maildir": done.mails,
-            "documents": documents,
-        },
-        "their key": done.scrubbed.words,
-        "documents still to be deleted": done.documents_left,
-        "not reached": "backups and replicas of the database, mails that a mail server has taken",
-    }
-    print_json(facts) if as_json else print_facts(facts)

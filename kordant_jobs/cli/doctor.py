@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kordant_jobs.cli.output import bold, out, print_json
-from kordant_jobs.errors import KordantError
+from kordant_jobs.errors import KordantError, SettingsError
+from kordant_jobs.observability.doctor import ExaminedSystem, State, examine, exit_code
+from kordant_jobs.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from kordant_jobs.observability.doctor import Result
-    from kordant_jobs.settings import Settings
 
 
 def doctor(
@@ -30,10 +31,7 @@ def doctor(
 ) -> None:
     """Check for known problems. Nothing is changed, not even the database's migration. Exit code 0: no problem; 1: a
     warning; 2: a failure."""
-    from kordant_jobs.errors import SettingsError
     from kordant_jobs.observability.checks import CHECKS
-    from kordant_jobs.observability.doctor import exit_code
-    from kordant_jobs.settings import load_settings
 
     if unknown := sorted(set(only or ()) - set(CHECKS)):
         raise SettingsError(f"--only {unknown[0]}: there is no such check; choose from {', '.join(CHECKS)}.")
@@ -49,7 +47,6 @@ def run_checks(settings: Settings, only: Collection[str] | None = None, *, send:
     """The findings of all checks, or of those in `only`."""
     from kordant_jobs.cli.stack import running
     from kordant_jobs.observability.checks import CHECKS
-    from kordant_jobs.observability.doctor import ExaminedSystem, examine
     from kordant_jobs.postgres import database
     from kordant_jobs.store.server import open_server
 
@@ -65,8 +62,6 @@ def run_checks(settings: Settings, only: Collection[str] | None = None, *, send:
 
 def show(results: Sequence[Result], console: Console) -> None:
     """Print the findings."""
-    from kordant_jobs.observability.doctor import State
-
     styles = {State.OK: "green", State.WARN: "yellow", State.FAIL: "bold red", State.SKIPPED: "dim"}
     for one in results:
         said = f"skipped: {one.reason}" if one.state is State.SKIPPED else one.what

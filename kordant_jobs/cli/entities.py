@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Annotated
 from uuid import UUID
 
 import typer
 from sqlalchemy import Connection
 
-from kordant_jobs.cli.ids import id_of
-from kordant_jobs.cli.output import out, print_facts, print_json, print_table
-from kordant_jobs.cli.typed import read_lines
-from kordant_jobs.cli.words import one_of
+from kordant_jobs.cli.arguments import id_of, one_of, read_lines
+from kordant_jobs.cli.output import AsJson, out, print_facts, print_json, print_table
+from kordant_jobs.cli.session import open_session
 from kordant_jobs.domain.finance.states import EntityKind
 from kordant_jobs.domain.finance.values import document_of
 from kordant_jobs.errors import SettingsError
+from kordant_jobs.store.people.tables import subscriptions
 
 entities_app = typer.Typer(help="Households and firms whose bank accounts are read.", no_args_is_help=True)
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")]
 EntityId = Annotated[str, typer.Argument(help="The entity's id.")]
 LIST = "`kordant-jobs entities list`"
 
@@ -42,9 +42,7 @@ def create(
 ) -> None:
     """Create an entity. Lines `name: …` and `document: …` (CPF or CNPJ) are typed at a prompt, or read from standard
     input."""
-    from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.finance import entities
-    from kordant_jobs.store.people.tables import subscriptions
 
     chosen = one_of(EntityKind, kind, "--kind")
     said = {
@@ -73,9 +71,6 @@ def list_entities(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 100, as_json: AsJson = False
 ) -> None:
     """List entities, with the size of their data and whether their insights are older than it."""
-    from dataclasses import asdict
-
-    from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.finance import entities
 
     with open_session() as session, session.db.begin() as connection:
@@ -96,9 +91,6 @@ def list_entities(
 @entities_app.command()
 def show(entity: EntityId, as_json: AsJson = False) -> None:
     """Show an entity: its accounts with balances and their unexplained part, and its connections."""
-    from dataclasses import asdict
-
-    from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.finance import entities, reading
 
     with open_session() as session, session.db.begin() as connection:
@@ -121,9 +113,6 @@ def show(entity: EntityId, as_json: AsJson = False) -> None:
 @entities_app.command()
 def export(entity: EntityId) -> None:
     """Print all data of an entity, decrypted, as JSON: with purposes and sources."""
-    from dataclasses import asdict
-
-    from kordant_jobs.cli.session import open_session
     from kordant_jobs.privacy.held import stored_data
     from kordant_jobs.store.finance.tables import entities
 
@@ -144,7 +133,6 @@ def forget(
 ) -> None:
     """Delete an entity for good: its connections at their providers, its key, and all its rows."""
     from kordant_jobs.adapters.banks.registry import open_banks
-    from kordant_jobs.cli.session import open_session
     from kordant_jobs.privacy.forget import forget_entity
 
     with open_session() as session:

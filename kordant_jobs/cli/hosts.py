@@ -7,22 +7,19 @@ import threading
 import time
 from dataclasses import asdict
 from datetime import UTC
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from kordant_jobs.bootstrap.state import CHECKOUT
-from kordant_jobs.cli.output import EXIT_FAILED, err, out, print_json, print_table
+from kordant_jobs.cli.output import EXIT_FAILED, AsJson, err, out, print_json, print_table
+from kordant_jobs.cli.session import Session, open_session
 from kordant_jobs.engine.control import host_rows
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.settings import load_settings
 
-if TYPE_CHECKING:
-    from kordant_jobs.cli.session import Session
-
 hosts_app = typer.Typer(help="Hosts of workers: which there are, and what they run.", no_args_is_help=True)
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")]
 Name = Annotated[str, typer.Argument(help="The host, by its name in `hosts list`.")]
 CHECK_EVERY_S = 0.5
 
@@ -33,7 +30,6 @@ def host() -> None:
     runs of its own code version only. Ends by itself after it was drained."""
     from kordant_jobs.cli import preflight
     from kordant_jobs.cli.parts import StackConfig
-    from kordant_jobs.cli.session import open_session
     from kordant_jobs.cli.stack import Stack
 
     settings = load_settings()
@@ -72,8 +68,6 @@ def _listed(session: Session) -> list[host_rows.Host]:
 @hosts_app.command("list")
 def hosts_list(as_json: AsJson = False) -> None:
     """List every host with its code version, its runs, and whether it is alive, draining or silent."""
-    from kordant_jobs.cli.session import open_session
-
     with open_session() as session:
         rows = [_shown(one) for one in _listed(session)]
     if as_json:
@@ -106,8 +100,6 @@ def hosts_drain(
     as_json: AsJson = False,
 ) -> None:
     """Drain a host: it takes no more runs, and ends after its runs have ended."""
-    from kordant_jobs.cli.session import open_session
-
     with open_session() as session:
         found = next((one for one in _listed(session) if one.name == name), None)
         if found is not None and not dry_run:

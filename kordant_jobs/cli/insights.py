@@ -6,23 +6,22 @@ from typing import Annotated, Any
 
 import typer
 
-from kordant_jobs.cli.ids import as_uuid
-from kordant_jobs.cli.output import out, print_facts, print_json, print_table
-from kordant_jobs.cli.words import one_of
+from kordant_jobs.cli.arguments import as_uuid, one_of
+from kordant_jobs.cli.output import AsJson, out, print_facts, print_json, print_table
+from kordant_jobs.cli.session import open_session
 from kordant_jobs.domain.insights.insight import OPEN, Kind, Status
 from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.errors import SettingsError
+from kordant_jobs.store.insights import reading
+from kordant_jobs.wording import wording
+from kordant_jobs.wording.insights import payee_name, sentence
 
 insights_app = typer.Typer(help="Insights: what the accounts of entities say.", no_args_is_help=True)
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")]
 InsightId = Annotated[str, typer.Argument(help="The insight, by id.")]
 Language = Annotated[str, typer.Option("--locale", help="en or pt-BR.")]
 
 
 def _said(insight: Any, locale: Locale) -> str:
-    from kordant_jobs.wording import wording
-    from kordant_jobs.wording.insights import payee_name, sentence
-
     payee = payee_name(insight.line) if insight.line else None
     words = wording(locale)
     return sentence(words, insight.kind, insight.facts, payee=payee, unknown=insight.unknown_reason)
@@ -38,9 +37,6 @@ def list_insights(
     as_json: AsJson = False,
 ) -> None:
     """List the insights from accounts, with their confidence."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.insights import reading
-
     kinds = (one_of(Kind, kind, "--kind"),) if kind else tuple(Kind)
     spoken = one_of(Locale, locale, "--locale")
     with open_session() as session, session.db.connect() as connection:
@@ -72,9 +68,6 @@ def list_insights(
 @insights_app.command()
 def show(insight: InsightId, locale: Language = "en", as_json: AsJson = False) -> None:
     """Show one insight with its facts, its evidence and its age."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.insights import reading
-
     spoken = one_of(Locale, locale, "--locale")
     with open_session() as session, session.db.connect() as connection:
         found = reading.find(connection, session.keyring, insight_id=as_uuid(insight))
@@ -101,9 +94,6 @@ def show(insight: InsightId, locale: Language = "en", as_json: AsJson = False) -
 
 
 def _decide(insight: str, status: Status) -> None:
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.insights import reading
-
     with open_session() as session, session.db.begin() as connection:
         reading.decide(connection, as_uuid(insight), status)
     out.print(f"{insight} is {status.value}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Literal
@@ -10,20 +9,19 @@ from typing import Annotated, Literal
 import typer
 
 from kordant_jobs.catalog import CATALOG, job_row
-from kordant_jobs.cli.output import out, print_json, print_table
+from kordant_jobs.cli.arguments import actor
+from kordant_jobs.cli.output import AsJson, out, print_json, print_table
+from kordant_jobs.cli.session import open_session
 from kordant_jobs.engine.control import operate
 
 jobs_app = typer.Typer(help="Jobs: what there is, and which are paused.", no_args_is_help=True)
 
 Job = Annotated[str, typer.Argument(help="The job, by name or alias.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")]
 
 
 @jobs_app.command("list")
 def jobs_list(as_json: AsJson = False) -> None:
     """List every job with its limits, and whether it is paused."""
-    from kordant_jobs.cli.session import open_session
-
     with open_session() as session, session.db.connect() as connection:
         paused = {one.job: one for one in operate.paused(connection)}
     rows = [
@@ -53,7 +51,6 @@ def jobs_history(
     as_json: AsJson = False,
 ) -> None:
     """List attempts by job and week: successes, durations, costs. Kept for 400 days."""
-    from kordant_jobs.cli.session import open_session
     from kordant_jobs.observability import history
 
     wanted = job_row(job).name if job else None
@@ -73,7 +70,6 @@ def jobs_trends(
     as_json: AsJson = False,
 ) -> None:
     """List the slowest or most failing jobs of this week, compared with the week before."""
-    from kordant_jobs.cli.session import open_session
     from kordant_jobs.observability import history
 
     now = datetime.now(UTC)
@@ -103,7 +99,6 @@ def jobs_cost(
     as_json: AsJson = False,
 ) -> None:
     """List CPU seconds by week, job and tier, and per subscription. Accurate to the hour; kept for good."""
-    from kordant_jobs.cli.session import open_session
     from kordant_jobs.observability import history
 
     with open_session() as session:
@@ -130,9 +125,7 @@ def jobs_pause(
 ) -> None:
     """Start no runs of a job, however they are requested; requests wait, and running ones continue. Only `dagster job
     execute` still runs at once, in its own process."""
-    from kordant_jobs.cli.session import open_session
-
-    name, who = job_row(job).name, f"cli:{getpass.getuser()}"
+    name, who = job_row(job).name, actor()
     with open_session() as session, session.db.begin() as connection:
         new = operate.pause(connection, name, reason=reason, by=who, now=datetime.now(UTC))
     _say(name, "paused", new, as_json=as_json)
@@ -141,8 +134,6 @@ def jobs_pause(
 @jobs_app.command("resume")
 def jobs_resume(job: Job, as_json: AsJson = False) -> None:
     """Start a job's requests again, including those that waited."""
-    from kordant_jobs.cli.session import open_session
-
     name = job_row(job).name
     with open_session() as session, session.db.begin() as connection:
         was_paused = operate.resume(connection, name)

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import secrets
 import time
-from typing import Annotated
 
 import typer
 
-from kordant_jobs.cli.output import EXIT_FAILED, err, out, print_facts, print_json, print_table
+from kordant_jobs.cli.output import EXIT_FAILED, AsJson, err, out, print_facts, print_json, print_table
+from kordant_jobs.cli.session import open_session
 from kordant_jobs.errors import SettingsError
-from kordant_jobs.settings import Settings
+from kordant_jobs.settings import Settings, load_settings
+from kordant_jobs.store.people.keyring import KEY_BYTES
+from kordant_jobs.store.people.master_key import read_key_file, write_key_file
+from kordant_jobs.store.people.scrub import scrub
 
 keys_app = typer.Typer(no_args_is_help=True, help="The master key: which one is in use, and its rotation.")
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of words.")]
 
 
 @keys_app.command()
 def show(as_json: AsJson = False) -> None:
     """Show the id of the master key in use, and the number of subscribers still under another one."""
-    from kordant_jobs.cli.session import open_session
     from kordant_jobs.privacy.rotation import count_outdated_keys
 
     with open_session() as session, session.db.connect() as connection:
@@ -36,7 +37,6 @@ def verify(as_json: AsJson = False) -> None:
     """Open every encrypted value at its place, and compute every blind index of a watched identifier again. This finds
     rows that were changed or swapped in the database without the key: an item with another one's index is never found
     in a dump. Nothing is changed, and no value is printed. Exit code 1: something is wrong; the rows are listed."""
-    from kordant_jobs.cli.session import open_session
     from kordant_jobs.privacy.verification import verify as verify_all
 
     with open_session() as session, err.status("verifying") as status:
@@ -66,12 +66,8 @@ def rotate(as_json: AsJson = False) -> None:
     subscriber gets a new data key, and their data is encrypted again. With the key file, a new key is created, and the
     old one is deleted at the end. With KORDANT_MASTER_KEY or a command, give the new key, a blank and the old one;
     afterwards only the new one."""
-    from kordant_jobs.cli.session import open_session
     from kordant_jobs.cli.stack import running
     from kordant_jobs.privacy import rotation
-    from kordant_jobs.settings import load_settings
-    from kordant_jobs.store.people.master_key import write_key_file
-    from kordant_jobs.store.people.scrub import scrub
 
     settings = load_settings()
     if running(settings.state_dir):
@@ -111,16 +107,11 @@ def rotate(as_json: AsJson = False) -> None:
 
 def keyring_keys(settings: Settings) -> tuple[bytes, ...]:
     """The keys in the key file."""
-    from kordant_jobs.store.people.master_key import read_key_file
-
     return read_key_file(settings.key_file)
 
 
 def _add_new_key(settings: Settings) -> None:
     """Write a new key before the old one to the key file, unless an interrupted rotation has done so."""
-    from kordant_jobs.store.people.keyring import KEY_BYTES
-    from kordant_jobs.store.people.master_key import write_key_file
-
     if settings.key_is_given:
         return
     keys = keyring_keys(settings)

@@ -12,6 +12,7 @@ import typer
 from kordant_jobs.cli.layout import printable
 from kordant_jobs.cli.output import out, print_table
 from kordant_jobs.errors import SettingsError
+from kordant_jobs.settings import load_settings
 
 CHECK_EVERY_S = 0.3
 """Seconds between two checks of a log that is followed."""
@@ -23,8 +24,6 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="And what comes, until Ctrl-C.")] = False,
 ) -> None:
     """Show the last lines of a process's log."""
-    from kordant_jobs.settings import load_settings
-
     folder = load_settings().state_dir / "logs"
     there = {path.stem: path for path in sorted(folder.glob("*.log"))}
     if part is None:

@@ -13,163 +13,112 @@ from typing import Annotated
 import typer
 
 from kordant_jobs.cli.lazy import Lazy, lazy_group
-from kordant_jobs.cli.output import bold, err, one_line_errors, out, print_facts, print_json
+from kordant_jobs.cli.output import AsJson, bold, err, one_line_errors, out, print_facts, print_json
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.postgres.interrupts import cancel_on_interrupt
 from kordant_jobs.redaction import storable
 
-GROUPS = {
-    "db": Lazy(where="kordant_jobs.cli.data:db_app", help="The database: where it is, its migrations."),
-    "dumps": Lazy(
-        where="kordant_jobs.cli.data:dumps_app", help="Breach dumps: what was dropped, ingested, quarantined."
+COMMANDS = {
+    "db": ("data:db_app", "The database: where it is, its migrations."),
+    "dumps": ("data:dumps_app", "Breach dumps: what was dropped, ingested, quarantined."),
+    "corpus": ("corpus:corpus_app", "The corpus: ingested dumps, kept by blind index."),
+    "catalogue": ("data:catalogue_app", "The catalogue of known breaches."),
+    "sources": ("sources:sources_app", "Outside sources: which are on, and how they stand."),
+    "exposures": ("sources:exposures_app", "Exposures: what was found, on what evidence; 'not me'."),
+    "properties": ("properties:properties_app", "Watched parcels and owners, and what was recorded."),
+    "counties": ("counties:counties_app", "Counties: whose records are read, how fresh they are."),
+    "voices": ("voices:voices_app", "Voices: the family's enrolments, clips and their verdicts."),
+    "models": ("models:models_app", "Models of voices: pulled once, checked."),
+    "subscribers": ("subscriptions:subscribers_app", "Subscribers: make one, change what they pay for, forget one."),
+    "entities": ("entities:entities_app", "Households and firms whose bank accounts are read."),
+    "connections": ("connections:connections_app", "Bank connections: state, sync, consents, results."),
+    "reports": ("reports:reports_app", "PDF reports: list them, and open one."),
+    "logs": ("logs:logs", "What the processes of `up` wrote."),
+    "keys": ("keys:keys_app", "The master key: which one is in use, and its rotation."),
+    "schedules": ("schedules:schedules_app", "The price list: what runs when, for whom."),
+    "enqueue": ("queue:enqueue", "Queue a request of a job; `up` starts it at once."),
+    "capacity": ("capacity:capacity", "What so many subscribers need: hosts, connections, bytes."),
+    "host": ("hosts:host", "Run a host of workers, where runs are on several machines."),
+    "hosts": ("hosts:hosts_app", "Hosts of workers: which there are; drain one."),
+    "jobs": ("jobs:jobs_app", "Jobs: what there is, and which are paused."),
+    "requests": ("queue:requests_app", "Requests: what waits, runs and has ended."),
+    "dead": ("queue:dead_app", "Dead letters: requests whose last attempt failed."),
+    "brokers": ("brokers:brokers_app", "Data brokers: the catalogue and the lists it is made from."),
+    "removals": ("removals:removals_app", "Removal requests to data brokers, and what became of them."),
+    "insights": ("insights:insights_app", "Insights: what the accounts of entities say."),
+    "receipt": (
+        "receipt:receipt_app",
+        "Receipts: signed proof of what was checked for whom, to be verified by anybody.",
     ),
-    "corpus": Lazy(where="kordant_jobs.cli.corpus:corpus_app", help="The corpus: ingested dumps, kept by blind index."),
-    "catalogue": Lazy(where="kordant_jobs.cli.data:catalogue_app", help="The catalogue of known breaches."),
-    "sources": Lazy(
-        where="kordant_jobs.cli.sources:sources_app", help="Outside sources: which are on, and how they stand."
-    ),
-    "exposures": Lazy(
-        where="kordant_jobs.cli.sources:exposures_app", help="Exposures: what was found, on what evidence; 'not me'."
-    ),
-    "properties": Lazy(
-        where="kordant_jobs.cli.properties:properties_app", help="Watched parcels and owners, and what was recorded."
-    ),
-    "counties": Lazy(
-        where="kordant_jobs.cli.counties:counties_app", help="Counties: whose records are read, how fresh they are."
-    ),
-    "voices": Lazy(
-        where="kordant_jobs.cli.voices:voices_app", help="Voices: the family's enrolments, clips and their verdicts."
-    ),
-    "models": Lazy(where="kordant_jobs.cli.models:models_app", help="Models of voices: pulled once, checked."),
-    "subscribers": Lazy(
-        where="kordant_jobs.cli.rights:subscribers_app",
-        help="Subscribers: make one, change what they pay for, forget one.",
-    ),
-    "entities": Lazy(
-        where="kordant_jobs.cli.entities:entities_app", help="Households and firms whose bank accounts are read."
-    ),
-    "connections": Lazy(
-        where="kordant_jobs.cli.connections:connections_app", help="Bank connections: state, sync, consents, results."
-    ),
-    "reports": Lazy(where="kordant_jobs.cli.reports:reports_app", help="PDF reports: list them, and open one."),
-    "logs": Lazy(where="kordant_jobs.cli.logs:logs", help="What the processes of `up` wrote."),
-    "keys": Lazy(where="kordant_jobs.cli.keys:keys_app", help="The master key: which one is in use, and its rotation."),
-    "schedules": Lazy(
-        where="kordant_jobs.cli.forecast:schedules_app", help="The price list: what runs when, for whom."
-    ),
-    "enqueue": Lazy(where="kordant_jobs.cli.queue:enqueue", help="Queue a request of a job; `up` starts it at once."),
-    "capacity": Lazy(
-        where="kordant_jobs.cli.capacity:capacity", help="What so many subscribers need: hosts, connections, bytes."
-    ),
-    "host": Lazy(
-        where="kordant_jobs.cli.hosts:host", help="Run a host of workers, where runs are on several machines."
-    ),
-    "hosts": Lazy(where="kordant_jobs.cli.hosts:hosts_app", help="Hosts of workers: which there are; drain one."),
-    "jobs": Lazy(where="kordant_jobs.cli.jobs:jobs_app", help="Jobs: what there is, and which are paused."),
-    "requests": Lazy(where="kordant_jobs.cli.queue:requests_app", help="Requests: what waits, runs and has ended."),
-    "dead": Lazy(where="kordant_jobs.cli.queue:dead_app", help="Dead letters: requests whose last attempt failed."),
-    "brokers": Lazy(
-        where="kordant_jobs.cli.brokers:brokers_app", help="Data brokers: the catalogue and the lists it is made from."
-    ),
-    "removals": Lazy(
-        where="kordant_jobs.cli.removals:removals_app",
-        help="Removal requests to data brokers, and what became of them.",
-    ),
-    "insights": Lazy(
-        where="kordant_jobs.cli.insights:insights_app", help="Insights: what the accounts of entities say."
-    ),
-    "receipt": Lazy(
-        where="kordant_jobs.cli.receipt:receipt_app",
-        help="Receipts: signed proof of what was checked for whom, to be verified by anybody.",
-    ),
-    "doctor": Lazy(
-        where="kordant_jobs.cli.doctor:doctor", help="Look for what is known to go wrong, and say how to fix it."
-    ),
-    "alerts": Lazy(
-        where="kordant_jobs.cli.alerts:alerts_app", help="Alerts of operators: what is wrong, and who is notified."
-    ),
-    "cleanup": Lazy(
-        where="kordant_jobs.cli.cleanup:cleanup_app",
-        help="Retention: what is deleted when, what was, and what is on hold.",
-    ),
-    "api": Lazy(where="kordant_jobs.cli.api:api_app", help="/api/jobs over HTTP, by itself, and its OpenAPI file."),
-    "console": Lazy(
-        where="kordant_jobs.cli.api:console", help="The operator's console: where it is, and how to sign in."
-    ),
-    "tokens": Lazy(where="kordant_jobs.cli.tokens:tokens_app", help="Tokens of the API: who may ask, for what."),
-    "agents": Lazy(where="kordant_jobs.cli.tokens:agents_app", help="Agents: which jobs each may start."),
-    "audit": Lazy(where="kordant_jobs.cli.audit:audit_app", help="The audit log: who did what; verify, export."),
-    "notifications": Lazy(
-        where="kordant_jobs.cli.notification_choices:notifications_app",
-        help="Notifications: what waits, went out and did not; what subscribers chose.",
+    "doctor": ("doctor:doctor", "Look for what is known to go wrong, and say how to fix it."),
+    "alerts": ("alerts:alerts_app", "Alerts of operators: what is wrong, and who is notified."),
+    "cleanup": ("cleanup:cleanup_app", "Retention: what is deleted when, what was, and what is on hold."),
+    "api": ("api:api_app", "/api/jobs over HTTP, by itself, and its OpenAPI file."),
+    "console": ("api:console", "The operator's console: where it is, and how to sign in."),
+    "tokens": ("tokens:tokens_app", "Tokens of the API: who may ask, for what."),
+    "agents": ("tokens:agents_app", "Agents: which jobs each may start."),
+    "audit": ("audit:audit_app", "The audit log: who did what; verify, export."),
+    "notifications": (
+        "notifications:notifications_app",
+        "Notifications: what waits, went out and did not; what subscribers chose.",
     ),
 }
-"""Command groups with their own module; the commands below have at most a few lines each."""
+"""The place, below `kordant_jobs.cli`, and the help of each command with a module of its own."""
 
-LAB_GROUPS = {
-    "demo": Lazy(
-        where="kordant_jobs.lab.demo:demo",
-        help="Scan 5,000 invented subscribers against 1,000,000 lines of invented dumps, alert them, report to them.",
+LAB_COMMANDS = {
+    "demo": (
+        "demo:demo",
+        "Scan 5,000 invented subscribers against 1,000,000 lines of invented dumps, alert them, report to them.",
     ),
-    "voices": Lazy(
-        where="kordant_jobs.lab.voices.evaluate:voices_app",
-        help="Voices: the family's enrolments, clips and their verdicts; `evaluate` on recordings of your own.",
+    "voices": (
+        "voices.evaluate:voices_app",
+        "Voices: the family's enrolments, clips and their verdicts; `evaluate` on recordings of your own.",
     ),
-    "new": Lazy(
-        where="kordant_jobs.lab.new_job:new_app", help="Begin something new: the files of a job, to be filled in."
+    "new": ("new_job:new_app", "Begin something new: the files of a job, to be filled in."),
+    "release": ("release:release", "Make a release: checks, version, wheel, tag."),
+    "bench": ("bench:bench_app", "Measure what is promised, beside a peer."),
+    "fuzz": ("fuzz.commands:fuzz_app", "Damaged input, made for some time: does anything break?"),
+    "read-cases": ("cases:read_cases", "Read a folder of small dumps, each with what it should give."),
+    "false-identifiers": (
+        "false_identifiers:count_false_identifiers",
+        "Count identifiers that are found in text without people.",
     ),
-    "release": Lazy(where="kordant_jobs.lab.release:release", help="Make a release: checks, version, wheel, tag."),
-    "bench": Lazy(where="kordant_jobs.lab.bench:bench_app", help="Measure what is promised, beside a peer."),
-    "fuzz": Lazy(
-        where="kordant_jobs.lab.fuzz.commands:fuzz_app", help="Damaged input, made for some time: does anything break?"
+    "fit-names": (
+        "hometitle.names_fit:fit_names",
+        "Fit the table of the names score on invented pairs, and measure it on others.",
     ),
-    "read-cases": Lazy(
-        where="kordant_jobs.lab.cases:read_cases", help="Read a folder of small dumps, each with what it should give."
+    "judge-hometitle": (
+        "hometitle.judge:judge_command",
+        "HomeTitle on invented counties against their truth, and on a folder of real rows.",
     ),
-    "false-identifiers": Lazy(
-        where="kordant_jobs.lab.false_identifiers:count_false_identifiers",
-        help="Count identifiers that are found in text without people.",
+    "judge-insights": (
+        "bench.judge_insights:judge_command",
+        "Insights on invented accounts against their truth: precision, recall, false alarms.",
     ),
-    "fit-names": Lazy(
-        where="kordant_jobs.lab.hometitle.names_fit:fit_names",
-        help="Fit the table of the names score on invented pairs, and measure it on others.",
+    "soak": ("bench:soak_command", "Thousands of runs: does the database grow, or a process?"),
+    "simulate-banks": (
+        "banks.simulation:simulate_banks",
+        "Weeks of bank sync with kills and every behaviour of the contract, judged by the banks' own ledgers.",
     ),
-    "judge-hometitle": Lazy(
-        where="kordant_jobs.lab.hometitle.judge:judge_command",
-        help="HomeTitle on invented counties against their truth, and on a folder of real rows.",
+    "read-ofb-mass": ("banks.mass:read_mass", "Read the official test mass of Open Finance Brasil."),
+    "simulate-removals": (
+        "removals.simulation:simulate_command",
+        "Months of removal requests with simulated brokers on real servers, judged by their own ledgers.",
     ),
-    "judge-insights": Lazy(
-        where="kordant_jobs.lab.bench.judge_insights:judge_command",
-        help="Insights on invented accounts against their truth: precision, recall, false alarms.",
+    "chaos-notifications": (
+        "chaos.notifications:chaos_notifications",
+        "Kill senders of notifications between any two steps, and count mails in the server's own ledger.",
     ),
-    "soak": Lazy(
-        where="kordant_jobs.lab.bench:soak_command", help="Thousands of runs: does the database grow, or a process?"
+    "chaos-rotation": (
+        "chaos.rotation:chaos_rotation",
+        "Kill the rotation of the master key again and again, and open every encrypted value.",
     ),
-    "simulate-banks": Lazy(
-        where="kordant_jobs.lab.banks.simulation:simulate_banks",
-        help="Weeks of bank sync with kills and every behaviour of the contract, judged by the banks' own ledgers.",
-    ),
-    "read-ofb-mass": Lazy(
-        where="kordant_jobs.lab.banks.mass:read_mass", help="Read the official test mass of Open Finance Brasil."
-    ),
-    "simulate-removals": Lazy(
-        where="kordant_jobs.lab.removals.simulation:simulate_command",
-        help="Months of removal requests with simulated brokers on real servers, judged by their own ledgers.",
-    ),
-    "chaos-notifications": Lazy(
-        where="kordant_jobs.lab.chaos.notifications:chaos_notifications",
-        help="Kill senders of notifications between any two steps, and count mails in the server's own ledger.",
-    ),
-    "chaos-rotation": Lazy(
-        where="kordant_jobs.lab.chaos.rotation:chaos_rotation",
-        help="Kill the rotation of the master key again and again, and open every encrypted value.",
-    ),
-    "chaos": Lazy(
-        where="kordant_jobs.lab.chaos.campaign:chaos_command",
-        help="Strike a system of its own with kills, pauses, restarts and cuts; count effects in an outside ledger.",
+    "chaos": (
+        "chaos.campaign:chaos_command",
+        "Strike a system of its own with kills, pauses, restarts and cuts; count effects in an outside ledger.",
     ),
 }
-"""Commands of the package `kordant_jobs.lab`; an installed wheel has those that need no development packages."""
+"""The same below `kordant_jobs.lab`; an installed wheel has those that need no development packages."""
 
 
 def _is_installed(command: Lazy) -> bool:
@@ -178,7 +127,10 @@ def _is_installed(command: Lazy) -> bool:
     return path.is_dir() or path.with_suffix(".py").is_file()
 
 
-GROUPS |= {name: command for name, command in LAB_GROUPS.items() if _is_installed(command)}
+GROUPS = {name: Lazy(where=f"kordant_jobs.cli.{where}", help=line) for name, (where, line) in COMMANDS.items()}
+for _name, (_where, _line) in LAB_COMMANDS.items():
+    if _is_installed(command := Lazy(where=f"kordant_jobs.lab.{_where}", help=_line)):
+        GROUPS[_name] = command
 
 PROG = "kordant-jobs"
 """The program's name in help and completion, however it was started."""
@@ -191,12 +143,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object instead of words.")]
 
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from kordant_jobs.cli.version import described
+        from kordant_jobs.bootstrap.version import described
 
         out.print(f"kordant-jobs {described()}", highlight=False)
         raise typer.Exit

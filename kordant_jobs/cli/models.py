@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from kordant_jobs.cli.output import out, print_json, print_table
+from kordant_jobs.cli.output import AsJson, out, print_json, print_table
 from kordant_jobs.errors import SetupError
+from kordant_jobs.settings import load_settings
 
 models_app = typer.Typer(help="Models of voices: pulled once, checked, described.", no_args_is_help=True)
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")]
 
 
 @models_app.command()
@@ -21,7 +22,6 @@ def pull(
 ) -> None:
     """Fetch the models (110 MB), build and check them: 40 MB in the folder that `settings` names."""
     from kordant_jobs.adapters.voice.models.pull import pull_models
-    from kordant_jobs.settings import load_settings
 
     settings = load_settings()
     made = pull_models(settings.models, settings.state_dir, os.environ, wheels=wheels)
@@ -33,10 +33,7 @@ def pull(
 @models_app.command("list")
 def list_models(as_json: AsJson = False) -> None:
     """List the models in use, their thresholds, and their known accuracy."""
-    from dataclasses import asdict
-
     from kordant_jobs.adapters.voice.models.files import NOTICE, damaged, open_models
-    from kordant_jobs.settings import load_settings
 
     settings = load_settings()
     found = open_models(settings.models, settings.voice_detector)

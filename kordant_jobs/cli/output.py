@@ -12,8 +12,9 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console, RenderableType
 from rich.status import Status
 from rich.text import Text
@@ -21,6 +22,7 @@ from rich.text import Text
 from kordant_jobs.cli.layout import printable, table_lines
 from kordant_jobs.errors import KordantError
 
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")]
 EXIT_FAILED = 1
 """The exit code of a command that was tried and failed. Usage errors are 2, as everywhere."""
 EXIT_INTERRUPTED = 130

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 from typing import Annotated
 
 import sqlalchemy as sa
 import typer
 
-from kordant_jobs.cli.ids import as_uuid
-from kordant_jobs.cli.output import out, print_facts, print_json, print_table
+from kordant_jobs.cli.arguments import Subscription, actor, as_uuid
+from kordant_jobs.cli.output import AsJson, out, print_facts, print_json, print_table
+from kordant_jobs.cli.session import open_session
+from kordant_jobs.domain.property.addresses import address_query
+from kordant_jobs.domain.property.instruments import recorder_page
+from kordant_jobs.domain.property.parcels import PARCELS, has_words, masked_parcel
 from kordant_jobs.errors import SettingsError
+from kordant_jobs.jobs.hometitle_scan.rules.owners import would_raise_alert
+from kordant_jobs.settings import load_settings
+from kordant_jobs.store.property import matching, reporting, rolls, watches
 
 properties_app = typer.Typer(help="Watched parcels and owners, and what was recorded on them.", no_args_is_help=True)
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")]
 Id = Annotated[str, typer.Argument(help="Its id.")]
 
 
@@ -32,8 +37,6 @@ def resolve(
     """List the parcels that addresses may mean, by the county's address data: one address on each line of standard
     input. Let the subscriber confirm one, then pass its number to `properties add`."""
     from kordant_jobs.adapters.counties import open_counties
-    from kordant_jobs.domain.property.addresses import address_query
-    from kordant_jobs.settings import load_settings
 
     counties = open_counties(load_settings())
     described = counties.get(county)
@@ -57,7 +60,7 @@ def resolve(
 
 @properties_app.command()
 def add(
-    subscription: Annotated[str, typer.Argument(help="The subscription, by id.")],
+    subscription: Subscription,
     county: Annotated[str, typer.Argument(help="The county, as `counties list` names it.")],
     owner: Annotated[bool, typer.Option("--owner", help="Watch a name in the whole county, not a parcel.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say whether it could be watched.")] = False,
@@ -66,10 +69,6 @@ def add(
     """Watch parcels, one on each line of standard input: a number, optionally a tab and the owners' names, separated by
     ';'. With --owner each line is a name."""
     from kordant_jobs.adapters.counties import open_counties
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.domain.property.parcels import PARCELS, has_words
-    from kordant_jobs.jobs.hometitle_scan.rules.owners import would_raise_alert
-    from kordant_jobs.store.property import watches
 
     with open_session() as session:
         described = open_counties(session.settings).get(county)
@@ -106,14 +105,8 @@ def add(
 
 
 @properties_app.command("list")
-def list_properties(
-    subscription: Annotated[str, typer.Argument(help="The subscription, by id.")], as_json: AsJson = False
-) -> None:
+def list_properties(subscription: Subscription, as_json: AsJson = False) -> None:
     """List a subscription's watches, with parcel numbers masked, and the number of findings that raised an alert."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.domain.property.parcels import masked_parcel
-    from kordant_jobs.store.property import watches
-
     with open_session() as session, session.db.begin() as connection:
         known = connection.execute(
             sa.text("SELECT 1 FROM kordant.subscriptions WHERE id = :id"), {"id": as_uuid(subscription)}
@@ -151,9 +144,6 @@ def list_properties(
 @properties_app.command()
 def remove(watch: Id) -> None:
     """Stop watching a parcel or owner."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.property import watches
-
     with open_session() as session, session.db.begin() as connection:
         if not watches.remove(connection, as_uuid(watch)):
             raise SettingsError(f"{watch} is not watched; `kordant-jobs properties list` shows what is.")
@@ -164,10 +154,6 @@ def remove(watch: Id) -> None:
 def show(watch: Id, as_json: AsJson = False) -> None:
     """Show the evidence on a watched parcel: every document and change of the owner roll, its effect, its severity and
     reasons, and open mortgages and liens. Names are not shown."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.domain.property.instruments import recorder_page
-    from kordant_jobs.store.property import reporting, rolls
-
     query = """
         SELECT f.id AS finding, i.key, i.number, i.code, f.event, f.severity, f.is_told, f.is_news, f.reasons,
                f.case_key,
@@ -221,10 +207,7 @@ def show(watch: Id, as_json: AsJson = False) -> None:
 def not_me(finding: Id) -> None:
     """Record that a finding is not about the subscriber: no more alerts for it, nor for anything on that parcel by
     name."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.property import matching
-
     with open_session() as session, session.db.begin() as connection:
-        if not matching.not_me(connection, as_uuid(finding), said_by=f"cli:{getpass.getuser()}"):
+        if not matching.not_me(connection, as_uuid(finding), said_by=actor()):
             raise SettingsError(f"there is no finding {finding}; `kordant-jobs properties show` shows them.")
     out.print("noted")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
@@ -14,8 +13,9 @@ from sqlalchemy import Connection
 
 from kordant_jobs import outside_json
 from kordant_jobs.catalog import enqueue_named, job_row
-from kordant_jobs.cli.ids import id_of
-from kordant_jobs.cli.output import EXIT_FAILED, err, out, print_facts, print_json, print_table
+from kordant_jobs.cli.arguments import actor, id_of
+from kordant_jobs.cli.output import EXIT_FAILED, AsJson, err, out, print_facts, print_json, print_table
+from kordant_jobs.cli.session import open_session
 from kordant_jobs.engine import Priority
 from kordant_jobs.engine.control import Cause, Filter, Request, RequestStatus, operate
 from kordant_jobs.errors import SettingsError
@@ -23,7 +23,6 @@ from kordant_jobs.errors import SettingsError
 requests_app = typer.Typer(help="Requests: what waits, runs and has ended.", no_args_is_help=True)
 dead_app = typer.Typer(help="Dead letters: requests whose last attempt failed.", no_args_is_help=True)
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say which requests are meant.")]
 Ids = Annotated[list[str] | None, typer.Argument(help="Requests by id; none: those that the options name.")]
 Job = Annotated[str | None, typer.Option("--job", help="Only this job, by name or alias.")]
@@ -135,8 +134,6 @@ def _act(
     as_json: bool,
 ) -> None:
     """Apply an action to the selected requests. Ids that are not among them are listed, with exit code 1."""
-    from kordant_jobs.cli.session import open_session
-
     with open_session() as session, session.db.begin() as connection:
         named = tuple(_request_id(connection, one) for one in ids or ())
         done = act(connection, replace(where, ids=named) if named else where)
@@ -167,8 +164,6 @@ def enqueue(
 ) -> None:
     """Queue a request of a job; `up` starts it at once. For example: enqueue darkwatch.scan '{"tiers": ["premium"]}'.
     A field of the payload that is wrong is named, and nothing is queued."""
-    from kordant_jobs.cli.session import open_session
-
     try:
         fields = outside_json.loads(payload)
     except ValueError:
@@ -180,7 +175,7 @@ def enqueue(
             connection,
             job,
             fields,
-            requested_by=f"cli:{getpass.getuser()}",
+            requested_by=actor(),
             priority=_priority(priority),
             run_at=_moment(run_at),
             idempotency_key=key,
@@ -198,8 +193,6 @@ def requests_list(
     job: Job = None, status: Status = None, entity: Entity = None, limit: Limit = 50, as_json: AsJson = False
 ) -> None:
     """List requests, the newest first."""
-    from kordant_jobs.cli.session import open_session
-
     where = _filter(job=job, status=status, entity=entity)
     with open_session() as session, session.db.connect() as connection:
         found = operate.find(connection, where, limit=limit)
@@ -209,8 +202,6 @@ def requests_list(
 @requests_app.command("show")
 def requests_show(request: Annotated[str, typer.Argument(help="The request's id.")], as_json: AsJson = False) -> None:
     """Show one request with its payload, progress, result and every attempt."""
-    from kordant_jobs.cli.session import open_session
-
     with open_session() as session, session.db.connect() as connection:
         found = operate.inspect(connection, _request_id(connection, request))
     if as_json:
@@ -267,8 +258,6 @@ def dead_list(
     limit: Limit = 50, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """List dead requests, the newest first."""
-    from kordant_jobs.cli.session import open_session
-
     where = _filter(job=job, cause=cause, error=error, older_than_days=older_than_days, status="dead")
     with open_session() as session, session.db.connect() as connection:
         found = operate.find(connection, replace(where, acknowledged=False if unseen else None), limit=limit)
@@ -306,7 +295,7 @@ def dead_ack(
 ) -> None:  # fmt: skip
     """Mark dead requests as seen: they stay, and no alarm counts them."""
     where = _filter(ids, job=job, cause=cause, error=error, older_than_days=older_than_days, everything=everything)
-    now, who = datetime.now(UTC), f"cli:{getpass.getuser()}"
+    now, who = datetime.now(UTC), actor()
     _act(
         "acknowledged",
         lambda c, meant: operate.acknowledge(c, meant, by=who, now=now, dry_run=dry_run),

@@ -4,38 +4,32 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from kordant_jobs import outside_json
-from kordant_jobs.cli.data import FIND
-from kordant_jobs.cli.ids import id_of
-from kordant_jobs.cli.output import EXIT_FAILED, err, out, print_json, print_table
+from kordant_jobs.cli.arguments import FIND, Subscription, id_of
+from kordant_jobs.cli.output import EXIT_FAILED, AsJson, err, out, print_json, print_table
+from kordant_jobs.cli.session import open_session
 from kordant_jobs.domain.reports import receipts
 from kordant_jobs.errors import SettingsError
-
-if TYPE_CHECKING:
-    from kordant_jobs.store.people.keyring import Keyring
+from kordant_jobs.store.people.keyring import Keyring
+from kordant_jobs.store.people.tables import subscriptions
+from kordant_jobs.store.reports.receipts import of_subscription
 
 receipt_app = typer.Typer(
     help="Receipts: signed proof of what was checked for whom, to be verified by anybody.", no_args_is_help=True
 )
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")]
-
 
 @receipt_app.command("list")
 def list_receipts(
-    subscription: Annotated[str, typer.Argument(help="The subscription, by id.")],
+    subscription: Subscription,
     to: Annotated[Path | None, typer.Option("--to", help="Write the signed lines there, the first first.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """List the receipts of a subscription, each with the one before it; --to writes them for `verify`."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.people.tables import subscriptions
-    from kordant_jobs.store.reports.receipts import of_subscription
-
     with open_session() as session, session.db.connect() as connection:
         own = id_of(connection, subscriptions.c.id, subscription, "subscription", FIND)
         lines = of_subscription(connection, own)
@@ -107,8 +101,6 @@ def verify(
 @receipt_app.command()
 def key() -> None:
     """Print the public key as a JWK set, for publication: with it anyone can verify receipts without us."""
-    from kordant_jobs.cli.session import open_session
-
     with open_session() as session:
         print_json(receipts.key_set([session.keyring.receipt_key.public_key()]))
 
@@ -123,8 +115,6 @@ def _keys_of(keyring: Keyring) -> receipts.PublicKeys:
 
 
 def _own_keys() -> receipts.PublicKeys:
-    from kordant_jobs.cli.session import open_session
-
     with open_session() as session:
         return _keys_of(session.keyring)
 

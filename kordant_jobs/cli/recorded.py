@@ -7,13 +7,13 @@ words and ids; no path, no value, and nothing typed on standard input.
 
 from __future__ import annotations
 
-import getpass
 import re
 from collections.abc import Sequence
 
 from sqlalchemy import Engine
 
 from kordant_jobs.catalog import BY_NAME
+from kordant_jobs.cli.arguments import actor
 from kordant_jobs.domain.access.audit import Entry
 from kordant_jobs.store.audit import log
 from kordant_jobs.store.people.keyring import Keyring
@@ -76,7 +76,7 @@ def entry_of(words: Sequence[str], command: str) -> Entry:
     """The entry of the log for a command line."""
     named = [word for word in words if word in BY_NAME or _ID.fullmatch(word)]
     return Entry(
-        actor=f"cli:{getpass.getuser()}",
+        actor=actor(),
         role="operator",
         source="cli",
         action=f"cli.{command.replace(' ', '.')}",

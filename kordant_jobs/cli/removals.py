@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import re
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import sqlalchemy as sa
 import typer
+from sqlalchemy.exc import IntegrityError
 
-from kordant_jobs.cli.ids import as_uuid
-from kordant_jobs.cli.output import err, out, print_facts, print_json, print_table
+from kordant_jobs.cli.arguments import Subscription, actor, as_uuid
+from kordant_jobs.cli.output import AsJson, err, out, print_facts, print_json, print_table
+from kordant_jobs.cli.session import Session, open_session
+from kordant_jobs.domain.people.subscriptions import Locale
 from kordant_jobs.domain.removals.clocks import Ask, Law, law_of
+from kordant_jobs.domain.removals.listings import FORMS, canonical, parts_of
 from kordant_jobs.domain.removals.replies import ReplyClass
 from kordant_jobs.domain.removals.states import Denial, RemovalState, turn_of
 from kordant_jobs.errors import SettingsError
-
-if TYPE_CHECKING:
-    from kordant_jobs.cli.session import Session
+from kordant_jobs.settings import load_settings
+from kordant_jobs.store.people.tables import subscriptions
+from kordant_jobs.store.removals import profiles, requests
+from kordant_jobs.store.removals import replies as store
+from kordant_jobs.store.removals.profiles import FIELDS, Profile
+from kordant_jobs.wording import wording
 
 removals_app = typer.Typer(help="Removal requests to data brokers, and what became of them.", no_args_is_help=True)
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")]
 Request = Annotated[str, typer.Argument(help="The request, by id.")]
-Subscription = Annotated[str, typer.Argument(help="The subscription, by id.")]
-
-
-def _actor() -> str:
-    return f"cli:{getpass.getuser()}"
 
 
 @removals_app.command()
@@ -43,8 +43,6 @@ def permit(
     """Store a subscriber's details for requests, with their permission to act for them as a signed PDF. Details come
     from standard input, one on each line as `field: value` (city, state, phone, street, postal_code, birth_year,
     birth_date); name and e-mail address are the subscriber's own unless given."""
-    from kordant_jobs.cli.session import open_session
-
     where = _place(country, state)
     details: dict[str, str] = {}
     for line in sys.stdin.read().splitlines() if not sys.stdin.isatty() else ():
@@ -74,9 +72,6 @@ def _place(country: str, state: str | None) -> tuple[str, str | None]:
 
 def _field(name: str, value: str | None, country: str, state: str | None) -> dict[str, str]:
     """One line as it is kept. The error never repeats a value, which is personal."""
-    from kordant_jobs.domain.removals.listings import FORMS, canonical
-    from kordant_jobs.store.removals.profiles import FIELDS
-
     if value is None or name not in FIELDS:
         raise SettingsError(f"a line is `field: value`, with one of {', '.join(FIELDS)}. Nothing was written.")
     kept = canonical(name, value, country=country, today=datetime.now(UTC).date())
@@ -88,15 +83,9 @@ def _field(name: str, value: str | None, country: str, state: str | None) -> dic
 
 
 def _permit(session: Session, subscription_id: UUID, country: str, state: str | None, details: dict[str, str]) -> None:
-    from kordant_jobs.domain.people.subscriptions import Locale
-    from kordant_jobs.domain.removals.listings import parts_of
     from kordant_jobs.jobs.removebrokers_process.letters import permission_page
     from kordant_jobs.jobs.removebrokers_process.opening import agent_of
     from kordant_jobs.jobs.reports_generate.layout import ReportPage, lay_out
-    from kordant_jobs.store.people.tables import subscriptions
-    from kordant_jobs.store.removals import profiles
-    from kordant_jobs.store.removals.profiles import Profile
-    from kordant_jobs.wording import wording
 
     now = datetime.now(UTC)
     with session.db.begin() as connection:
@@ -139,8 +128,6 @@ def request(
     """Request that brokers delete a subscriber's data. A person has one request for each broker; a broker that another
     one handles is asked there. The next run of removebrokers_process continues it."""
     from kordant_jobs.cli.brokers import _found
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.removals import requests
 
     if not broker and not region:
         raise SettingsError("name brokers with --broker, or --region.")
@@ -169,9 +156,6 @@ def list_requests(
     as_json: AsJson = False,
 ) -> None:
     """List requests: state, deadline, whose turn it is, the broker's answer and the result of our own check."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.removals import requests
-
     with open_session() as session, session.db.connect() as connection:
         rows = requests.listed(
             connection,
@@ -201,7 +185,6 @@ def list_requests(
 @removals_app.command()
 def show(request: Request, as_json: AsJson = False) -> None:
     """Show one request with its history, each move with its evidence; the deciding sentences are decrypted."""
-    from kordant_jobs.cli.session import open_session
     from kordant_jobs.store.removals import links, replies, requests
 
     with open_session() as session, session.db.connect() as connection:
@@ -248,16 +231,11 @@ def show(request: Request, as_json: AsJson = False) -> None:
 
 
 def _move(request: str, to: RemovalState, reason: str, **more: Any) -> None:
-    from sqlalchemy.exc import IntegrityError
-
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.removals import requests
-
     with open_session() as session:
         try:
             with session.db.begin() as connection:
                 requests.move(
-                    connection, as_uuid(request), to, reason=reason, actor=_actor(), now=datetime.now(UTC), **more
+                    connection, as_uuid(request), to, reason=reason, actor=actor(), now=datetime.now(UTC), **more
                 )
         except IntegrityError:
             raise SettingsError(
@@ -269,11 +247,10 @@ def _move(request: str, to: RemovalState, reason: str, **more: Any) -> None:
 @removals_app.command()
 def done(request: Request) -> None:
     """Record that the subscriber has filled in the broker's form (or done what it asked): its legal term begins now."""
-    from kordant_jobs.cli.session import open_session
     from kordant_jobs.jobs.removebrokers_process import asking
 
     with open_session() as session:
-        state = asking.form_done(session.db, as_uuid(request), actor=_actor(), now=datetime.now(UTC))
+        state = asking.form_done(session.db, as_uuid(request), actor=actor(), now=datetime.now(UTC))
     out.print(state.value)
 
 
@@ -281,12 +258,11 @@ def done(request: Request) -> None:
 def answered(request: Request, meaning: Annotated[ReplyClass, typer.Argument(help="What the broker said.")]) -> None:
     """The broker answered the subscriber and not us, as it does where its form was filled in: its answer moves the
     request."""
-    from kordant_jobs.cli.session import open_session
     from kordant_jobs.jobs.removebrokers_process import asking
 
     with open_session() as session:
         now = datetime.now(UTC)
-        out.print(asking.broker_answered(session.db, as_uuid(request), meaning, actor=_actor(), now=now).value)
+        out.print(asking.broker_answered(session.db, as_uuid(request), meaning, actor=actor(), now=now).value)
 
 
 @removals_app.command()
@@ -306,9 +282,6 @@ def cancel(request: Request) -> None:
 @removals_app.command()
 def disclosures(subscription: Subscription, as_json: AsJson = False) -> None:
     """List disclosures: what was disclosed to whom, when, and on which legal ground."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.removals import requests
-
     with open_session() as session, session.db.connect() as connection:
         rows = requests.disclosures(connection, as_uuid(subscription))
     if as_json:
@@ -324,9 +297,6 @@ def disclosures(subscription: Subscription, as_json: AsJson = False) -> None:
 def replies(as_json: AsJson = False) -> None:
     """List replies that no rule understood, decrypted: a person reads them and classifies them with `removals
     answer`."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.removals import replies as store
-
     with open_session() as session, session.db.connect() as connection:
         found = [store.opened(connection, session.keyring, row.id) for row in store.for_a_person(connection)]
     rows = [
@@ -344,11 +314,10 @@ def answer(
     meaning: Annotated[ReplyClass, typer.Argument(help="What it says.")],
 ) -> None:
     """Classify a reply that no rule understood; its request moves accordingly."""
-    from kordant_jobs.cli.session import open_session
     from kordant_jobs.jobs.removebrokers_process import asking
 
     with open_session() as session:
-        state = asking.person_read(session.db, as_uuid(reply), meaning, actor=_actor(), now=datetime.now(UTC))
+        state = asking.person_read(session.db, as_uuid(reply), meaning, actor=actor(), now=datetime.now(UTC))
     out.print(state.value)
 
 
@@ -362,7 +331,6 @@ def drp_agent(
     it."""
     from kordant_jobs.adapters.brokers.drp import agent_document
     from kordant_jobs.jobs.removebrokers_process.opening import agent_of, open_key
-    from kordant_jobs.settings import load_settings
 
     settings = load_settings()
     key, us = open_key(settings), agent_of(settings)
@@ -384,7 +352,6 @@ def drp_agent(
 @removals_app.command()
 def letter(request: Request) -> None:
     """Print the request in the subscriber's own name, to send to a broker that accepts none from an agent."""
-    from kordant_jobs.cli.session import open_session
     from kordant_jobs.jobs.removebrokers_process import asking
 
     with open_session() as session:
@@ -395,7 +362,6 @@ def letter(request: Request) -> None:
 @removals_app.command()
 def complaint(request: Request) -> None:
     """Print the drafted complaint to the regulator, with the events in order, for the subscriber to send."""
-    from kordant_jobs.cli.session import open_session
     from kordant_jobs.jobs.removebrokers_process import asking
 
     with open_session() as session:

@@ -9,14 +9,15 @@ from typing import Annotated
 import sqlalchemy as sa
 import typer
 
-from kordant_jobs.cli.data import FIND
-from kordant_jobs.cli.ids import id_of
-from kordant_jobs.cli.output import out, print_json, print_table
+from kordant_jobs.cli.arguments import FIND, id_of
+from kordant_jobs.cli.output import AsJson, out, print_json, print_table
+from kordant_jobs.cli.session import open_session
 from kordant_jobs.errors import SettingsError
+from kordant_jobs.store.people.tables import subscriptions
+from kordant_jobs.store.reports.tables import reports
 
 reports_app = typer.Typer(help="PDF reports: list them, and open one.", no_args_is_help=True)
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")]
 LISTED = ("id", "subscription_id", "kind", "period_start_on", "period_end_on", "pages", "created_at")
 
 
@@ -27,10 +28,6 @@ def reports_list(
     as_json: AsJson = False,
 ) -> None:
     """List stored reports, the newest first."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.people.tables import subscriptions
-    from kordant_jobs.store.reports.tables import reports
-
     query = sa.select(*(reports.c[name] for name in LISTED)).order_by(reports.c.created_at.desc()).limit(limit)
     with open_session() as session, session.db.connect() as connection:
         if subscription:
@@ -53,8 +50,6 @@ def reports_open(
 ) -> None:
     """Show a report: write it to the file of --to, else open it, or print where it is."""
     from kordant_jobs.adapters.report_storage import open_report_storage
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.reports.tables import reports
 
     with open_session() as session:
         with session.db.connect() as connection:

@@ -1,5 +1,8 @@
 """The session of a command: the settings, the running Postgres, the keyring, and the environment for child
-processes."""
+processes.
+
+Light to import: what opens a session is imported when one is opened, so that helps and usage errors do not wait for it.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-
-from sqlalchemy.engine import Engine
+from typing import TYPE_CHECKING
 
 from kordant_jobs.bootstrap.state import CHECKOUT
-from kordant_jobs.cli.dagster_home import prepare_dagster_home
-from kordant_jobs.cli.recorded import record
-from kordant_jobs.postgres.database import dagster_url
 from kordant_jobs.settings import Settings, load_settings
-from kordant_jobs.store.people.keyring import Keyring
-from kordant_jobs.store.server import Server, open_server, prepare
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
+
+    from kordant_jobs.store.people.keyring import Keyring
+    from kordant_jobs.store.server import Server
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +37,9 @@ class Session:
     @property
     def environ(self) -> Mapping[str, str]:
         """The environment in which Dagster's processes use the same database, state and settings."""
+        from kordant_jobs.cli.dagster_home import prepare_dagster_home
+        from kordant_jobs.postgres.database import dagster_url
+
         return {
             **os.environ,
             "KORDANT_STATE_DIR": str(self.settings.state_dir),
@@ -54,6 +60,9 @@ def open_session(settings: Settings | None = None) -> Iterator[Session]:
     Raises:
         KordantError: one line that says what is missing.
     """
+    from kordant_jobs.cli.recorded import record
+    from kordant_jobs.store.server import open_server, prepare
+
     settings = settings or load_settings()
     with open_server(settings) as server:
         db, keyring, key_made = prepare(server, settings)

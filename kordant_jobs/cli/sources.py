@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,33 +9,30 @@ from uuid import UUID
 
 import sqlalchemy as sa
 import typer
+from sqlalchemy import Engine
 
-from kordant_jobs.cli.data import FIND
-from kordant_jobs.cli.ids import id_of
-from kordant_jobs.cli.output import EXIT_FAILED, err, out, print_facts, print_json, print_table
+from kordant_jobs.cli.arguments import FIND, Subscription, actor, id_of
+from kordant_jobs.cli.output import EXIT_FAILED, AsJson, err, out, print_facts, print_json, print_table
+from kordant_jobs.cli.session import open_session
 from kordant_jobs.domain.darkwatch.exposures import Source
+from kordant_jobs.domain.identifiers import IdentifierKind
 from kordant_jobs.errors import KordantError, SettingsError
+from kordant_jobs.store.darkwatch import evidence, judging, source_states
+from kordant_jobs.store.darkwatch.tables import exposures
+from kordant_jobs.store.people.tables import subscriptions
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
-
     from kordant_jobs.ports import ExposureSource
 
 sources_app = typer.Typer(help="Outside sources: which are on, and how they stand.", no_args_is_help=True)
 exposures_app = typer.Typer(help="Exposures: what was found, on what evidence; 'not me'.", no_args_is_help=True)
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")]
-
 
 def _exposure_id(connection: sa.Connection, text: str) -> UUID:
-    from kordant_jobs.store.darkwatch.tables import exposures
-
     return id_of(connection, exposures.c.id, text, "exposure", "`kordant-jobs exposures list SUBSCRIPTION`")
 
 
 def _facts(source: Source, off: str | None, db: Engine) -> dict[str, Any]:
-    from kordant_jobs.store.darkwatch import source_states
-
     with db.begin() as connection:
         state = source_states.state_of(connection, source)
         now: datetime = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
@@ -62,7 +58,6 @@ def _facts(source: Source, off: str | None, db: Engine) -> dict[str, Any]:
 def list_sources(as_json: AsJson = False) -> None:
     """List the sources: which are enabled, why the others are not, and what they answered. Sends no requests."""
     from kordant_jobs.adapters.sources.registry import open_sources
-    from kordant_jobs.cli.session import open_session
 
     with open_session() as session:
         found = open_sources(session.settings)
@@ -92,7 +87,6 @@ def check(as_json: AsJson = False) -> None:
     """Ask every enabled source one question about an address without an owner; close the circuit breaker of those that
     answer."""
     from kordant_jobs.adapters.sources.registry import open_sources
-    from kordant_jobs.cli.session import open_session
 
     with open_session() as session:
         found = open_sources(session.settings)
@@ -109,10 +103,8 @@ def check(as_json: AsJson = False) -> None:
 
 
 def _check(source: Source, adapter: ExposureSource, db: Engine) -> dict[str, Any]:
-    from kordant_jobs.domain.identifiers import IdentifierKind
     from kordant_jobs.jobs.darkwatch_scan.sources import under_its_terms
     from kordant_jobs.ports import Question
-    from kordant_jobs.store.darkwatch import source_states
 
     with db.begin() as connection:
         source_states.close(connection, source)
@@ -130,9 +122,8 @@ def _check(source: Source, adapter: ExposureSource, db: Engine) -> dict[str, Any
 @sources_app.command()
 def webhook(port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 3080) -> None:
     """Receive range notifications of Have I Been Pwned until Ctrl-C. Put a proxy with TLS before it."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.pages.connections import serve
-    from kordant_jobs.pages.range_notifications import PATH, range_webhook
+    from kordant_jobs.pages.hooks import PATH, range_webhook
+    from kordant_jobs.pages.limits import serve
 
     with open_session() as session:
         if session.settings.range_webhook_secret is None:
@@ -143,14 +134,8 @@ def webhook(port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 12
 
 
 @exposures_app.command("list")
-def list_exposures(
-    subscription: Annotated[str, typer.Argument(help="The subscription, by id.")], as_json: AsJson = False
-) -> None:
+def list_exposures(subscription: Subscription, as_json: AsJson = False) -> None:
     """List a subscription's exposures, their judgements and the rules that decided."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.darkwatch import evidence
-    from kordant_jobs.store.people.tables import subscriptions
-
     with open_session() as session, session.db.begin() as connection:
         subscription_id = id_of(connection, subscriptions.c.id, subscription, "subscription", FIND)
         if not connection.execute(sa.select(subscriptions.c.id).where(subscriptions.c.id == subscription_id)).scalar():
@@ -176,9 +161,6 @@ def show_exposure(
     exposure: Annotated[str, typer.Argument(help="The exposure, by id.")], as_json: AsJson = False
 ) -> None:
     """Show all evidence of an exposure: breach, dates, data, and where it was found; never the data itself."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.darkwatch import evidence
-
     with open_session() as session, session.db.begin() as connection:
         found = evidence.of_exposures(connection, [_exposure_id(connection, exposure)])
     if not found:
@@ -197,10 +179,7 @@ def show_exposure(
 def not_me(exposure: Annotated[str, typer.Argument(help="The exposure, by id.")]) -> None:
     """Record that an exposure is not the subscriber's: they are never alerted to that identifier in that breach
     again."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.darkwatch import judging
-
     with open_session() as session, session.db.begin() as connection:
-        if not judging.not_me(connection, _exposure_id(connection, exposure), said_by=f"cli:{getpass.getuser()}"):
+        if not judging.not_me(connection, _exposure_id(connection, exposure), said_by=actor()):
             raise SettingsError(f"there is no exposure {exposure}.")
     out.print("noted")

@@ -9,17 +9,19 @@ from typing import Annotated
 import typer
 
 from kordant_jobs.catalog import TOPICS, job_row
-from kordant_jobs.cli.output import err, out, print_facts, print_json, print_table
+from kordant_jobs.cli.arguments import id_of
+from kordant_jobs.cli.output import AsJson, err, out, print_facts, print_json, print_table
+from kordant_jobs.cli.session import open_session
 from kordant_jobs.domain.access.principals import Role, TokenScope
 from kordant_jobs.domain.access.tokens import LONGEST_DAYS
 from kordant_jobs.engine import Priority
 from kordant_jobs.errors import SettingsError
-from kordant_jobs.store.access import people
+from kordant_jobs.store.access import people, workflows
+from kordant_jobs.store.access.tables import workflow_executions
 
 tokens_app = typer.Typer(help="Tokens of the API: who may ask, for what, until when.", no_args_is_help=True)
 agents_app = typer.Typer(help="Agents: which jobs each may start, within which bounds.", no_args_is_help=True)
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")]
 AgentId = Annotated[str, typer.Argument(help="The agent, as agent:<id>.")]
 
 DEFAULT_SCOPES = {
@@ -58,8 +60,6 @@ def create(
 ) -> None:
     """Create a token and print it on standard output. It is shown only this once. For example: tokens create
     service:app --role service --days 90."""
-    from kordant_jobs.cli.session import open_session
-
     if unknown := set(topic or ()) - set(TOPICS):
         raise SettingsError(f"there is no topic {min(unknown)}; there are {', '.join(TOPICS)}.")
     with open_session() as session, session.db.begin() as connection:
@@ -82,8 +82,6 @@ def create(
 @tokens_app.command("list")
 def list_tokens(as_json: AsJson = False) -> None:
     """List every token: its holder, its scopes, its expiry."""
-    from kordant_jobs.cli.session import open_session
-
     with open_session() as session, session.db.connect() as connection:
         found = people.tokens(connection)
     if as_json:
@@ -107,8 +105,6 @@ def rotate(
     overlap_hours: Annotated[float, typer.Option("--overlap-hours", help="How long the old one works on.")] = 24,
 ) -> None:
     """Create a token that replaces another one, and print it. It is shown only this once."""
-    from kordant_jobs.cli.session import open_session
-
     with open_session() as session, session.db.begin() as connection:
         overlap, now = timedelta(hours=overlap_hours), datetime.now(UTC)
         written = people.rotate_token(connection, session.keyring, token_id, overlap=overlap, by=_me(), now=now)
@@ -119,8 +115,6 @@ def rotate(
 @tokens_app.command()
 def revoke(token_id: Annotated[str, typer.Argument(help="The token's id: the 12 letters in its middle.")]) -> None:
     """Revoke a token; the API has noticed it after at most 5 s."""
-    from kordant_jobs.cli.session import open_session
-
     with open_session() as session, session.db.begin() as connection:
         people.revoke_token(connection, token_id, by=_me(), now=datetime.now(UTC))
     out.print(f"revoked {token_id}")
@@ -129,8 +123,6 @@ def revoke(token_id: Annotated[str, typer.Argument(help="The token's id: the 12 
 @tokens_app.command()
 def disable(principal: Annotated[str, typer.Argument(help="Whom, as user:<id>.")]) -> None:
     """End all tokens of a principal, and for a person those of their agents."""
-    from kordant_jobs.cli.session import open_session
-
     with open_session() as session, session.db.begin() as connection:
         people.disable_principal(connection, principal, by=_me(), now=datetime.now(UTC))
     out.print(f"disabled {principal}")
@@ -155,8 +147,6 @@ def grant(
 ) -> None:
     """Allow an agent to start a job within these limits. A person approves its first request. For example: agents grant
     agent:helper darkwatch.scan --per-hour 10."""
-    from kordant_jobs.cli.session import open_session
-
     highest = Priority[max_priority.upper()] if max_priority.upper() in Priority.__members__ else None
     if highest is None:
         raise typer.BadParameter(
@@ -180,8 +170,6 @@ def grant(
 @agents_app.command()
 def ungrant(agent: AgentId, job: Annotated[str, typer.Argument(help="The job, by name or alias.")]) -> None:
     """Revoke a grant."""
-    from kordant_jobs.cli.session import open_session
-
     row = job_row(job)
     with open_session() as session, session.db.begin() as connection:
         was_there = people.end_grant(connection, agent, row.name, by=_me())
@@ -191,8 +179,6 @@ def ungrant(agent: AgentId, job: Annotated[str, typer.Argument(help="The job, by
 @agents_app.command("show")
 def show_agent(agent: AgentId, as_json: AsJson = False) -> None:
     """Show an agent's grants."""
-    from kordant_jobs.cli.session import open_session
-
     with open_session() as session, session.db.connect() as connection:
         found = people.grants(connection, agent)
     if as_json:
@@ -215,9 +201,6 @@ def list_workflows(
     agent: Annotated[str | None, typer.Option(help="Only of this agent.")] = None, as_json: AsJson = False
 ) -> None:
     """List workflows that agents have proposed, with their state. A person approves one over the API."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.access import workflows
-
     with open_session() as session, session.db.connect() as connection:
         found = workflows.listed(connection, agent_id=agent, limit=1000)
     if as_json:
@@ -235,11 +218,6 @@ def show_execution(
     execution: Annotated[str, typer.Argument(help="The execution, by id.")], as_json: AsJson = False
 ) -> None:
     """Show the progress of an execution of a workflow, step by step."""
-    from kordant_jobs.cli.ids import id_of
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.access import workflows
-    from kordant_jobs.store.access.tables import workflow_executions
-
     with open_session() as session, session.db.connect() as connection:
         found = workflows.execution(connection, id_of(connection, workflow_executions.c.id, execution, "execution"))
         if found is None:

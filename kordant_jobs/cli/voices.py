@@ -5,34 +5,36 @@ Names are typed at a prompt or piped in, and are never arguments of the command 
 
 from __future__ import annotations
 
-import getpass
 import sys
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import sqlalchemy as sa
 import typer
 from sqlalchemy import Connection
 
-from kordant_jobs.cli.data import FIND
-from kordant_jobs.cli.ids import id_of
-from kordant_jobs.cli.output import err, out, print_facts, print_json, print_table
-from kordant_jobs.cli.rights import known_subscriber
+from kordant_jobs.cli.arguments import FIND, Subscriber, Subscription, actor, id_of
+from kordant_jobs.cli.output import AsJson, err, out, print_facts, print_json, print_table
+from kordant_jobs.cli.session import open_session
+from kordant_jobs.cli.subscriptions import known_subscriber
 from kordant_jobs.domain.people.subscriptions import Locale
-from kordant_jobs.domain.voice.enrolment import CONSENT_TEXT
+from kordant_jobs.domain.voice.enrolment import (
+    CONSENT_TEXT,
+    centroids,
+    consent_problem,
+    enrolled_already,
+    enrolment_problem,
+)
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.store.people.tables import subscriptions
+from kordant_jobs.store.voice import analyses, clips, enrolments
+from kordant_jobs.store.voice.enrolments import Consent
 from kordant_jobs.store.voice.tables import analysis_jobs, voice_enrolments
-
-if TYPE_CHECKING:
-    from kordant_jobs.store.voice.enrolments import Consent
+from kordant_jobs.wording import wording
 
 voices_app = typer.Typer(help="Voices: the family's enrolments, clips and their analyses.", no_args_is_help=True)
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON value instead of words.")]
-Subscriber = Annotated[str, typer.Argument(help="The subscriber, by id.")]
-Subscription = Annotated[str, typer.Argument(help="The subscription, by id.")]
 Language = Annotated[Locale, typer.Option(help="The language of the consent text.")]
 LISTED = "`kordant-jobs voices list SUBSCRIBER`"
 
@@ -60,8 +62,6 @@ def _known(connection: Connection, column: sa.Column[Any], text: str, what: str,
 @voices_app.command()
 def consent(language: Language = Locale.EN) -> None:
     """Print the consent text that a person agrees to before their voice is enrolled."""
-    from kordant_jobs.wording import wording
-
     out.print(f"{wording(language).voice_consent(CONSENT_TEXT)}\n({CONSENT_TEXT})", soft_wrap=True)
 
 
@@ -87,9 +87,6 @@ def enrol(
     """
     from kordant_jobs.adapters.voice.analysis import read_clips
     from kordant_jobs.adapters.voice.models.files import open_models
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.domain.voice.enrolment import centroids, enrolled_already, enrolment_problem
-    from kordant_jobs.store.voice import enrolments
 
     with open_session() as session:
         with session.db.connect() as connection:
@@ -136,10 +133,6 @@ def _agreement(given_on: str | None, language: Locale) -> Consent:
     Raises:
         SettingsError: the day is not a date, or no consent to this text can be of that day.
     """
-    from kordant_jobs.domain.voice.enrolment import consent_problem
-    from kordant_jobs.store.voice.enrolments import Consent
-    from kordant_jobs.wording import wording
-
     today = date.today()  # noqa: DTZ011 - the day on the operator's desk
     try:
         day = date.fromisoformat(given_on) if given_on else today
@@ -149,15 +142,12 @@ def _agreement(given_on: str | None, language: Locale) -> Consent:
         raise SettingsError(f"--given-on: {problem}.")
     err.print(f"{wording(language).voice_consent(CONSENT_TEXT)}\n", soft_wrap=True)
     person, agreed = _asked("Whose voice is it"), _asked(f"Who agreed to this text ({CONSENT_TEXT})")
-    return Consent(person=person, given_by=agreed, given_on=day, recorded_by=f"cli:{getpass.getuser()}")
+    return Consent(person=person, given_by=agreed, given_on=day, recorded_by=actor())
 
 
 @voices_app.command("list")
 def list_voices(subscriber: Subscriber, as_json: AsJson = False) -> None:
     """List the enrolled voices of a subscriber's family, with their consents."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.voice import enrolments
-
     with open_session() as session, session.db.connect() as connection:
         rows = enrolments.listed(connection, session.keyring, known_subscriber(connection, subscriber))
     if as_json:
@@ -170,9 +160,6 @@ def list_voices(subscriber: Subscriber, as_json: AsJson = False) -> None:
 @voices_app.command()
 def remove(enrolment: Annotated[str, typer.Argument(help="The enrolment, by id.")]) -> None:
     """Delete an enrolled voice for good, and note that its consent was withdrawn."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.voice import enrolments
-
     with open_session() as session, session.db.begin() as connection:
         enrolments.remove(connection, [_known(connection, voice_enrolments.c.id, enrolment, "enrolment", LISTED)])
     out.print("deleted; its consent is noted as withdrawn")
@@ -187,9 +174,6 @@ def set_alerts(
 ) -> None:
     """Set when a subscriber gets alerts for clips: for every one, or when a voice is like a member's with signs of
     synthesis."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.voice import enrolments
-
     with open_session() as session, session.db.begin() as connection:
         enrolments.set_always_alert(connection, known_subscriber(connection, subscriber), always)
     out.print("alerts for every clip" if always else "alerts when a voice is like a member's with signs of synthesis")
@@ -203,8 +187,6 @@ def add(
 ) -> None:
     """Add a clip to be analysed. It is sealed at once; the file itself is not changed."""
     from kordant_jobs.adapters.voice.drop_folder import ending_of
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.voice import clips
 
     try:
         content = sys.stdin.buffer if str(file) == "-" else file.open("rb")
@@ -226,9 +208,6 @@ def list_clips(
     as_json: AsJson = False,
 ) -> None:
     """List the clips of a subscription with their analyses."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.store.voice import analyses
-
     with open_session() as session, session.db.connect() as connection:
         owner = _known(connection, subscriptions.c.id, subscription, "subscription", FIND)
         rows = analyses.recent(connection, session.keyring, owner, limit)
@@ -245,11 +224,6 @@ def list_clips(
 @voices_app.command()
 def show(clip: Annotated[str, typer.Argument(help="The clip, by id.")], as_json: AsJson = False) -> None:
     """Show the verdict on a clip with its scores and models, and the limits of what it can show."""
-    from kordant_jobs.cli.session import open_session
-    from kordant_jobs.domain.people.subscriptions import Locale
-    from kordant_jobs.store.voice import analyses
-    from kordant_jobs.wording import wording
-
     with open_session() as session, session.db.connect() as connection:
         clip_id = _known(connection, analysis_jobs.c.id, clip, "clip", "`kordant-jobs voices clips SUBSCRIPTION`")
         row = analyses.verdict_of(connection, clip_id)

@@ -15,14 +15,13 @@ from __future__ import annotations
 
 from kordant_jobs.engine.launcher.code import warm_is_outdated
 from kordant_jobs.engine.launcher.protocol import socket_path
-from kordant_jobs.engine.listen import Listener
+from kordant_jobs.engine.listen import WAKES, Listener
 from kordant_jobs.engine.queue import operate
 from kordant_jobs.engine.requests import Cause, RequestStatus
 from kordant_jobs.engine.store import attempt_counts, host_rows, leases
 from kordant_jobs.engine.store.progress import read_progress
 from kordant_jobs.engine.store.requests import Filter, Request
 from kordant_jobs.engine.system import DAEMON_LOCK
-from kordant_jobs.engine.wakes import WAKES
 
 __all__ = [
     "DAEMON_LOCK",

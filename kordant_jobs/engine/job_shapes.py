@@ -74,12 +74,10 @@ class Plan(Protocol):
     @property
     def chunks(self) -> Sequence[Any]:
         """The chunks of work; none is empty."""
-        ...
 
     @property
     def total(self) -> int:
         """The total work in the job's own unit: `report.progress` counts up to it."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -123,3 +123,8 @@ class Listener:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+
+WAKES = "kordant/wakes"
+"""A tag of sensors. With the value 'events', `NOTIFY kordant_events` has them evaluated at once; their minimum interval
+then only covers changes without a notification."""

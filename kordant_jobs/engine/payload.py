@@ -20,7 +20,6 @@ class MergeRule(Protocol):
 
     def __call__(self, values: Sequence[Any], /) -> Any:
         """One value for all of them."""
-        ...
 
 
 def union(values: Sequence[Iterable[Any]]) -> tuple[Any, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -51,26 +51,12 @@ class RunEnd:
 
     run_id: str
     outcome: str
-    cause: str | None
-    cpu_s: float
-    peak_memory_mb: float
-    error: str | None
-    retry_after_s: float | None
-    permanent: bool
-
-
-def canceled_run(run_id: str) -> RunEnd:
-    """The end of a run that never began."""
-    return RunEnd(
-        run_id=run_id,
-        outcome=CANCELED,
-        cause=None,
-        cpu_s=0.0,
-        peak_memory_mb=0.0,
-        error=None,
-        retry_after_s=None,
-        permanent=False,
-    )
+    cause: str | None = None
+    cpu_s: float = 0.0
+    peak_memory_mb: float = 0.0
+    error: str | None = None
+    retry_after_s: float | None = None
+    permanent: bool = False
 
 
 class RunIsOver(Exception):
@@ -83,7 +69,6 @@ class RunStarter(Protocol):
     def ready(self) -> bool:
         """True when runs can be started now; until then requests stay in the queue. Must be cheap: it is called very
         often."""
-        ...
 
     def start(self, order: RunOrder) -> None:
         """Give the run to a warm child, creating it first unless it exists. Safe to repeat.
@@ -93,7 +78,6 @@ class RunStarter(Protocol):
             PermanentError: there is no such job, or its config is not what the job takes.
             RunIsOver: the run that should be there has ended meanwhile, or was deleted.
         """
-        ...
 
     def stop(self, run_id: str, *, cause: str) -> None:
         """Ask a run to end (CANCELED, LOST or RETURNING), and force it after the grace time. A run that has ended
@@ -102,23 +86,10 @@ class RunStarter(Protocol):
         Raises:
             TransientError: no warm process answers.
         """
-        ...
 
 
-class Intake(Protocol):
-    """Keeps the runs that Dagster made and our requests together."""
-
-    def check(self) -> int:
-        """Repair inconsistencies. Returns the number of runs repaired."""
-        ...
-
-
-class RunHistory(Protocol):
-    """Looks up ends of runs, for watchers that were away when the ends were reported."""
-
-    def end_of(self, run_id: str) -> RunEnd | None:
-        """The end of the run; None while it runs, or when there is no such run."""
-        ...
+RunHistory = Callable[[str], RunEnd | None]
+"""Looks up the end of a run, for watchers that were away when it was reported; None: it runs, or there is none."""
 
 
 class RunWatcher(Protocol):
@@ -126,4 +97,3 @@ class RunWatcher(Protocol):
 
     def ended(self) -> Iterator[RunEnd]:
         """The ends since the last call. Never blocks. The same end may come twice."""
-        ...

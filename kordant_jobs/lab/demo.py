@@ -23,7 +23,7 @@ from kordant_jobs.adapters.breach_catalogue import FileCatalogue
 from kordant_jobs.adapters.drop_folder import dropped_files
 from kordant_jobs.catalog.reports_generate import ReportsGenerate
 from kordant_jobs.cli.output import bold, err, out, print_json, print_table
-from kordant_jobs.cli.runs import POLL_S, progress_bar, run_job
+from kordant_jobs.cli.runs import progress_bar
 from kordant_jobs.cli.serve import say_key_was_made, stack_of
 from kordant_jobs.cli.session import Session, open_session, use_demo_state
 from kordant_jobs.errors import KordantError, SettingsError
@@ -31,6 +31,7 @@ from kordant_jobs.jobs.darkwatch_scan.drops import label_of, register_file
 from kordant_jobs.jobs.darkwatch_scan.service import refresh_catalogue
 from kordant_jobs.lab.hometitle.small_county import compare_frauds, publish_news, watch_small_county
 from kordant_jobs.lab.removals.handful import play_handful, removal_states
+from kordant_jobs.lab.runs import POLL_S, run_job
 from kordant_jobs.lab.voices.family import add_clips, count_results
 from kordant_jobs.lab.world.catalogue import make_catalogue
 from kordant_jobs.lab.world.dump_files import DumpSet, write_dumps

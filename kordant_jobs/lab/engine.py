@@ -13,22 +13,23 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from kordant_jobs.catalog import BY_NAME, PARTIES
 from kordant_jobs.engine.jobs import JobRow, PartyRate
 from kordant_jobs.engine.queue import outcomes, work
 from kordant_jobs.engine.queue.clock import Clock
-from kordant_jobs.engine.queue.dispatch import Dispatcher
-from kordant_jobs.engine.queue.dispatch_settings import DispatchSettings
-from kordant_jobs.engine.requests import Cause, RequestStatus
+from kordant_jobs.engine.queue.dispatch import Dispatcher, DispatchSettings
+from kordant_jobs.engine.requests import Cause, Outcome, RequestStatus
 from kordant_jobs.engine.runs import RunEnd, RunOrder
 from kordant_jobs.engine.store import attempts, leases, requests
-from kordant_jobs.engine.store.attempts import Running
+from kordant_jobs.engine.store.attempts import Move, Running
 from kordant_jobs.engine.store.leases import Lease, LeaseLost
 from kordant_jobs.engine.store.requests import Request
 from kordant_jobs.errors import PermanentError, TransientError
@@ -54,6 +55,65 @@ class FakeClock:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Done:
+    """The result of one request. `items_failed` above 0 makes it partial."""
+
+    request_id: UUID
+    summary: Mapping[str, Any] | None = None
+    items_failed: int = 0
+
+
+def my_requests(connection: Connection, lease: Lease) -> list[Running]:
+    """The requests that this run serves and has not completed yet.
+
+    Raises:
+        LeaseLost: another attempt has them now.
+    """
+    leases.fenced(connection, lease)
+    return attempts.running(connection, [lease.id], lock=False)
+
+
+def complete(connection: Connection, lease: Lease, done: Sequence[Done], *, clock: Clock) -> None:
+    """Complete requests of this run, in the transaction that writes their results. Requests that are not named keep
+    running.
+
+    Raises:
+        LeaseLost: another attempt has them now; roll back.
+    """
+    leases.fenced(connection, lease)
+    mine = {one.id for one in attempts.running(connection, [lease.id], lock=True)}
+    moves = [
+        Move(
+            request_id=one.request_id,
+            status=RequestStatus.COMPLETED,
+            outcome=Outcome.PARTIAL if one.items_failed else Outcome.SUCCESS,
+            items_failed=one.items_failed,
+            summary=one.summary,
+        )
+        for one in done
+        if one.request_id in mine
+    ]
+    attempts.move(connection, moves, now=clock.now())
+
+
+@contextmanager
+def working(db: Engine, *, run_id: str, clock: Clock, ttl_s: float = work.LEASE_S) -> Iterator[work.Heartbeat]:
+    """Hold the run's lease while the body runs: adopt it, then renew it from a thread every third of `ttl_s`.
+
+    Raises:
+        LeaseLost: the run came too late; nothing was done.
+    """
+    with db.begin() as connection:
+        lease = work.adopt(connection, run_id, now=clock.now(), ttl_s=ttl_s)
+    heartbeat = work.Heartbeat(db, lease, clock=clock, ttl_s=ttl_s)
+    heartbeat.start()
+    try:
+        yield heartbeat
+    finally:
+        heartbeat.stop()
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunContext:
     """A run as its handler sees it: its order, its lease and its requests, with methods to report and end them."""
 
@@ -70,16 +130,16 @@ class RunContext:
             LeaseLost: another run has them now.
         """
         with self.db.begin() as connection:
-            return work.my_requests(connection, self.lease)
+            return my_requests(connection, self.lease)
 
-    def complete(self, *done: work.Done) -> None:
+    def complete(self, *done: Done) -> None:
         """End requests well, in a transaction of their own.
 
         Raises:
             LeaseLost: another run has them now.
         """
         with self.db.begin() as connection:
-            work.complete(connection, self.lease, done, clock=self.clock)
+            complete(connection, self.lease, done, clock=self.clock)
 
 
 Handler = Callable[[RunContext], None]

@@ -22,7 +22,7 @@ from kordant_jobs.domain.operators.alert_rules import AlertRule, NoticeKind, Sev
 from kordant_jobs.engine.control import attempt_counts
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.observability import heartbeats, standing
-from kordant_jobs.postgres.locks import session_lock
+from kordant_jobs.postgres.database import session_lock
 from kordant_jobs.settings import Settings
 from kordant_jobs.store.darkwatch import verdict_counts
 from kordant_jobs.store.operators import alerts
@@ -125,11 +125,9 @@ class NoticeRecipients(Protocol):
 
     def __len__(self) -> int:
         """The number of recipients."""
-        ...
 
     def notify(self, place: int, title: str, text: str, *, urgent: bool) -> bool:
         """Send a notice to one recipient. False: it could not be delivered now."""
-        ...
 
 
 class AppriseRecipients:

@@ -21,6 +21,7 @@ from kordant_jobs.engine.control import host_rows
 from kordant_jobs.engine.plugins import DAGSTER_VERSION
 from kordant_jobs.observability import database_checks, heartbeats, outside_checks, standing, system_checks
 from kordant_jobs.observability.doctor import Check, ExaminedSystem, Finding, Skipped, fail, warn
+from kordant_jobs.observability.query_checks import QUERIES
 from kordant_jobs.store import migrate
 from kordant_jobs.store.audit import log
 from kordant_jobs.store.schedules import config as scheduler_config
@@ -29,16 +30,12 @@ from kordant_jobs.store.server import open_keyring
 from kordant_jobs.store.tables import wanted_indexes
 from kordant_jobs.triggers import copy
 
-DUE_WAITS_S, LATE_S, CLEANED_WITHIN_D = (
-    BY_NAME[rule].fires_at for rule in ("queue_backlog", "outbox_late", "cleanup_missed")
-)
-LEASE_LATE_S, IDLE_S, LONG_S = 120, 600, 3600
+CLEANED_WITHIN_D = BY_NAME["cleanup_missed"].fires_at
 CHECKED_WITHIN = timedelta(hours=1)
 SHOWN_WITHIN = timedelta(minutes=2)
 DISK_FREE_MB, DISK_FREE_SHARE = 1024, 0.05
 FOLDERS = "KORDANT_STATE_DIR, KORDANT_DROP_DIR, KORDANT_CORPUS_DIR, KORDANT_REPORTS_DIR"
 CLOCK_S = 1.0
-CONNECTIONS_SHARE = 0.8
 POSTGRES_MIN = 140_000
 AUDIT_ROWS = 100_000
 NOT_TICKING = (
@@ -219,63 +216,10 @@ def daemon(system: ExaminedSystem) -> Iterator[Finding]:
         )
 
 
-def queue(system: ExaminedSystem) -> Iterator[Finding]:
-    """Due requests start, and slots of dead runs are released."""
-    waiting = system.rows(
-        "SELECT job, count(*), extract(epoch FROM now() - min(run_at))::float8 FROM kordant.job_requests r "
-        "WHERE status = 'pending' AND run_at <= now() AND NOT EXISTS "
-        "(SELECT FROM kordant.job_pauses p WHERE p.job = r.job) GROUP BY 1 ORDER BY 1"
-    )
-    for job, count, age_s in waiting:
-        if age_s > DUE_WAITS_S:
-            yield warn(
-                f"{count:,} requests of {job} are due, the oldest for {age_s / 60:,.0f} min",
-                "the job is at its limit, or no process serves the queue",
-                "`kordant-jobs status`; start `up`, or raise the job's concurrency",
-            )
-    ended = "SELECT count(*) FROM kordant.job_leases WHERE expires_at < now() - make_interval(secs => :late)"
-    [[late]] = system.rows(ended, late=LEASE_LATE_S)
-    if late:
-        yield fail(
-            f"{late} leases have ended and were not taken back",
-            "their slots stay taken, so that jobs wait that could run",
-            "start `up`: the dispatcher takes them back",
-        )
-
-
 def dead_letters(system: ExaminedSystem) -> Iterator[Finding]:
     """Every dead letter is acknowledged."""
     for job, count in system.rows(standing.DEAD):
         yield warn(f"{count:,} dead letters of {job}", "work was given up", f"{SEEN_BY}, then replay or acknowledge")
-
-
-def connections(system: ExaminedSystem) -> Iterator[Finding]:
-    """Postgres has free connections, and no transaction stays open too long."""
-    [[used, most]] = system.rows("SELECT count(*), current_setting('max_connections')::int FROM pg_stat_activity")
-    [[idle]] = system.rows(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
-        "AND state LIKE 'idle in transaction%' AND state_change < now() - make_interval(secs => :idle)",
-        idle=IDLE_S,
-    )
-    [[long]] = system.rows(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'active' "
-        "AND backend_type = 'client backend' AND xact_start < now() - make_interval(secs => :long)",
-        long=LONG_S,
-    )
-    if used > CONNECTIONS_SHARE * most:
-        yield warn(f"{used} of {most} connections are in use", "the next ones are refused", "raise max_connections")
-    if long:
-        yield warn(
-            f"{long} transactions have been at work for over {LONG_S // 3600} h",
-            "nothing that was deleted since can be reclaimed",
-            "unless it is a backup, end them: SELECT pid, query FROM pg_stat_activity ORDER BY xact_start",
-        )
-    if idle:
-        yield warn(
-            f"{idle} connections have been idle in a transaction for over {IDLE_S // 60} min",
-            "nothing that was deleted since can be reclaimed",
-            "end them: SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle in transaction'",
-        )
 
 
 def hosts(system: ExaminedSystem) -> Iterator[Finding]:
@@ -318,44 +262,6 @@ def indexes(system: ExaminedSystem) -> Iterator[Finding]:
             yield fail(f"the index kordant.{name} is missing", "what it was made for reads whole tables", statement)
 
 
-def sources(system: ExaminedSystem) -> Iterator[Finding]:
-    """No outside source is switched off after failures."""
-    off = system.rows("SELECT source, last_reason FROM kordant.source_states WHERE open_until > now() ORDER BY 1")
-    for source, reason in off:
-        yield warn(
-            f"{source} is switched off after failures ({reason})",
-            "its verdicts are unknown until it answers again",
-            "`kordant-jobs sources list`; check its key, and the source's own status page",
-        )
-
-
-def dumps(system: ExaminedSystem) -> Iterator[Finding]:
-    """No dump waits for an operator's decision."""
-    waiting = system.rows(
-        "SELECT status, count(*) FROM kordant.breach_dumps WHERE status IN ('quarantined', 'partial') GROUP BY 1"
-    )
-    for status, count in waiting:
-        yield warn(
-            f"{count:,} dumps are {status}",
-            "data that was not read raises no alerts, and verdicts are unknown",
-            f"`kordant-jobs dumps list --status {status}`, then retry, accept or dismiss",
-        )
-
-
-def counties(system: ExaminedSystem) -> Iterator[Finding]:
-    """Every watched county answers."""
-    silent = system.rows(
-        "SELECT c.county, c.reason, count(*) FROM kordant.county_states c JOIN kordant.watched_properties w "
-        "ON w.county = c.county AND w.removed_at IS NULL WHERE c.reason IS NOT NULL GROUP BY 1, 2 ORDER BY 1"
-    )
-    for county, reason, count in silent:
-        yield warn(
-            f"{county} gives no answer: {reason}",
-            f"the verdicts of {count:,} watches are unknown",
-            "`kordant-jobs counties list`; `kordant-jobs counties check FILE` tries its file",
-        )
-
-
 def voices(system: ExaminedSystem) -> Iterator[Finding]:
     """No clip waits for models, none has waited for over two hours, and runs accept every file in the drop folder."""
     left = left_behind(system.settings.voice_drop, system.clock())
@@ -384,35 +290,6 @@ def voices(system: ExaminedSystem) -> Iterator[Finding]:
             "notifications are late",
             "`kordant-jobs enqueue voiceprint_batch`; `kordant-jobs requests list` says what becomes of it",
         )
-
-
-def outbox(system: ExaminedSystem) -> Iterator[Finding]:
-    """No channel is paused, and no notification is late."""
-    rows = system.rows(
-        "SELECT channel, count(*) FROM kordant.notification_outbox WHERE status IN ('queued', 'sending') "
-        "AND due_at < now() - make_interval(secs => :late) GROUP BY 1 ORDER BY 1",
-        late=LATE_S,
-    )
-    for channel, reason in system.rows("SELECT channel, reason FROM kordant.channel_pauses ORDER BY 1"):
-        yield warn(
-            f"{channel} is paused: {reason}", "nothing is sent by it", "correct its settings: `kordant-jobs settings`"
-        )
-    for channel, count in rows:
-        yield warn(
-            f"{count:,} notifications by {channel} are over an hour late",
-            "notifications are late",
-            "`kordant-jobs notifications list`, and whether the channel is paused: `kordant-jobs status`",
-        )
-
-
-def agents(system: ExaminedSystem) -> Iterator[Finding]:
-    """No enabled agent has an owner who is disabled."""
-    rows = system.rows(
-        "SELECT a.id, a.owner FROM kordant.principals a JOIN kordant.principals o ON o.id = a.owner "
-        "WHERE a.disabled_at IS NULL AND o.disabled_at IS NOT NULL ORDER BY 1"
-    )
-    for agent, owner in rows:
-        yield warn(f"{agent} belongs to {owner}, who is disabled", "its tokens are refused", "give it another owner")
 
 
 def audit(system: ExaminedSystem) -> Iterator[Finding]:
@@ -456,16 +333,15 @@ def libraries(system: ExaminedSystem) -> Iterator[Finding]:
             yield fail(f"the library {name} is missing", "no report can be made", "apt-get install libpangoft2-1.0-0")
 
 
-CHECKS: Mapping[str, Check] = {
-    one.__name__: one
-    for one in (
-        driver, database, migrations, master_key, system_checks.secrets, clock, disk, libraries, zones, schedules,
-        system_checks.leader, daemon, system_checks.code, system_checks.processes, system_checks.ports,
-        system_checks.servers, system_checks.exposure, system_checks.children, system_checks.runs, queue, dead_letters,
-        connections, hosts, database_checks.locks, database_checks.tables, indexes, database_checks.replication,
-        sources, dumps, counties, voices, system_checks.models, outbox, outside_checks.mail, outside_checks.dkim,
-        outside_checks.openid, agents, system_checks.tokens, database_checks.isolation, audit, system_checks.anchors,
-        cleanup, outside_checks.notices,
-    )
-}  # fmt: skip
+_MADE = (
+    driver, database, migrations, master_key, system_checks.secrets, clock, disk, libraries, zones, schedules,
+    system_checks.leader, daemon, system_checks.code, system_checks.processes, system_checks.ports,
+    system_checks.servers, system_checks.exposure, system_checks.children, QUERIES["runs"], QUERIES["queue"],
+    dead_letters, QUERIES["connections"], hosts, QUERIES["locks"], QUERIES["tables"], indexes,
+    database_checks.replication, QUERIES["sources"], QUERIES["dumps"], QUERIES["counties"], voices,
+    system_checks.models, QUERIES["outbox"], outside_checks.mail, outside_checks.dkim, outside_checks.openid,
+    QUERIES["agents"], system_checks.tokens, database_checks.isolation, audit, system_checks.anchors, cleanup,
+    outside_checks.notices,
+)  # fmt: skip
+CHECKS: Mapping[str, Check] = {one.__name__: one for one in _MADE}
 """In the order in which they run and are shown: checks that others depend on come first."""

@@ -1,4 +1,4 @@
-"""The doctor's checks of the running Postgres: locks, dead rows, standbys, isolation of callers."""
+"""The doctor's checks of the running Postgres: standbys, isolation of callers."""
 
 from __future__ import annotations
 
@@ -7,59 +7,9 @@ from collections.abc import Iterator
 from kordant_jobs.observability.doctor import ExaminedSystem, Finding, Skipped, fail, warn
 from kordant_jobs.store.access import isolation as callers
 
-LOCK_WAIT_S = 30
-DEAD_ROWS = 100_000
-EVENTS_GB = 20.0
 LAG_S = 60.0
 LAG_MB = 1024.0
 """Megabytes that a standby may lag, and that an unread replication slot may keep (default of max_wal_size)."""
-
-
-def locks(system: ExaminedSystem) -> Iterator[Finding]:
-    """No statement waits long for a lock."""
-    waiting = system.rows(
-        "SELECT pid, pg_blocking_pids(pid), extract(epoch FROM now() - query_start)::float8 FROM pg_stat_activity "
-        "WHERE datname = current_database() AND wait_event_type = 'Lock' AND wait_event <> 'advisory' "
-        "AND query_start < now() - make_interval(secs => :wait) ORDER BY query_start LIMIT 20",
-        wait=LOCK_WAIT_S,
-    )
-    for pid, blockers, age_s in waiting:
-        by = ", ".join(map(str, blockers)) or "?"
-        yield warn(
-            f"Postgres process {pid} has waited {age_s:,.0f} s for a lock that {by} holds",
-            "what it does stands still, and so does whatever needs the same rows",
-            f"see what it does (pg_stat_activity), or end it: SELECT pg_terminate_backend({by})",
-        )
-
-
-def tables(system: ExaminedSystem) -> Iterator[Finding]:
-    """Tables are vacuumed, and Dagster's event log is pruned."""
-    rows = system.rows(
-        "SELECT c.oid::regclass::text, 'autovacuum_enabled=false' = ANY(coalesce(c.reloptions, '{}')), "
-        "coalesce(s.n_dead_tup, 0), coalesce(s.n_live_tup, 0) FROM pg_class c "
-        "JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_stat_all_tables s ON s.relid = c.oid "
-        "WHERE n.nspname IN ('kordant', 'dagster') AND c.relkind = 'r' ORDER BY 1"
-    )
-    for name, is_off, dead, alive in rows:
-        if is_off:
-            yield warn(
-                f"autovacuum is off for {name}",
-                "it grows without end",
-                f"ALTER TABLE {name} RESET (autovacuum_enabled)",
-            )
-        elif dead > DEAD_ROWS and dead > alive:
-            yield warn(
-                f"{name} holds {dead:,} dead rows beside {alive:,} live ones",
-                "queries read them all; a transaction that was left open keeps them",
-                f"end old transactions, then VACUUM (ANALYZE) {name}",
-            )
-    for (size,) in system.rows("SELECT pg_total_relation_size(to_regclass('dagster.event_logs'))"):
-        if size is not None and size > EVENTS_GB * 1e9:
-            yield warn(
-                f"Dagster's event log takes {size / 1e9:,.1f} GB",
-                "backups and the UI become slow",
-                "lower KORDANT_KEEP_DONE_DAYS, or `kordant-jobs db prune`",
-            )
 
 
 def replication(system: ExaminedSystem) -> Iterator[Finding]:

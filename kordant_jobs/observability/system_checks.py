@@ -17,7 +17,6 @@ from pydantic import SecretStr
 
 from kordant_jobs.adapters.voice.models.files import damaged, load_models
 from kordant_jobs.app import SYSTEM
-from kordant_jobs.catalog import CATALOG
 from kordant_jobs.engine.control import DAEMON_LOCK, warm_is_outdated
 from kordant_jobs.errors import TransientError
 from kordant_jobs.observability.doctor import ExaminedSystem, Finding, Skipped, fail, warn
@@ -26,7 +25,6 @@ from kordant_jobs.settings import secret_variables, secrets_of
 
 FRESH_S = 45.0
 """Seconds within which a live daemon wrote a heartbeat: Dagster's daemons write one every 30 s or more often."""
-ORPHANED_AFTER_S = 60
 STANDBY_WITHIN_S = 60.0
 """Seconds after the first daemon's start by which a second is expected: `up` starts it once all parts answer."""
 OUTDATED_AFTER_S = 60.0
@@ -275,26 +273,6 @@ def code(system: ExaminedSystem) -> Iterator[Finding]:
             "the warm process runs other code than is on disk",
             "runs start with the code of before, since what is new cannot be imported",
             "`kordant-jobs logs warm` has the error; once it is fixed, the new code is used within seconds",
-        )
-
-
-def runs(system: ExaminedSystem) -> Iterator[Finding]:
-    """Every run that Dagster shows as running holds a lease."""
-    if not system.rows("SELECT 1 WHERE to_regclass('dagster.runs') IS NOT NULL"):
-        raise Skipped("Dagster has not started yet")
-    jobs = [name for row in CATALOG for name in row.dagster_jobs]
-    left = system.rows(
-        "SELECT run_id, pipeline_name FROM dagster.runs r WHERE status = 'STARTED' AND pipeline_name = ANY(:jobs) "
-        "AND start_time < extract(epoch FROM now()) - :after AND NOT EXISTS "
-        "(SELECT FROM kordant.job_leases l WHERE l.run_id = r.run_id) ORDER BY 2, 1 LIMIT 20",
-        jobs=jobs,
-        after=ORPHANED_AFTER_S,
-    )
-    for run_id, job in left:
-        yield warn(
-            f"run {run_id} of {job} is shown as running, and no process works on it",
-            "its request goes on in another run; Dagster's UI shows this one for ever",
-            "in Dagster's UI: the run's page, Terminate, Force termination immediately",
         )
 
 

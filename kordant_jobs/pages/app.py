@@ -6,6 +6,7 @@ A Starlette application; `kordant-jobs notifications serve` runs it behind the p
 from __future__ import annotations
 
 import hmac
+import logging
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -30,16 +31,17 @@ from kordant_jobs.domain.finance.states import Provider
 from kordant_jobs.domain.notifications.choices import DEFAULT_MODE, Category, Mode
 from kordant_jobs.domain.notifications.receipts import Receipt
 from kordant_jobs.domain.people.subscriptions import Locale
+from kordant_jobs.domain.reports.retention import ExpiredLink, check_link
+from kordant_jobs.errors import PermanentError, TransientError
 from kordant_jobs.jobs.notifications_send import receipts
 from kordant_jobs.jobs.notifications_send.unsubscribe import BadLink, Choice, read_token
-from kordant_jobs.pages.banks import bank_routes
-from kordant_jobs.pages.html import page, preferred_locale
+from kordant_jobs.pages.hooks import MAIL_WITHIN_S, bank_routes, removal_routes
+from kordant_jobs.pages.html import PRIVATE, page, preferred_locale
 from kordant_jobs.pages.limits import BODY_WITHIN_S, ERRORS, read_body
-from kordant_jobs.pages.removals import MAIL_WITHIN_S, removal_routes
-from kordant_jobs.pages.reports import open_report
 from kordant_jobs.ports import ReportStorage
 from kordant_jobs.store.notifications import choices as notification_choices
 from kordant_jobs.store.people.keyring import Keyring
+from kordant_jobs.store.reports import reports
 from kordant_jobs.wording import Wording, wording
 
 BODY_MAX = 1 << 20
@@ -253,3 +255,59 @@ def _again(locale: Locale, choice: Choice) -> Response:
     words = wording(locale)
     text = words.say("You get mails about %(category)s again.", category=_category_word(words, choice.category))
     return page(locale, words.say("Done."), text)
+
+
+log = logging.getLogger(__name__)
+
+AGAIN_S = 60
+"""Seconds after which the reader may try again while the report storage does not answer (Retry-After)."""
+
+
+def open_report(
+    link: str, *, db: Engine, keyring: Keyring, storage: ReportStorage, now: datetime, locale: Locale
+) -> Response:
+    """The PDF of `link` (path and query), or a page with the reason why there is none. The page is in the language of
+    the report, or in `locale` if no report was found."""
+    try:
+        report_id = check_link(link, now=now, key=keyring.report_link_key)
+    except ExpiredLink:
+        return _expired(locale)
+    except PermanentError:
+        return _no_link(locale)
+    with db.connect() as connection:
+        found = reports.place_of(connection, report_id)
+    if found is None:
+        return _gone(locale)
+    try:
+        content = storage.get(found.storage_key)
+    except (PermanentError, TransientError) as error:
+        log.warning("report %s cannot be opened: %s", report_id, error)
+        return _not_now(Locale(found.locale))
+    name = f"kordant-{found.period_start_on.isoformat()}.pdf"
+    headers = {**PRIVATE, "Content-Disposition": f'inline; filename="{name}"', "Content-Language": found.locale}
+    return Response(content, media_type="application/pdf", headers=headers)
+
+
+def _no_link(locale: Locale) -> Response:
+    words = wording(locale)
+    text = words.say("It was cut off or changed. Open it from the mail itself, or sign in to Kordant.")
+    return page(locale, words.say("This link does not work."), text, status=404)
+
+
+def _expired(locale: Locale) -> Response:
+    words = wording(locale)
+    text = words.say("Sign in to Kordant to read the report.")
+    return page(locale, words.say("This link has expired."), text, status=410)
+
+
+def _gone(locale: Locale) -> Response:
+    words = wording(locale)
+    text = words.say("Its time was over, or it was deleted with your data.")
+    return page(locale, words.say("This report is no longer kept."), text, status=410)
+
+
+def _not_now(locale: Locale) -> Response:
+    words = wording(locale)
+    text = words.say("Please try again in a few minutes.")
+    title = words.say("The report cannot be opened at the moment.")
+    return page(locale, title, text, status=503, **{"Retry-After": str(AGAIN_S)})

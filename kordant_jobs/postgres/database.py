@@ -1,4 +1,4 @@
-"""Connections to Postgres: URLs and engines. `store.server` decides which server (embedded or your own)."""
+"""Connections to Postgres: URLs, engines, session locks. `store.server` decides which server (embedded or your own)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from psycopg2 import ProgrammingError
@@ -17,9 +16,6 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from kordant_jobs.errors import DatabaseUnavailable, SettingsError
 from kordant_jobs.postgres import interrupts
 from kordant_jobs.postgres.schema import DAGSTER_SCHEMA
-
-if TYPE_CHECKING:  # Alembic takes a quarter of a second to import, and only migrations need it
-    pass
 
 CONNECT_TIMEOUT_S = 10
 """The time-out of a connection attempt in seconds: longer than the recovery of a small database after a restart, and
@@ -157,3 +153,20 @@ def saying_what_failed() -> Iterator[None]:
         raise DatabaseUnavailable(
             "Postgres went away in the middle of the work. Do the same again: what was done is kept."
         ) from None
+
+
+@contextmanager
+def session_lock(db: Engine, name: str, *, wait: bool) -> Iterator[bool]:
+    """Hold the lock of this name on a separate connection, without an open transaction. Yields True. With `wait` it
+    waits while another session holds the lock; without, it then yields False."""
+    given = {"name": name}
+    with direct_engine(db).connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        if wait:
+            connection.execute(sa.text("SELECT pg_advisory_lock(hashtextextended(:name, 0))"), given)
+        elif not connection.execute(sa.text("SELECT pg_try_advisory_lock(hashtextextended(:name, 0))"), given).scalar():
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            connection.execute(sa.text("SELECT pg_advisory_unlock(hashtextextended(:name, 0))"), given)

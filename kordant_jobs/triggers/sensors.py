@@ -9,6 +9,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Self
 
 import dagster as dg
@@ -23,10 +24,12 @@ from kordant_jobs.catalog.hometitle_scan import HometitleScan
 from kordant_jobs.catalog.notifications_send import NotificationsSend
 from kordant_jobs.catalog.voiceprint_batch import REALTIME, VoiceprintBatch
 from kordant_jobs.engine.control import WAKES, operate
+from kordant_jobs.errors import SourceUnavailable
 from kordant_jobs.jobs.darkwatch_scan.drops import DropBox, new_files, now_of
 from kordant_jobs.jobs.hometitle_scan.rules.freshness import next_to_ask
+from kordant_jobs.ports import BreachFeed
 from kordant_jobs.settings import load_settings
-from kordant_jobs.store.darkwatch import new_data
+from kordant_jobs.store.darkwatch import breach_lookups, new_data
 from kordant_jobs.store.notifications.outbox import due
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.property import matching
@@ -37,14 +40,16 @@ POLL_S = 60
 becomes known by the clock). Other changes wake these sensors by `NOTIFY kordant_events`. Dagster's own daemon does not
 LISTEN, and evaluates every STOCK_POLL_S."""
 STOCK_POLL_S = 2
-WOKEN = {WAKES: "events"}
-
-
-@dg.sensor(
-    job_name=DarkwatchScan.job,
+_sensor = partial(
+    dg.sensor,
     minimum_interval_seconds=POLL_S if load_settings().has_queue else STOCK_POLL_S,
-    tags=WOKEN,
+    tags={WAKES: "events"},
     default_status=dg.DefaultSensorStatus.RUNNING,
+)
+
+
+@_sensor(
+    job_name=DarkwatchScan.job,
     description="A dump in the drop folder, a breach, a watched identifier or a subscription that is new: the tiers "
     "that have real time are scanned at once, and every subscription for a first time.",
 )
@@ -115,11 +120,8 @@ def _title_scan(
     return dg.SensorResult(run_requests=[asked], cursor=cursor.text())
 
 
-@dg.sensor(
+@_sensor(
     job_name=HometitleScan.job,
-    minimum_interval_seconds=POLL_S if load_settings().has_queue else STOCK_POLL_S,
-    tags=WOKEN,
-    default_status=dg.DefaultSensorStatus.RUNNING,
     description="A parcel that is newly watched, or new data of a county: scanned at once for tiers with real time.",
 )
 def property_sensor(
@@ -154,11 +156,8 @@ def property_sensor(
     return dg.SensorResult(skip_reason=f"{county} has nothing new", cursor=after.text())
 
 
-@dg.sensor(
+@_sensor(
     job_name=VoiceprintBatch.job,
-    minimum_interval_seconds=POLL_S if load_settings().has_queue else STOCK_POLL_S,
-    tags=WOKEN,
-    default_status=dg.DefaultSensorStatus.RUNNING,
     description="A clip that was given or dropped: analysed at once for tiers with real time.",
 )
 def voice_sensor(
@@ -183,11 +182,8 @@ def voice_sensor(
     )
 
 
-@dg.sensor(
+@_sensor(
     job_name=NotificationsSend.job,
-    minimum_interval_seconds=POLL_S if load_settings().has_queue else STOCK_POLL_S,
-    tags=WOKEN,
-    default_status=dg.DefaultSensorStatus.RUNNING,
     description="A notification is due: one run sends all that are.",
 )
 def outbox_sensor(context: dg.SensorEvaluationContext, db: dg.ResourceParam[Engine]) -> dg.SensorResult | dg.SkipReason:
@@ -200,3 +196,34 @@ def outbox_sensor(context: dg.SensorEvaluationContext, db: dg.ResourceParam[Engi
     if sending:
         return dg.SkipReason("a run is sending already")
     return dg.SensorResult(run_requests=[dg.RunRequest(tags={"kordant/trigger": "outbox"})])
+
+
+CHECK_EVERY_S = 60
+"""Seconds between two checks. One is a page in HIBP's cache; its documentation recommends a check every few minutes."""
+
+
+@dg.sensor(
+    job_name=DarkwatchScan.job,
+    minimum_interval_seconds=CHECK_EVERY_S,
+    default_status=dg.DefaultSensorStatus.RUNNING if load_settings().hibp_watch else dg.DefaultSensorStatus.STOPPED,
+    description="Have I Been Pwned has a new breach: it is noted, and the tiers that have real time are scanned at "
+    "once. Runs with KORDANT_HIBP_WATCH=1.",
+)
+def latest_breach_sensor(
+    context: dg.SensorEvaluationContext, db: dg.ResourceParam[Engine], breach_feed: dg.ResourceParam[BreachFeed]
+) -> dg.SensorResult | dg.SkipReason:
+    """Record the newest breach unless it is recorded already."""
+    try:
+        latest = breach_feed.latest_breach()
+    except SourceUnavailable as error:
+        return dg.SkipReason(str(error))
+    seen = json.dumps([latest.name, latest.added_at.isoformat() if latest.added_at else None])
+    if seen == context.cursor:
+        return dg.SkipReason("nothing is new")
+    with db.begin() as connection:
+        new = breach_lookups.is_newer(connection, latest)
+        if new:
+            breach_lookups.save(connection, [latest], as_news=True)
+            breach_lookups.catalogue_is_due(connection)
+    said = f"{latest.name} is new and noted; a scan follows" if new else f"{latest.name} was known"
+    return dg.SensorResult(skip_reason=said, cursor=seen)

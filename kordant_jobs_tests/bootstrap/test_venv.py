@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kordant_jobs.bootstrap import pango, steps, trim, venv
+from kordant_jobs.bootstrap import pango, steps, venv
 from kordant_jobs.bootstrap.state import CHECKOUT
 
 
@@ -220,6 +220,6 @@ def test_trimming_takes_what_developers_need_and_nothing_else(tmp_path: Path) ->
     for name in (*gone, *kept):
         (site / name).parent.mkdir(parents=True, exist_ok=True)
         (site / name).touch()
-    trim.trim(tmp_path)
+    venv.trim(tmp_path)
     left = {str(file.relative_to(site)) for file in site.rglob("*") if file.is_file()}
     assert left == set(kept)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -15,16 +16,15 @@ from sqlalchemy import Engine
 from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.engine import dagster_private
 from kordant_jobs.engine.dagster_private import SubmitRunContext
-from kordant_jobs.engine.launcher.history import DagsterHistory
-from kordant_jobs.engine.launcher.intake import Intake
+from kordant_jobs.engine.launcher.coordinator import Intake
+from kordant_jobs.engine.launcher.history import end_of
 from kordant_jobs.engine.queue import operate
-from kordant_jobs.engine.queue.dispatch import Dispatcher
-from kordant_jobs.engine.queue.dispatch_settings import DispatchSettings
+from kordant_jobs.engine.queue.dispatch import Dispatcher, DispatchSettings
 from kordant_jobs.engine.requests import Outcome, Priority, RequestStatus
 from kordant_jobs.engine.runs import RunIsOver, RunOrder
-from kordant_jobs.engine.store import pauses
 from kordant_jobs.engine.store.attempts import attempts_of
 from kordant_jobs.engine.store.requests import Filter, Request, find
+from kordant_jobs.engine.store.waiting import pause, paused, resume
 from kordant_jobs.errors import PermanentError, TransientError
 from kordant_jobs.lab.engine import FakeClock, InlineRuns, RunContext
 from kordant_jobs.postgres import database
@@ -92,8 +92,8 @@ class Door:
             self.clock,
             worker="t",
             catalog=SYSTEM.rows,
-            history=DagsterHistory(self.instance),
-            intake=Intake(self.db, self.instance, self.coordinator, self.clock, settled_s=-1) if intake else None,
+            history=partial(end_of, self.instance),
+            intake=Intake(self.db, self.instance, self.coordinator, self.clock, settled_s=-1).check if intake else None,
             settings=DispatchSettings(tick_s=0, **settings),
         )
         try:
@@ -209,15 +209,15 @@ def test_a_job_without_a_row_is_refused_with_what_to_do(door: Door) -> None:
 
 def test_a_paused_job_starts_in_no_way_until_it_is_resumed(door: Door) -> None:
     with door.db.begin() as connection:
-        assert pauses.pause(connection, "chore", reason="the feed moves", by="ann", now=door.clock.now())
-        assert not pauses.pause(connection, "chore", reason="again", by="bob", now=door.clock.now())
+        assert pause(connection, "chore", reason="the feed moves", by="ann", now=door.clock.now())
+        assert not pause(connection, "chore", reason="again", by="bob", now=door.clock.now())
     for tags in ({}, {"dagster/backfill": "b"}, {"dagster/sensor_name": "s"}, {"dagster/schedule_name": "x"}):
         door.launch(**tags)
     door.dispatch()
     assert {one.status for one in door.requests()} == {RequestStatus.PENDING}
     with door.db.begin() as connection:
-        assert [one.reason for one in pauses.paused(connection)] == ["the feed moves"]
-        assert pauses.resume(connection, "chore")
+        assert [one.reason for one in paused(connection)] == ["the feed moves"]
+        assert resume(connection, "chore")
     door.dispatch()
     assert {one.status for one in door.requests()} == {RequestStatus.COMPLETED}
 

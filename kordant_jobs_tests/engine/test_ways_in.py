@@ -12,9 +12,9 @@ import pytest
 
 from kordant_jobs.cli.dagster_home import WORKSPACE
 from kordant_jobs.engine.requests import Priority, RequestStatus
-from kordant_jobs.engine.store import pauses
 from kordant_jobs.engine.store.attempts import Attempt
 from kordant_jobs.engine.store.requests import Request
+from kordant_jobs.engine.store.waiting import pause, resume
 from kordant_jobs_tests.databases import copy_of, database_at
 from kordant_jobs_tests.engine.system import System, system_on, until
 from kordant_jobs_tests.engine.toy_app import SYSTEM
@@ -159,7 +159,7 @@ def test_a_critical_request_passes_a_backfill_of_200_partitions(system: System) 
 def test_a_paused_job_starts_in_no_way_but_dagster_job_execute(system: System) -> None:
     with system.db.begin() as connection:
         now = connection.exec_driver_sql("SELECT now()").scalar_one()
-        pauses.pause(connection, ERRAND, reason="test", by="test", now=now)
+        pause(connection, ERRAND, reason="test", by="test", now=now)
     enqueue(system)
     launch(system)
     held = [request_of(system, by).id for by in ("test", "dagster:ui")]
@@ -169,6 +169,6 @@ def test_a_paused_job_starts_in_no_way_but_dagster_job_execute(system: System) -
     assert executed.status is RequestStatus.COMPLETED
     assert {system.request(one)[0].status for one in held} == {RequestStatus.PENDING}
     with system.db.begin() as connection:
-        pauses.resume(connection, ERRAND)
+        resume(connection, ERRAND)
     for one in held:
         assert system.ended(one)[0].status is RequestStatus.COMPLETED

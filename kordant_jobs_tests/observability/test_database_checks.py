@@ -18,6 +18,7 @@ from kordant_jobs.domain.access.principals import Role
 from kordant_jobs.engine.listen import libpq
 from kordant_jobs.observability import database_checks
 from kordant_jobs.observability.doctor import ExaminedSystem
+from kordant_jobs.observability.query_checks import LIMITS
 from kordant_jobs.postgres import database
 from kordant_jobs.store.access import isolation, people
 from kordant_jobs_tests.databases import await_rows, copy_of, database_at
@@ -28,7 +29,7 @@ from kordant_jobs_tests.observability.conftest import facts, only, run, wrong
 def test_a_statement_that_waits_for_a_lock_is_reported_with_its_blocker(
     healthy: ExaminedSystem, db: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_checks, "LOCK_WAIT_S", 0)
+    monkeypatch.setitem(LIMITS, "lock_wait_s", 0)
     with db.connect() as holder:
         pid = holder.execute(sa.text("SELECT pg_backend_pid()")).scalar_one()
         holder.execute(sa.text("LOCK TABLE kordant.rate_buckets"))
@@ -46,7 +47,7 @@ def test_dead_rows_and_a_large_event_log_are_reported(
     healthy: ExaminedSystem, db: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Forty dead rows are too few for autovacuum, which begins at fifty."""
-    monkeypatch.setattr(database_checks, "DEAD_ROWS", 30)
+    monkeypatch.setitem(LIMITS, "dead_rows", 30)
     run(
         db,
         "CREATE SCHEMA IF NOT EXISTS dagster",
@@ -60,7 +61,7 @@ def test_dead_rows_and_a_large_event_log_are_reported(
     assert "tables" not in wrong(healthy)
     run(db, "CREATE TABLE dagster.event_logs AS SELECT repeat('x', 1000) AS event FROM generate_series(1, 1000)")
     assert "tables" not in wrong(healthy)
-    monkeypatch.setattr(database_checks, "EVENTS_GB", 0.001)
+    monkeypatch.setitem(LIMITS, "events_bytes", 1_000_000)
     assert "Dagster's event log takes" in only(healthy, "tables")
 
 

@@ -23,6 +23,7 @@ from kordant_jobs.engine.control import host_rows
 from kordant_jobs.observability import checks
 from kordant_jobs.observability.checks import CHECKS
 from kordant_jobs.observability.doctor import ExaminedSystem, State, examine, exit_code
+from kordant_jobs.observability.query_checks import LIMITS
 from kordant_jobs.postgres import database
 from kordant_jobs_tests.databases import await_rows
 from kordant_jobs_tests.observability.conftest import OF_THE_TESTS, facts, only, run, wrong
@@ -193,16 +194,16 @@ def test_connections_that_run_out_or_hold_a_transaction_open_are_reported(
     healthy: ExaminedSystem, db: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(checks, "CONNECTIONS_SHARE", 0)
+        patch.setitem(LIMITS, "connections_share", 0)
         assert "connections are in use" in only(healthy, "connections")
     with monkeypatch.context() as patch:
-        patch.setattr(checks, "IDLE_S", 0)
+        patch.setitem(LIMITS, "idle_s", 0)
         assert "connections" not in wrong(healthy)
         with db.connect() as other:
             other.execute(sa.text("SELECT 1"))
             assert "idle in a transaction" in only(healthy, "connections")
     with monkeypatch.context() as patch, db.connect() as long:
-        patch.setattr(checks, "LONG_S", 0)
+        patch.setitem(LIMITS, "long_s", 0)
         assert "connections" not in wrong(healthy)
         pid = long.execute(sa.text("SELECT pg_backend_pid()")).scalar_one()
         thread = threading.Thread(target=_sleep_in_postgres, args=(long,))

@@ -21,7 +21,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from kordant_jobs.cli.readiness import free_port
-from kordant_jobs.pages.connections import OPTIONS, BoundedHttp
+from kordant_jobs.pages.limits import OPTIONS, BoundedHttp
 from kordant_jobs.settings import Settings
 from kordant_jobs_tests.api.served import served
 

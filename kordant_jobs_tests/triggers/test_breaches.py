@@ -18,8 +18,7 @@ from kordant_jobs.lab.fakes.sources.hibp import FakeHibp, breach
 from kordant_jobs.lab.fakes.sources.server import FakeServer
 from kordant_jobs.store.darkwatch import breaches
 from kordant_jobs.store.people.keyring import Keyring
-from kordant_jobs.triggers.breaches import CHECK_EVERY_S, latest_breach_sensor
-from kordant_jobs.triggers.sensors import new_data_sensor
+from kordant_jobs.triggers.sensors import CHECK_EVERY_S, latest_breach_sensor, new_data_sensor
 from kordant_jobs_tests.jobs.darkwatch_scan.bench import Bench, bench_in
 
 

@@ -2,22 +2,86 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from kordant_jobs.engine.daemon.queue_loop import dispatch_queue
+from dagster import DagsterInstance
+
 from kordant_jobs.engine.dagster_private import RunFactory, RunTemplates, storage_url
 from kordant_jobs.engine.dagster_private.daemons import DaemonIterator, DagsterDaemon, QueuedRunCoordinatorDaemon
 from kordant_jobs.engine.launcher.code import fingerprint
-from kordant_jobs.engine.launcher.history import DagsterHistory
+from kordant_jobs.engine.launcher.coordinator import Intake, RequestCoordinator
+from kordant_jobs.engine.launcher.history import end_of
 from kordant_jobs.engine.launcher.protocol import socket_path
 from kordant_jobs.engine.launcher.starter import WarmStarter, WarmWatcher
+from kordant_jobs.engine.queue.clock import DatabaseClock
+from kordant_jobs.engine.queue.dispatch import Dispatcher, DispatchSettings
 from kordant_jobs.engine.remote.k8s import PodStarter
 from kordant_jobs.engine.remote.starter import HostStarter, NoWatcher
-from kordant_jobs.engine.runs import RunStarter
+from kordant_jobs.engine.runs import RunHistory, RunStarter, RunWatcher
 from kordant_jobs.engine.system import System
+from kordant_jobs.errors import SettingsError
+from kordant_jobs.postgres.database import create_engine
+
+
+def dispatch_queue(
+    system: System,
+    instance: DagsterInstance,
+    *,
+    starter: RunStarter,
+    watcher: RunWatcher,
+    history: RunHistory | None = None,
+    slots: Callable[[], int] | None = None,
+    woken: threading.Event,
+    stop: threading.Event,
+) -> None:
+    """Dispatch requests until `stop` is set, and at once whenever `woken` is set. `slots`: see `Dispatcher`.
+
+    Raises:
+        SettingsError: KORDANT_DATABASE_URL is unset in this process.
+    """
+    settings = system.settings()
+    url = settings.database_url
+    if url is None:
+        raise SettingsError("KORDANT_DATABASE_URL is unset in the daemon: start it through `kordant-jobs up`.")
+    db = create_engine(url)
+    clock, coordinator = DatabaseClock(db), instance.run_coordinator
+    dispatcher = Dispatcher(
+        db,
+        starter,
+        watcher,
+        clock,
+        worker=f"{socket.gethostname()}:{os.getpid()}",
+        history=history,
+        intake=Intake(db, instance, coordinator, clock).check if isinstance(coordinator, RequestCoordinator) else None,
+        settings=DispatchSettings(lease_s=settings.lease_s),
+        slots=slots,
+        catalog=system.rows,
+        parties=system.parties,
+    )
+
+    def pass_on() -> None:
+        while not stop.is_set():
+            woken.wait()
+            woken.clear()
+            dispatcher.wake()
+        dispatcher.wake()
+
+    waker = threading.Thread(target=pass_on, name="kordant-dispatch-waker", daemon=True)
+    waker.start()
+    try:
+        dispatcher.run(stop)
+    finally:
+        stop.set()
+        woken.set()
+        waker.join()
+        dispatcher.close()
+        db.dispose()
+
 
 _YIELD_S = 1.0
 """Seconds between two heartbeats that Dagster may write for this daemon."""
@@ -47,7 +111,7 @@ class DispatchDaemon(DagsterDaemon):
             storage_url=storage_url(instance),
         )
         factory = RunFactory(instance, workspace_process_context, templates)
-        history = DagsterHistory(instance)
+        history = partial(end_of, instance)
         woken, stop, errors = threading.Event(), threading.Event(), list[BaseException]()
         starter: RunStarter
         slots: Callable[[], int] | None = None

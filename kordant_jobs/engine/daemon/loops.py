@@ -19,7 +19,7 @@ from kordant_jobs.engine.dagster_private.daemons import (
     check_early,
     create_daemons_from_instance,
 )
-from kordant_jobs.engine.wakes import WAKES
+from kordant_jobs.engine.listen import WAKES
 
 FALLBACK_S = 20.0
 """The longest wait of sensors and backfills, a fallback for a lost notification. A round without work costs some

@@ -12,11 +12,10 @@ from dagster import DagsterInstance
 
 from kordant_jobs.engine import dagster_private
 from kordant_jobs.engine.daemon.dispatch import DispatchDaemon
-from kordant_jobs.engine.daemon.drops import watch_drops
 from kordant_jobs.engine.daemon.leader import Leader
 from kordant_jobs.engine.daemon.loops import FastBackfillDaemon, FastSensorDaemon, daemons, wake_all
 from kordant_jobs.engine.daemon.retention import RetentionDaemon
-from kordant_jobs.engine.daemon.wake import BACKFILLS, Wake
+from kordant_jobs.engine.daemon.wake import BACKFILLS, Wake, watch_drops
 from kordant_jobs.engine.dagster_private.daemons import DagsterDaemon, run_daemons
 from kordant_jobs.engine.launcher.code import fingerprint
 from kordant_jobs.engine.store.requests import EVENTS

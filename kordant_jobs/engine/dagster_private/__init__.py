@@ -2,13 +2,12 @@
 an upgrade, or another version on this machine, does not have what is used here.
 
 version      which Dagster this is for, and its home
-storage      Dagster's storage on one pool, and instances on it
+storage      Dagster's storage on one pool, instances on it, and the switches of schedules in the UI
 event_log    its event log, in fewer and larger writes
 execution    one run in this process, and the end of a run whose worker is gone
-run_factory  runs made from snapshots that were asked for once (run_templates)
+run_factory  runs made from snapshots that were asked for once
 daemons      Dagster's daemons, with waits of ours
 code_server  Dagster's code server, with fewer heartbeats
-switches     which schedules were switched off in the UI
 """
 
 from dagster._core.errors import DagsterExecutionInterruptedError, DagsterLaunchFailedError
@@ -31,8 +30,7 @@ from kordant_jobs.engine.dagster_private.execution import (
     start_given,
     warm_up_run,
 )
-from kordant_jobs.engine.dagster_private.run_factory import RunFactory
-from kordant_jobs.engine.dagster_private.run_templates import RunTemplates
+from kordant_jobs.engine.dagster_private.run_factory import RunFactory, RunTemplates
 from kordant_jobs.engine.dagster_private.storage import (
     PooledRunStorage,
     PooledStorage,
@@ -43,8 +41,8 @@ from kordant_jobs.engine.dagster_private.storage import (
     open_instance_with_tables,
     pool_of,
     storage_url,
+    switched_off,
 )
-from kordant_jobs.engine.dagster_private.switches import switched_off
 from kordant_jobs.engine.dagster_private.version import DAGSTER_VERSION, check_dagster, dagster_home, run_files
 
 __all__ = [

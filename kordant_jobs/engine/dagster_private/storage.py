@@ -17,6 +17,7 @@ from dagster._core.events import (
     DagsterEventType,
 )
 from dagster._core.instance.ref import InstanceRef
+from dagster._core.scheduler.instigation import InstigatorStatus, InstigatorType
 from dagster._core.storage.runs.schema import RunsTable, RunTagsTable
 from dagster._serdes import ConfigurableClassData
 from dagster_postgres import (
@@ -233,3 +234,11 @@ def _pooled_engine(url: str) -> sa.Engine:
             raise sa.exc.DisconnectionError("the server closed this connection")
 
     return engine
+
+
+def switched_off(instance: DagsterInstance) -> set[str]:
+    """Names of the schedules that were switched off in Dagster's UI or with its command line."""
+    off = instance.all_instigator_state(
+        instigator_type=InstigatorType.SCHEDULE, instigator_statuses={InstigatorStatus.STOPPED}
+    )
+    return {one.instigator_name for one in off}

@@ -2,23 +2,27 @@
 
 A tick, a sensor, the UI, a re-execution, a backfill, `dagster job launch`: Dagster makes the run and submits it here.
 It is shown as queued, and a request stands for it; the dispatcher claims that like any other and starts the run which
-is there. Between the two steps a process may be killed: the dispatcher gives a queued run without a request one.
+is there. Between the two steps a process may be killed: `Intake`, which the dispatcher calls, repairs what it left.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, ClassVar
 
 import sqlalchemy as sa
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, QueuedRunCoordinator
+from sqlalchemy import Engine
 
 from kordant_jobs.engine.dagster_private import ConfigurableClassData, SubmitRunContext
+from kordant_jobs.engine.queue.clock import Clock
 from kordant_jobs.engine.queue.given import LAUNCHED, PARENT_TAG, UI, GivenRun, queue_run
 from kordant_jobs.engine.store import given_runs
+from kordant_jobs.engine.store.given_runs import Stranded
 from kordant_jobs.engine.system import System
-from kordant_jobs.errors import SettingsError
+from kordant_jobs.errors import PermanentError, SettingsError
 from kordant_jobs.postgres import database
 
 NOT_BEGUN = (DagsterRunStatus.NOT_STARTED, DagsterRunStatus.QUEUED)
@@ -125,3 +129,63 @@ class RequestCoordinator(QueuedRunCoordinator[DagsterInstance]):
                 )
             self._engine = database.create_engine(url, pool_size=1)
         return self._engine
+
+
+log = logging.getLogger(__name__)
+
+
+class Intake:
+    """Repairs inconsistencies on each call. Only the process that dispatches may use it."""
+
+    def __init__(
+        self,
+        db: Engine,
+        instance: DagsterInstance,
+        coordinator: RequestCoordinator,
+        clock: Clock,
+        *,
+        settled_s: float = given_runs.SETTLED_S,
+    ) -> None:
+        self._db = db
+        self._instance = instance
+        self._coordinator = coordinator
+        self._clock = clock
+        self._settled_s = settled_s
+
+    def check(self) -> int:
+        """Repair all inconsistencies. Returns the number of runs repaired."""
+        with self._db.connect() as connection:
+            queued = given_runs.queued_without_request(connection, settled_s=self._settled_s)
+            stranded = given_runs.stranded(connection)
+            ended = given_runs.ended_meanwhile(connection)
+        for run_id in queued:
+            self._queue(run_id)
+        for one in stranded:
+            self._end(one)
+        if stranded or ended:
+            with self._db.begin() as connection:
+                given_runs.release(connection, [one.run_id for one in stranded])
+                for run_id in ended:
+                    given_runs.cancel(connection, run_id, now=self._clock.now())
+        return len(queued) + len(stranded) + len(ended)
+
+    def _queue(self, run_id: str) -> None:
+        run = self._instance.get_run_by_id(run_id)
+        if run is None or run.status is not DagsterRunStatus.QUEUED:
+            return
+        try:
+            self._coordinator.queue(run)
+        except PermanentError as error:
+            self._instance.report_run_failed(run, str(error))
+        else:
+            log.info("run %s was queued in Dagster alone, and waits for its turn now", run_id)
+
+    def _end(self, one: Stranded) -> None:
+        run = self._instance.get_run_by_id(one.run_id)
+        if run is None or run.is_finished:
+            return
+        if one.cancelled:
+            self._instance.report_run_canceling(run, message="Its request was cancelled.")
+            self._instance.report_run_canceled(run)
+        else:
+            self._instance.report_run_failed(run, one.error or "Its request ended before the run began.")

@@ -51,12 +51,10 @@ class Host(Protocol):
     @property
     def stopping(self) -> bool:
         """True when no new run is accepted."""
-        ...
 
     @property
     def code(self) -> str:
         """The fingerprint of the code that runs start with."""
-        ...
 
 
 @dataclass

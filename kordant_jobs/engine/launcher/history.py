@@ -1,71 +1,50 @@
-"""Ends of runs from Dagster's storage, for ends that were reported while no process listened (a RunHistory)."""
+"""Ends of runs from Dagster's storage, for ends that were reported while no process listened."""
 
 from __future__ import annotations
 
 from dagster import DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus
 
 from kordant_jobs.engine.failure import failure_of
-from kordant_jobs.engine.launcher.run import CAUSE_TAG, Cause
+from kordant_jobs.engine.launcher.run import CAUSE_TAG
+from kordant_jobs.engine.requests import Cause
 from kordant_jobs.engine.runs import LOST, RETURNING, RunEnd
 
 _REASON_TAG = "dagster/failure_reason"
 
 
-class DagsterHistory:
-    """Reads the ends of runs from the Dagster instance that stores them."""
-
-    def __init__(self, instance: DagsterInstance) -> None:
-        self._instance = instance
-
-    def end_of(self, run_id: str) -> RunEnd | None:
-        """The end of the run; None while it runs, or when there is no such run. CPU and memory are unknown."""
-        run = self._instance.get_run_by_id(run_id)
-        if run is None or not run.is_finished:
-            return None
-        match run.status:
-            case DagsterRunStatus.SUCCESS:
-                return _end(run_id, "success")
-            case DagsterRunStatus.CANCELED:
-                return _end(run_id, "canceled")
-            case _:
-                return self._failed(run)
-
-    def _failed(self, run: DagsterRun) -> RunEnd:
-        cause = run.tags.get(CAUSE_TAG)
-        if cause is None and run.tags.get(_REASON_TAG) == "UNEXPECTED_TERMINATION":
-            cause = RETURNING  # it was interrupted, and no process could record why: the system went down
-        if cause in {LOST, RETURNING}:
-            return _end(run.run_id, "lost", cause=cause, error="its process ended with the system that ran it")
-        for entry in self._instance.all_logs(run.run_id, of_type=DagsterEventType.STEP_FAILURE):
-            if entry.dagster_event is not None:
-                failure = failure_of(entry.dagster_event)
-                return _end(
-                    run.run_id,
-                    "failure",
-                    cause=cause or Cause.EXCEPTION.value,
-                    error=failure.error,
-                    retry_after_s=failure.retry_after_s,
-                    permanent=failure.permanent,
-                )
-        return _end(run.run_id, "failure", cause=cause or Cause.KILLED.value, error="see the run's event log")
+def end_of(instance: DagsterInstance, run_id: str) -> RunEnd | None:
+    """The end of a run; None while it runs, or when there is no such run. CPU and memory are unknown."""
+    run = instance.get_run_by_id(run_id)
+    if run is None or not run.is_finished:
+        return None
+    match run.status:
+        case DagsterRunStatus.SUCCESS:
+            return RunEnd(run_id=run_id, outcome="success")
+        case DagsterRunStatus.CANCELED:
+            return RunEnd(run_id=run_id, outcome="canceled")
+        case _:
+            return _failed(instance, run)
 
 
-def _end(
-    run_id: str,
-    outcome: str,
-    *,
-    cause: str | None = None,
-    error: str | None = None,
-    retry_after_s: float | None = None,
-    permanent: bool = False,
-) -> RunEnd:
+def _failed(instance: DagsterInstance, run: DagsterRun) -> RunEnd:
+    cause = run.tags.get(CAUSE_TAG)
+    if cause is None and run.tags.get(_REASON_TAG) == "UNEXPECTED_TERMINATION":
+        cause = RETURNING  # it was interrupted, and no process could record why: the system went down
+    if cause in {LOST, RETURNING}:
+        return RunEnd(
+            run_id=run.run_id, outcome="lost", cause=cause, error="its process ended with the system that ran it"
+        )
+    for entry in instance.all_logs(run.run_id, of_type=DagsterEventType.STEP_FAILURE):
+        if entry.dagster_event is not None:
+            failure = failure_of(entry.dagster_event)
+            return RunEnd(
+                run_id=run.run_id,
+                outcome="failure",
+                cause=cause or Cause.EXCEPTION.value,
+                error=failure.error,
+                retry_after_s=failure.retry_after_s,
+                permanent=failure.permanent,
+            )
     return RunEnd(
-        run_id=run_id,
-        outcome=outcome,
-        cause=cause,
-        cpu_s=0.0,
-        peak_memory_mb=0.0,
-        error=error,
-        retry_after_s=retry_after_s,
-        permanent=permanent,
+        run_id=run.run_id, outcome="failure", cause=cause or Cause.KILLED.value, error="see the run's event log"
     )

@@ -1,7 +1,8 @@
 """The children of the warm process: forked ahead, given one run each, watched, ended, replaced.
 
 A run is in one place at a time: in `backlog` (accepted, no child yet), in a child's `run`, in `fails` (its child died
-without a report, and another child must write its end); after that its end is published.
+without a report, and another child must write its end); after that its end is published. A journal on disk has
+the running runs, for the next process after a crash.
 """
 
 from __future__ import annotations
@@ -15,18 +16,19 @@ import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 from dagster import DagsterInstance
 from sqlalchemy import Engine
 
 from kordant_jobs.engine import tree
 from kordant_jobs.engine.launcher.child import live
-from kordant_jobs.engine.launcher.journal import Entry, Journal
 from kordant_jobs.engine.launcher.protocol import encode
-from kordant_jobs.engine.launcher.run import CAUSE_TAG, Cause, Run, in_words
+from kordant_jobs.engine.launcher.run import CAUSE_TAG, Run, in_words
+from kordant_jobs.engine.requests import Cause
 from kordant_jobs.engine.runs import CANCELED, FENCED, RunEnd
 
 LIMIT_POLL_S = 0.25
@@ -303,3 +305,41 @@ class Pool:
                     tree.kill_tree(child.pid)
             if run.kill_at and now >= run.kill_at:
                 tree.kill_tree(child.pid)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A run that was accepted. `pid` and `start` (clock ticks) identify the process that runs it; 0 when there is
+    none."""
+
+    run_id: str
+    pid: int
+    start: int
+
+
+class Journal:
+    """The journal of one warm process. An entry is written before a run is accepted and before a child gets it, and
+    removed once its end is known."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder = folder
+
+    def add(self, entry: Entry) -> None:
+        """Record a run, and which process has it."""
+        path = self._folder / entry.run_id
+        fresh = path.with_suffix(".new")
+        fresh.write_text(json.dumps(asdict(entry)), encoding="utf-8")
+        fresh.rename(path)
+
+    def remove(self, run_id: str) -> None:
+        """Remove a run whose end is in Dagster's storage."""
+        (self._folder / run_id).unlink(missing_ok=True)
+
+    def left(self) -> Iterator[Entry]:
+        """The entries that the previous process left. A file that cannot be read is removed."""
+        for path in sorted(self._folder.iterdir()):
+            with suppress(OSError, ValueError, TypeError):
+                yield Entry(**json.loads(path.read_text(encoding="utf-8")))
+                continue
+            path.unlink(missing_ok=True)

@@ -5,22 +5,10 @@ from __future__ import annotations
 import signal
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from enum import StrEnum
 from typing import Any, Self
 
+from kordant_jobs.engine.requests import Cause
 from kordant_jobs.engine.runs import CANCELED, FENCED, HIDDEN, LOST, RETURNING, RunEnd
-
-
-class Cause(StrEnum):
-    """The reason why a run did not succeed."""
-
-    EXCEPTION = "exception"
-    TIMEOUT = "timeout"
-    MEMORY = "memory"
-    CPU = "cpu"
-    KILLED = "killed"
-    LOST = "lost"
-
 
 LIMITS = {
     "limit_wall_s": Cause.TIMEOUT,

@@ -29,10 +29,10 @@ from kordant_jobs import tracing
 from kordant_jobs.engine import dagster_private, tree
 from kordant_jobs.engine.launcher.front import Front
 from kordant_jobs.engine.launcher.handover import Reload, resume, take_over
-from kordant_jobs.engine.launcher.journal import Journal
-from kordant_jobs.engine.launcher.pool import Child, Pool
+from kordant_jobs.engine.launcher.pool import Child, Journal, Pool
 from kordant_jobs.engine.launcher.protocol import listen, socket_path
-from kordant_jobs.engine.launcher.run import Cause, Run
+from kordant_jobs.engine.launcher.run import Run
+from kordant_jobs.engine.requests import Cause
 from kordant_jobs.engine.runs import RETURNING
 from kordant_jobs.engine.system import EngineSettings, System
 from kordant_jobs.errors import SetupError

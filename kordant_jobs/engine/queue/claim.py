@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from kordant_jobs.engine.jobs import JobRow, PartyRate
 from kordant_jobs.engine.queue.claim_rules import HANDICAP, Room, plan_runs
-from kordant_jobs.engine.store import attempts, leases, pauses, waiting
+from kordant_jobs.engine.store import attempts, leases, waiting
 from kordant_jobs.engine.store.leases import Lease
 from kordant_jobs.engine.store.waiting import Waiting, Want
 
@@ -56,7 +56,7 @@ def claim(
     leases.lock_name(connection, "claim")
     taken = waiting.slots_taken(connection)
     live = sum(taken.values())
-    paused = {one.job for one in pauses.paused(connection)}
+    paused = {one.job for one in waiting.paused(connection)}
     by_job = {name: row.concurrency - taken.get(name, 0) for name, row in rows.items() if name not in paused}
     free = runs - live
     if free + critical_extra <= 0:

@@ -19,7 +19,6 @@ class Clock(Protocol):
 
     def now(self) -> datetime:
         """The current time, aware, UTC."""
-        ...
 
 
 class DatabaseClock:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -23,26 +24,68 @@ from kordant_jobs.engine.payload import Payload
 from kordant_jobs.engine.queue import outcomes
 from kordant_jobs.engine.queue.claim import Claim, claim
 from kordant_jobs.engine.queue.clock import Clock
-from kordant_jobs.engine.queue.dispatch_settings import DispatchSettings, Step
-from kordant_jobs.engine.queue.orders import order_for, sort_out
+from kordant_jobs.engine.queue.recorded import order_for, sort_out
 from kordant_jobs.engine.queue.retry_rules import Ended
 from kordant_jobs.engine.requests import Cause, Outcome
 from kordant_jobs.engine.runs import (
     CANCELED,
     LOST,
     RETURNING,
-    Intake,
     RunEnd,
     RunHistory,
     RunIsOver,
     RunStarter,
     RunWatcher,
-    canceled_run,
 )
-from kordant_jobs.engine.store import attempts, leases, requests, running, traces, waiting
+from kordant_jobs.engine.store import attempts, leases, requests, traces, waiting
 from kordant_jobs.engine.store.attempts import Move, Running
 from kordant_jobs.errors import DatabaseUnavailable, PermanentError, TransientError
 from kordant_jobs.redaction import redact_foreign
+
+
+@dataclass(frozen=True, kw_only=True)
+class DispatchSettings:
+    """The number of runs at once, and the dispatcher's times in seconds."""
+
+    runs: int = 8
+    critical_extra: int = 2
+    """Runs beyond `runs` for critical requests only, so that they wait behind no backlog."""
+    lease_s: float = 15.0
+    """Seconds that a run may be silent (paused, cut off) before its work is given to another run."""
+    drain_poll_s: float = 0.05
+    """Seconds between two checks for ends while the dispatcher drains."""
+    tick_s: float = 1.0
+    """Seconds between two passes that reap leases and check cancellations while anything runs. Ends wake the loop
+    themselves."""
+    idle_s: float = 15.0
+    """The longest sleep; it only covers a notification lost with a broken connection."""
+    intake_s: float = 10.0
+    """Seconds between two comparisons of Dagster's queued runs with our requests, which find runs that a killed process
+    left without a request."""
+    cancel_grace_s: float = 10.0
+    """Seconds that a run has to notice the cancellation of its requests before it is stopped."""
+    drain_s: float = 20.0
+    """Seconds that running work has to end when the dispatcher is stopped; after that it returns to the queue."""
+    not_ready_s: float = 0.2
+    """Seconds until the next check whether runs can be started, while they cannot."""
+    start_again_s: float = 1.0
+    """Seconds until the next attempt after no run could be started for a temporary reason."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """The result of one pass, and the time of the next one without a notification."""
+
+    started: int
+    ended: int
+    lost: int
+    check_again_at: datetime | None
+
+    @property
+    def moved(self) -> bool:
+        """True when something changed, so that another pass may find more to do."""
+        return bool(self.started or self.ended or self.lost)
+
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +106,7 @@ class Dispatcher:
         catalog: Mapping[str, JobRow],
         parties: Mapping[str, PartyRate] | None = None,
         history: RunHistory | None = None,
-        intake: Intake | None = None,
+        intake: Callable[[], object] | None = None,
         settings: DispatchSettings | None = None,
         slots: Callable[[], int] | None = None,
     ) -> None:
@@ -178,14 +221,14 @@ class Dispatcher:
         if monotonic < self._next_tick:
             return 0
         if self._intake and monotonic >= self._next_intake:
-            self._intake.check()
+            self._intake()
             self._next_intake = monotonic + self._settings.intake_s
         self._look_up_ends()
         with self._db.begin() as connection:
             lost = outcomes.reap_lost(connection, self._rows, now=now)
             traces.ended(connection, [one.run_id for one in lost if one.run_id], settled_at=now)
             leases.cut_off(connection, now=now)
-            cancelling = running.cancelling(connection)
+            cancelling = attempts.cancelling(connection)
             self._first_expiry = leases.next_expiry(connection)
         for one in lost:
             started = self._live.pop(one.id, None)
@@ -214,7 +257,7 @@ class Dispatcher:
             return
         with self._db.connect() as connection:
             silent = leases.silent_runs(connection, now=self._clock.now(), ttl_s=self._settings.lease_s)
-        self._ends.extend(filter(None, map(self._history.end_of, silent)))
+        self._ends.extend(filter(None, map(self._history, silent)))
         self._handle_ends()
 
     def _stop(self, run_id: str, cause: str) -> None:
@@ -294,8 +337,8 @@ class Dispatcher:
 
     def _over_before_it_began(self, each: Claim) -> None:
         """Handle a run that ended in Dagster while it waited: usually cancelled there, or deleted."""
-        end = self._history.end_of(each.run_id) if self._history else None
-        self._ends.append(end or canceled_run(each.run_id))
+        end = self._history(each.run_id) if self._history else None
+        self._ends.append(end or RunEnd(run_id=each.run_id, outcome=CANCELED))
         self._live[each.lease.id] = each.run_id
         self._handle_ends()
 

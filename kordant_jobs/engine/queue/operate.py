@@ -16,7 +16,6 @@ from kordant_jobs.engine.queue.retention import Keep, prune
 from kordant_jobs.engine.requests import Priority, RequestStatus
 from kordant_jobs.engine.store import attempts, requests
 from kordant_jobs.engine.store.attempts import Attempt
-from kordant_jobs.engine.store.pauses import JobPause, pause, paused, resume
 from kordant_jobs.engine.store.requests import (
     DeadGroup,
     Filter,
@@ -29,6 +28,7 @@ from kordant_jobs.engine.store.requests import (
 )
 from kordant_jobs.engine.store.status_reads import StatusReads
 from kordant_jobs.engine.store.tables import job_attempts, job_requests
+from kordant_jobs.engine.store.waiting import JobPause, pause, paused, resume
 from kordant_jobs.errors import PermanentError
 
 REQUEST_ID = job_requests.c.id

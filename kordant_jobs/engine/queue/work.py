@@ -1,14 +1,11 @@
-"""A run's side of the queue: adopt the lease, read the requests, report, complete. Every write is fenced."""
+"""A run's side of the queue: adopt the lease and renew it; record a run that bypassed the queue."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 from uuid import UUID
 
 from sqlalchemy import Connection, Engine
@@ -18,11 +15,9 @@ from uuid_utils.compat import uuid7
 from kordant_jobs.engine.jobs import JobRow
 from kordant_jobs.engine.payload import Payload
 from kordant_jobs.engine.queue.clock import Clock
-from kordant_jobs.engine.requests import Outcome, RequestStatus
 from kordant_jobs.engine.runs import HIDDEN
 from kordant_jobs.engine.store import arrivals, attempts, given_runs, leases, requests
 from kordant_jobs.engine.store.arrivals import NewRequest
-from kordant_jobs.engine.store.attempts import Move, Running
 from kordant_jobs.engine.store.leases import Lease, LeaseLost
 
 LEASE_S = 15.0
@@ -36,42 +31,14 @@ REQUESTS_TAG = f"{HIDDEN}requests"
 REQUEST_TAG = "kordant/request_id"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Done:
-    """The result of one request. `items_failed` above 0 makes it partial."""
-
-    request_id: UUID
-    summary: Mapping[str, Any] | None = None
-    items_failed: int = 0
-
-
 class Fence(Protocol):
     """Ends the process of a run that lost its lease."""
 
     def interrupt(self) -> None:
         """Ask the run to end."""
-        ...
 
     def end(self) -> None:
         """End the run, and every process that it started, at once."""
-        ...
-
-
-@contextmanager
-def working(db: Engine, *, run_id: str, clock: Clock, ttl_s: float = LEASE_S) -> Iterator[Heartbeat]:
-    """Hold the run's lease while the body runs: adopt it, then renew it from a thread every third of `ttl_s`.
-
-    Raises:
-        LeaseLost: the run came too late; nothing was done.
-    """
-    with db.begin() as connection:
-        lease = adopt(connection, run_id, now=clock.now(), ttl_s=ttl_s)
-    heartbeat = Heartbeat(db, lease, clock=clock, ttl_s=ttl_s)
-    heartbeat.start()
-    try:
-        yield heartbeat
-    finally:
-        heartbeat.stop()
 
 
 class Heartbeat:
@@ -204,48 +171,3 @@ def adopt(connection: Connection, run_id: str, *, now: datetime, ttl_s: float = 
             "End without doing anything."
         )
     return lease
-
-
-def my_requests(connection: Connection, lease: Lease) -> list[Running]:
-    """The requests that this run serves and has not completed yet.
-
-    Raises:
-        LeaseLost: another attempt has them now.
-    """
-    leases.fenced(connection, lease)
-    return attempts.running(connection, [lease.id], lock=False)
-
-
-def complete(connection: Connection, lease: Lease, done: Sequence[Done], *, clock: Clock) -> None:
-    """Complete requests of this run, in the transaction that writes their results. Requests that are not named keep
-    running.
-
-    Raises:
-        LeaseLost: another attempt has them now; roll back.
-    """
-    leases.fenced(connection, lease)
-    mine = {one.id for one in attempts.running(connection, [lease.id], lock=True)}
-    moves = [
-        Move(
-            request_id=one.request_id,
-            status=RequestStatus.COMPLETED,
-            outcome=Outcome.PARTIAL if one.items_failed else Outcome.SUCCESS,
-            items_failed=one.items_failed,
-            summary=one.summary,
-        )
-        for one in done
-        if one.request_id in mine
-    ]
-    attempts.move(connection, moves, now=clock.now())
-
-
-__all__ = [
-    "Done",
-    "Heartbeat",
-    "LeaseLost",
-    "adopt",
-    "complete",
-    "my_requests",
-    "record_run",
-    "working",
-]

@@ -15,8 +15,9 @@ from dagster import DagsterInstance
 
 from kordant_jobs.engine import dagster_private
 from kordant_jobs.engine.dagster_private import LaunchRunContext, RunLauncher
-from kordant_jobs.engine.launcher.run import CAUSE_TAG, Cause, limits_of
+from kordant_jobs.engine.launcher.run import CAUSE_TAG, limits_of
 from kordant_jobs.engine.remote.starter import LOST_HOST
+from kordant_jobs.engine.requests import Cause
 from kordant_jobs.engine.runs import CANCELED, LOST, RunIsOver, RunOrder
 from kordant_jobs.errors import SettingsError, TransientError
 

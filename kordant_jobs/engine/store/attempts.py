@@ -332,3 +332,29 @@ def attempts_of(connection: Connection, request_id: UUID) -> list[Attempt]:
         )
         for row in rows
     ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cancelling:
+    """A run of which all requests are to be cancelled. `asked_at` is the time of the latest cancellation."""
+
+    lease_id: UUID
+    run_id: str
+    asked_at: datetime
+
+
+def cancelling(connection: Connection) -> list[Cancelling]:
+    """The runs to stop. A run that also serves another request is not among them: only its own code can skip an
+    item."""
+    column = job_requests.c
+    asked = sa.select(column.lease_id).where(
+        column.status == RequestStatus.RUNNING, column.cancel_requested_at.is_not(None)
+    )
+    rows = connection.execute(
+        sa.select(column.lease_id, job_leases.c.run_id, sa.func.max(column.cancel_requested_at))
+        .join(job_leases, job_leases.c.id == column.lease_id)
+        .where(column.lease_id.in_(asked), column.status == RequestStatus.RUNNING, job_leases.c.run_id.is_not(None))
+        .group_by(column.lease_id, job_leases.c.run_id)
+        .having(sa.func.bool_and(column.cancel_requested_at.is_not(None)))
+    )
+    return [Cancelling(lease_id=lease_id, run_id=run_id, asked_at=at) for lease_id, run_id, at in rows]

@@ -382,18 +382,6 @@ def expire(connection: Connection, where: Filter) -> list[UUID]:
     return list(gone.scalars())
 
 
-def queue_depth(connection: Connection, *, now: datetime) -> list[tuple[str, Priority, int, datetime]]:
-    """(job, priority, number of due requests, due time of the oldest) for all due requests."""
-    column = job_requests.c
-    rows = connection.execute(
-        sa.select(column.job, column.priority, sa.func.count(), sa.func.min(column.run_at))
-        .where(column.status == RequestStatus.PENDING, column.run_at <= now)
-        .group_by(column.job, column.priority)
-        .order_by(column.job, column.priority)
-    )
-    return [(job, Priority(priority), count, oldest) for job, priority, count, oldest in rows]
-
-
 def _ended(statuses: Sequence[RequestStatus], before: datetime) -> sa.ColumnElement[bool]:
     return sa.and_(job_requests.c.ended_at < before, job_requests.c.status.in_([one.value for one in statuses]))
 

@@ -1,7 +1,5 @@
-"""Waiting requests and live runs: the due requests at the head of each line, and the number of runs.
-
-Read only; `attempts.start` takes the chosen requests.
-"""
+"""Waiting requests and live runs: the due requests at the head of each line, the number of runs, and paused jobs, whose
+requests wait however they were made. `attempts.start` takes the chosen requests."""
 
 from __future__ import annotations
 
@@ -12,9 +10,11 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import insert
 
 from kordant_jobs.engine.requests import Priority, RequestStatus
-from kordant_jobs.engine.store.tables import job_leases, job_requests
+from kordant_jobs.engine.store.requests import notify
+from kordant_jobs.engine.store.tables import job_leases, job_pauses, job_requests
 
 _AWARE = sa.DateTime(timezone=True)
 
@@ -118,3 +118,32 @@ def next_due(connection: Connection, *, now: datetime) -> datetime | None:
         sa.select(sa.func.min(column.run_at)).where(column.status == RequestStatus.PENDING, column.run_at > now)
     ).scalar_one()
     return first
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobPause:
+    """The reason, author and time of a job's pause."""
+
+    job: str
+    reason: str
+    paused_by: str
+    paused_at: datetime
+
+
+def pause(connection: Connection, job: str, *, reason: str, by: str, now: datetime) -> bool:
+    """Start no run of this job from now on; running ones continue. False when it was paused already."""
+    row = insert(job_pauses).values(job=job, reason=reason, paused_by=by, paused_at=now)
+    return connection.execute(row.on_conflict_do_nothing()).rowcount > 0
+
+
+def resume(connection: Connection, job: str) -> bool:
+    """Start the job's waiting requests again. False when it was not paused."""
+    gone = connection.execute(sa.delete(job_pauses).where(job_pauses.c.job == job)).rowcount > 0
+    notify(connection, "resumed")
+    return gone
+
+
+def paused(connection: Connection) -> list[JobPause]:
+    """Every job that is paused, by name."""
+    rows = connection.execute(sa.select(job_pauses).order_by(job_pauses.c.job)).mappings()
+    return [JobPause(**row) for row in rows]

@@ -15,7 +15,7 @@ from kordant_jobs.domain.retention.policies import ZONE, Action, Policy
 from kordant_jobs.errors import KordantError, PermanentError
 from kordant_jobs.jobs.cleanup.elsewhere import ELSEWHERE, Means
 from kordant_jobs.jobs.cleanup.rules import clock_fault, why_stale, why_stopped
-from kordant_jobs.postgres.locks import session_lock
+from kordant_jobs.postgres.database import session_lock
 from kordant_jobs.store.audit import log
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.retention import deleting, policies, records

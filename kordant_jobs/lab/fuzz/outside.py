@@ -43,7 +43,7 @@ from kordant_jobs.lab.world.catalogue import make_catalogue
 from kordant_jobs.lab.world.population import make_population
 from kordant_jobs.lab.world.subscribers import new_subscribers
 from kordant_jobs.pages.app import PagesContext, application
-from kordant_jobs.pages.range_notifications import PATH, range_webhook
+from kordant_jobs.pages.hooks import PATH, range_webhook
 from kordant_jobs.ports import ExposureSource, Question
 from kordant_jobs.postgres.database import create_engine
 from kordant_jobs.postgres.embedded import EmbeddedPostgres

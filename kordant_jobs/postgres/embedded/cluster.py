@@ -3,7 +3,6 @@ settings."""
 
 from __future__ import annotations
 
-import os
 import secrets
 import shutil
 from collections.abc import Mapping
@@ -137,10 +136,3 @@ def _reason(output: str) -> str:
 def durable_settings(settings: Mapping[str, str]) -> bool:
     """True when the caller wants data that survives a power failure."""
     return settings.get("fsync", "on").lower() not in {"off", "false", "no", "0"}
-
-
-def write_version(folders: Folders, binaries: Binaries) -> None:
-    """Record the version of the server, for `status`."""
-    draft = folders.version.with_suffix(".new")
-    draft.write_text(binaries.version)
-    os.replace(draft, folders.version)  # noqa: PTH105 - the atomic one

@@ -63,11 +63,6 @@ class Folders:
         """The lock that the guard holds while it is alive."""
         return self.base / "guard"
 
-    @property
-    def version(self) -> Path:
-        """The file with the full version of the last server started here."""
-        return self.base / "version"
-
 
 def outside_base_file(state: Path) -> Path:
     """The file in a state folder that names the folder outside it that has the server's data."""

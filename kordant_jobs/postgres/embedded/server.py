@@ -26,7 +26,6 @@ from kordant_jobs.postgres.embedded.cluster import (
     ensure_cluster,
     last_log_line,
     server_command,
-    write_version,
 )
 from kordant_jobs.postgres.embedded.folders import Folders, find_folders, give, make_folders, outside_base_file
 from kordant_jobs.postgres.embedded.locks import (
@@ -52,7 +51,6 @@ class ServerStatus:
 
     running: bool
     pid: int | None
-    version: str | None  # of the programs that last started it, '18.6'
     data_dir: Path | None
     socket_dir: Path | None
     clients: int | None  # open clients in all processes; None where the kernel doesn't list locks
@@ -156,15 +154,11 @@ class EmbeddedPostgres:
         """The status, read without starting, creating or waiting for anything."""
         folders = find_folders(self._state)
         if folders is None:
-            return ServerStatus(running=False, pid=None, version=None, data_dir=None, socket_dir=None, clients=0)
+            return ServerStatus(running=False, pid=None, data_dir=None, socket_dir=None, clients=0)
         server = find_postmaster(folders.data)
-        version = None
-        with suppress(OSError):
-            version = folders.version.read_text().strip()
         return ServerStatus(
             running=server is not None and server.state == "ready",
             pid=server.process.pid if server else None,
-            version=version,
             data_dir=folders.data,
             socket_dir=(server.socket if server else None) or folders.socket,
             clients=count_shared(folders.clients),
@@ -204,7 +198,6 @@ class EmbeddedPostgres:
         folders.log.unlink(missing_ok=True)
         command = server_command(folders, binaries, account, self._settings)
         _spawn_guard(folders, account, command=command)
-        write_version(folders, binaries)
 
 
 def _stop(folders: Folders) -> bool:

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 from uuid_utils.compat import uuid7
 
 from kordant_jobs.domain.darkwatch.exposures import DumpStatus
-from kordant_jobs.postgres.locks import session_lock
+from kordant_jobs.postgres.database import session_lock
 from kordant_jobs.store.darkwatch.tables import breach_dumps
 
 UNREAD = (DumpStatus.REGISTERED, DumpStatus.QUARANTINED)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from kordant_jobs.engine.daemon.drops import SETTLED_S, DropWatch
+from kordant_jobs.engine.daemon.wake import SETTLED_S, DropWatch
 
 
 def settle(watch: DropWatch, from_s: int) -> list[int]:

@@ -6,7 +6,7 @@ import threading
 import time
 
 from kordant_jobs.engine.daemon.loops import AT_MOST_EVERY_S, FALLBACK_S, FastSensorDaemon, WakeEvent
-from kordant_jobs.engine.wakes import WAKES
+from kordant_jobs.engine.listen import WAKES
 
 WOKEN = {WAKES: "events"}
 

@@ -6,8 +6,7 @@ import selectors
 from pathlib import Path
 from typing import Any
 
-from kordant_jobs.engine.launcher.journal import Entry, Journal
-from kordant_jobs.engine.launcher.pool import Pool
+from kordant_jobs.engine.launcher.pool import Entry, Journal, Pool
 from kordant_jobs.engine.launcher.run import Run
 from kordant_jobs.engine.runs import RunEnd
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import Engine
 
 from kordant_jobs.engine.queue import operate
-from kordant_jobs.engine.queue.dispatch_settings import DispatchSettings
+from kordant_jobs.engine.queue.dispatch import DispatchSettings
 from kordant_jobs.engine.queue.enqueue import enqueue
 from kordant_jobs.engine.requests import Cause, Outcome
 from kordant_jobs.engine.store.requests import Filter, Request, find, get

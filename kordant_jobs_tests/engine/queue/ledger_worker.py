@@ -16,10 +16,8 @@ import sqlalchemy as sa
 
 from kordant_jobs.engine.jobs import Backoff, RetryPolicy
 from kordant_jobs.engine.queue.clock import DatabaseClock
-from kordant_jobs.engine.queue.dispatch import Dispatcher
-from kordant_jobs.engine.queue.dispatch_settings import DispatchSettings
-from kordant_jobs.engine.queue.work import Done, complete
-from kordant_jobs.lab.engine import InlineRuns, RunContext
+from kordant_jobs.engine.queue.dispatch import Dispatcher, DispatchSettings
+from kordant_jobs.lab.engine import Done, InlineRuns, RunContext, complete
 from kordant_jobs.postgres import database
 from kordant_jobs_tests.engine.queue.toys import mails
 

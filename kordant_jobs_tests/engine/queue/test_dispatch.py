@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 
 import psycopg2
 import pytest
@@ -10,15 +11,14 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.engine.queue import operate
-from kordant_jobs.engine.queue.dispatch import Dispatcher
-from kordant_jobs.engine.queue.dispatch_settings import DispatchSettings
+from kordant_jobs.engine.queue.dispatch import Dispatcher, DispatchSettings
 from kordant_jobs.engine.queue.enqueue import Item, enqueue_many
-from kordant_jobs.engine.queue.work import Done, record_run
+from kordant_jobs.engine.queue.work import record_run
 from kordant_jobs.engine.requests import Cause, Outcome, RequestStatus
 from kordant_jobs.engine.runs import RunEnd, RunOrder
 from kordant_jobs.engine.store.requests import Filter, Request, find
 from kordant_jobs.errors import PermanentError, TransientError
-from kordant_jobs.lab.engine import FakeClock, Fault, InlineRuns, RunContext, drain, run_now
+from kordant_jobs.lab.engine import Done, FakeClock, Fault, InlineRuns, RunContext, drain, run_now
 from kordant_jobs_tests.engine.queue.asking import causes, look, nothing, numbers_in, put
 from kordant_jobs_tests.engine.queue.toys import Mail, Toy, catalog, mails
 
@@ -149,15 +149,9 @@ def test_a_database_that_goes_away_while_a_run_is_started_costs_no_attempt(queue
     assert causes(queue, request_id) == [(Outcome.RETURNED, None), (Outcome.SUCCESS, None)]
 
 
-class Remembers:
-    """Knows how every run ended, though nobody told it at the time."""
-
-    def __init__(self, outcome: str) -> None:
-        self._outcome = outcome
-
-    def end_of(self, run_id: str) -> RunEnd:
-        return RunEnd(run_id=run_id, outcome=self._outcome, cause=None, cpu_s=0, peak_memory_mb=0, error="it broke",
-                      retry_after_s=None, permanent=False)  # fmt: skip
+def remembered(outcome: str, run_id: str) -> RunEnd:
+    """How every run ended, though nobody told it at the time."""
+    return RunEnd(run_id=run_id, outcome=outcome, error="it broke")
 
 
 @pytest.mark.parametrize(
@@ -178,7 +172,9 @@ def test_an_end_that_was_not_reported_is_looked_up_before_a_run_is_taken_for_los
     first.step()
     first.close()
     clock.advance(60)
-    second = Dispatcher(queue, runs, runs, clock, worker="next", catalog=catalog(), history=Remembers(outcome))
+    second = Dispatcher(
+        queue, runs, runs, clock, worker="next", catalog=catalog(), history=partial(remembered, outcome)
+    )
     second.step()
     second.close()
     assert look(queue, request_id).status is status

@@ -13,10 +13,10 @@ from sqlalchemy import Engine
 from kordant_jobs.engine.jobs import JobRow, PartyRate
 from kordant_jobs.engine.queue.claim import claim
 from kordant_jobs.engine.queue.enqueue import Item, enqueue_many
-from kordant_jobs.engine.queue.work import Done, adopt, complete, my_requests
-from kordant_jobs.engine.store import leases, running, waiting
+from kordant_jobs.engine.queue.work import adopt
+from kordant_jobs.engine.store import leases, waiting
 from kordant_jobs.engine.store.leases import LeaseLost
-from kordant_jobs.lab.engine import FakeClock, drain
+from kordant_jobs.lab.engine import Done, FakeClock, complete, drain, my_requests
 from kordant_jobs_tests.engine.queue.toys import Mail, Toy, catalog, mails
 
 
@@ -151,8 +151,6 @@ def test_a_worker_that_lost_its_lease_writes_nothing(queue: Engine, clock: FakeC
     with queue.begin() as connection:
         with pytest.raises(LeaseLost):
             complete(connection, taken.lease, [Done(request_id=mine.id)], clock=clock)
-        with pytest.raises(LeaseLost):
-            running.report_progress(connection, taken.lease, None, done=1, total=2, message="half")
         with pytest.raises(LeaseLost):
             adopt(connection, taken.run_id, now=clock.now())
 

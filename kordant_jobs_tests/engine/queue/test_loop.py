@@ -18,15 +18,13 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.engine.queue.clock import DatabaseClock
-from kordant_jobs.engine.queue.dispatch import Dispatcher
-from kordant_jobs.engine.queue.dispatch_settings import DispatchSettings
+from kordant_jobs.engine.queue.dispatch import Dispatcher, DispatchSettings
 from kordant_jobs.engine.queue.enqueue import Item, enqueue, enqueue_many
-from kordant_jobs.engine.queue.work import working
 from kordant_jobs.engine.requests import RequestStatus
 from kordant_jobs.engine.runs import RunEnd
 from kordant_jobs.engine.store.leases import LeaseLost
 from kordant_jobs.engine.store.requests import Filter, find
-from kordant_jobs.lab.engine import Handler, InlineRuns, RunContext, statuses
+from kordant_jobs.lab.engine import Handler, InlineRuns, RunContext, statuses, working
 from kordant_jobs_tests.engine.queue.ledger_worker import ROWS
 from kordant_jobs_tests.engine.queue.toys import Mail, Toy, catalog
 

@@ -3,40 +3,17 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from uuid import UUID
 
 from sqlalchemy import Engine
 
 from kordant_jobs.engine.queue import operate
-from kordant_jobs.engine.queue.dispatch import Dispatcher
-from kordant_jobs.engine.queue.dispatch_settings import DispatchSettings
+from kordant_jobs.engine.queue.dispatch import Dispatcher, DispatchSettings
 from kordant_jobs.engine.requests import Priority, RequestStatus
 from kordant_jobs.engine.runs import RunEnd
 from kordant_jobs.engine.store.requests import Filter
-from kordant_jobs.engine.store.running import report_progress
-from kordant_jobs.lab.engine import FakeClock, Fault, InlineRuns, RunContext, drain
+from kordant_jobs.lab.engine import FakeClock, Fault, InlineRuns, drain
 from kordant_jobs_tests.engine.queue.asking import SEQUENTIAL, look, nothing, numbers, put
 from kordant_jobs_tests.engine.queue.toys import catalog
-
-
-def test_progress_is_readable_while_it_runs_and_tells_the_run_of_a_cancellation(
-    queue: Engine, clock: FakeClock
-) -> None:
-    request_id = put(queue, clock)
-    told: list[set[UUID]] = []
-
-    def handle(work: RunContext) -> None:
-        for done in (1, 2):
-            with queue.begin() as connection:
-                told.append(report_progress(connection, work.lease, None, done=done, total=3, message="shards"))
-            assert look(queue, request_id).progress.done == done
-            with queue.begin() as connection:
-                operate.cancel(connection, Filter(ids=(request_id,)), now=clock.now())
-        raise RuntimeError("stopping, as asked")
-
-    drain(queue, {"toy": handle}, clock, catalog=catalog())
-    assert told == [set(), {request_id}]
-    assert look(queue, request_id).status is RequestStatus.CANCELLED
 
 
 def test_a_run_that_does_not_heed_a_cancellation_is_stopped_after_the_grace(queue: Engine, clock: FakeClock) -> None:

@@ -17,12 +17,11 @@ from kordant_jobs.engine.queue import operate, outcomes
 from kordant_jobs.engine.queue.claim import Claim, claim
 from kordant_jobs.engine.queue.enqueue import enqueue
 from kordant_jobs.engine.queue.retry_rules import Ended
-from kordant_jobs.engine.queue.work import Done, complete
 from kordant_jobs.engine.requests import REQUEST_MOVES, Cause, Outcome, Priority, RequestStatus
 from kordant_jobs.engine.store import leases
 from kordant_jobs.engine.store.leases import LeaseLost
 from kordant_jobs.engine.store.requests import Filter, find
-from kordant_jobs.lab.engine import FakeClock
+from kordant_jobs.lab.engine import Done, FakeClock, complete
 from kordant_jobs_tests.engine.queue.toys import Toy, catalog
 
 pytestmark = pytest.mark.slow  # races, kills and loops: `pytest -m slow kordant_jobs_tests/engine`

@@ -21,7 +21,7 @@ from kordant_jobs.domain.retention.policies import BY_KIND, Action, Hold
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.jobs.cleanup import rules, service
 from kordant_jobs.jobs.cleanup.elsewhere import ELSEWHERE, Means
-from kordant_jobs.postgres.locks import session_lock
+from kordant_jobs.postgres.database import session_lock
 from kordant_jobs.privacy.forget import forget
 from kordant_jobs.store.audit import log
 from kordant_jobs.store.people.keyring import Keyring

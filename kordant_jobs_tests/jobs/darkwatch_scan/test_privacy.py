@@ -24,7 +24,7 @@ from kordant_jobs.domain.identifiers import sha1_hex
 from kordant_jobs.jobs.darkwatch_scan.job import JOBS
 from kordant_jobs.lab.fakes.sources.hibp import TEST_KEY, FakeHibp
 from kordant_jobs.lab.fakes.sources.others import FakeLeakCheck
-from kordant_jobs.pages.range_notifications import PATH, range_webhook
+from kordant_jobs.pages.hooks import PATH, range_webhook
 from kordant_jobs.settings import Settings, load_settings
 from kordant_jobs.store.darkwatch import source_checks
 from kordant_jobs.store.people.keyring import Keyring

@@ -27,7 +27,7 @@ from kordant_jobs.jobs.darkwatch_scan.range_notifications import (
 )
 from kordant_jobs.lab.fakes.sources.hibp import TEST_KEY, FakeHibp
 from kordant_jobs.lab.fakes.sources.server import FakeServer
-from kordant_jobs.pages.range_notifications import PATH, range_webhook
+from kordant_jobs.pages.hooks import PATH, range_webhook
 from kordant_jobs.postgres import database
 from kordant_jobs.store.darkwatch.scans import Scope
 from kordant_jobs.store.people.keyring import Keyring

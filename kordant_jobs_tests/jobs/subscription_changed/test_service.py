@@ -14,13 +14,12 @@ from kordant_jobs.catalog.darkwatch_scan import DarkwatchScan
 from kordant_jobs.catalog.subscription_changed import SubscriptionChanged
 from kordant_jobs.domain.people.subscriptions import SubscriptionStatus, Tier
 from kordant_jobs.domain.schedules.cadence import next_due
-from kordant_jobs.engine.queue.work import Done
 from kordant_jobs.engine.requests import Priority, RequestStatus
 from kordant_jobs.engine.store import requests
 from kordant_jobs.errors import PermanentError
 from kordant_jobs.jobs.subscription_changed import service
 from kordant_jobs.jobs.subscription_changed.service import remove_schedules_for_subscription, schedule_for_subscription
-from kordant_jobs.lab.engine import FakeClock, RunContext, drain, statuses
+from kordant_jobs.lab.engine import Done, FakeClock, RunContext, drain, statuses
 from kordant_jobs.store.people import subscriptions
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.schedules import config as scheduler_config

@@ -216,16 +216,6 @@ def test_a_shutdown_that_waits_for_clients_does_not_block_a_start(state: Path, a
     connection.close()
 
 
-def test_a_full_version_is_reported_also_when_stopped(state: Path) -> None:
-    with EmbeddedPostgres(state, settings=FAST) as server:
-        connection = psycopg2.connect(server.url().replace("+psycopg2", ""))
-        version = connection.info.parameter_status("server_version")
-        connection.close()
-        assert server.status().version == version
-    assert server.status().version == version
-    assert server.status().pid is None
-
-
 def test_an_absent_server_is_neither_made_nor_waited_for(place: Path) -> None:
     server = EmbeddedPostgres(place / "nothing")
     assert server.status().running is False
