@@ -11,11 +11,9 @@ from types import MappingProxyType
 
 import idna
 
-from kordant_jobs.domain.identifiers.card import CARD
 from kordant_jobs.domain.identifiers.domain import DOMAIN, DOMAIN_ASCII
 from kordant_jobs.domain.identifiers.email import EMAIL, EMAIL_LOCAL_MAX_OCTETS, EMAIL_MAX_OCTETS, LOCAL_ASCII, sha1_hex
-from kordant_jobs.domain.identifiers.iban import IBAN
-from kordant_jobs.domain.identifiers.national_id import NATIONAL_ID
+from kordant_jobs.domain.identifiers.numbers import CARD, IBAN, NATIONAL_ID
 from kordant_jobs.domain.identifiers.person import PERSON
 from kordant_jobs.domain.identifiers.phone import PHONE
 from kordant_jobs.domain.identifiers.spec import HIDDEN, TRIMMED, IdentifierKind, KindSpec
