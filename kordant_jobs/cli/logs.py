@@ -9,8 +9,7 @@ from typing import Annotated
 
 import typer
 
-from kordant_jobs.cli.layout import printable
-from kordant_jobs.cli.output import out, print_table
+from kordant_jobs.cli.output import out, print_table, printable
 from kordant_jobs.errors import SettingsError
 from kordant_jobs.settings import load_settings
 

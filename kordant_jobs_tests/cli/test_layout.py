@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from kordant_jobs.cli.layout import printable, table_lines
-from kordant_jobs.cli.output import err
+from kordant_jobs.cli.output import err, printable, table_lines
 
 COLUMNS = ["id", "job", "by", "state", "priority", "due (UTC)", "try", "progress", "run", "cause", "error"]
 ROWS = [
