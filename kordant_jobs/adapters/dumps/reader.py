@@ -133,10 +133,6 @@ class Dump:
         for found in self._readings():
             yield found.batch()
 
-    def readings(self) -> Iterator[Reading]:
-        """The readings, with the text available, for a caller that shows how it was understood."""
-        yield from self._readings()
-
     def blinded(self, blinder: Blinder, *, skip: int = 0) -> Iterator[BlindBatch]:
         """The batches with blind indexes in place of identifiers; several times as fast for combo lists. The first
         `skip` batches are skipped: a file always gives the same batches, so a caller that has the records of some can

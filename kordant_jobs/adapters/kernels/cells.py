@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from kordant_jobs.adapters.kernels.machine import equal_at, lowest_bit
+from kordant_jobs.adapters.kernels.machine import bits_set, equal_at, lowest_bit
 
 PLAIN, DOUBLED, BACKSLASHED = 0, 1, 2
 """The encodings of a cell: plain, with doubled quotes, with backslash escapes."""
@@ -63,22 +63,26 @@ def _newline_from(text, at, stop):
 
 
 @njit(nogil=True, cache=True)
-def _either_from(text, at, stop, delimiter, more):
+def _either_from(text, at, stop, delimiter, more, base, marks):
+    """The place of the next delimiter or newline, and the 64 bytes judged last: where they begin, and the bit mask of
+    both in them."""
     while at < stop:
-        found = equal_at(text, at, _NEWLINE) | equal_at(text, at, delimiter)
+        if not 0 <= at - base < 64:
+            base, marks = at, equal_at(text, at, _NEWLINE) | equal_at(text, at, delimiter)
+        found = (marks >> np.uint64(at - base)) << np.uint64(at - base)
         while found != _ZERO:
-            place = at + lowest_bit(found)
+            place = base + lowest_bit(found)
             if place >= stop:
-                return stop
+                return stop, base, marks
             whole = True
             if text[place] != _NEWLINE:
                 for ahead in range(len(more)):
                     whole &= text[place + 1 + ahead] == more[ahead]
             if whole:
-                return place
+                return place, base, marks
             found &= found - _ONE
-        at += 64
-    return stop
+        at = base + 64
+    return stop, base, marks
 
 
 @njit(nogil=True, cache=True)
@@ -132,7 +136,7 @@ def read_rows(
     """
     rows, cells, columns = 0, 0, len(roles)
     room, cell_room = len(row_starts) - 1, len(cell_rows) - columns
-    no_quote_before = 0
+    no_quote_before, base, marks = 0, at - 64, _ZERO
     while at < stop:
         if rows >= room or cells >= cell_room:
             return rows, cells, at, line, FULL
@@ -160,13 +164,12 @@ def read_rows(
                 if closed >= 0:
                     start = opened + 1
                     end = closed
-                    for place in range(start, end):
-                        byte = text[place]
-                        if byte == _NEWLINE:
-                            breaks += 1
-                        elif byte == quote:
+                    for place in range(start, end, 64):
+                        within = ~_ZERO if end - place >= 64 else (_ONE << np.uint64(end - place)) - _ONE
+                        breaks += bits_set(equal_at(text, place, _NEWLINE) & within)
+                        if equal_at(text, place, quote) & within:
                             form = DOUBLED
-                        elif byte == _BACKSLASH and form == PLAIN:
+                        elif form == PLAIN and equal_at(text, place, _BACKSLASH) & within:
                             form = BACKSLASHED
                     pos = closed + 1
                     while text[pos] == _BLANK and delimiter != _BLANK:
@@ -177,7 +180,7 @@ def read_rows(
                     pos = _newline_from(text, pos, stop)
                     end = pos
                 else:
-                    pos = _either_from(text, pos, stop, delimiter, more)
+                    pos, base, marks = _either_from(text, pos, stop, delimiter, more, base, marks)
                     end = pos
                 start, end = _trimmed(text, start, end)
                 if end > start:

@@ -28,6 +28,9 @@ _FILLERS = words_table(_FILLER_TEXT.split())
 """Words that may stand between the word for a phone and its number: 'call me at', 'phone (home)'."""
 _BETWEEN = np.zeros(256, np.bool_)
 _BETWEEN[[ord(one) for one in " \t:=#.\"'>()-"]] = True
+_JOINS = np.zeros(256, np.bool_)
+_JOINS[[*(ord(one) for one in " -.()/"), 0xC2, 0xE2]] = True
+"""The first bytes of what may stand between two groups of digits."""
 _GAP_MAX, _WORD_MAX, _HOPS = 8, 24, 3
 
 _ONE, _ZERO = np.uint64(1), np.uint64(0)
@@ -390,6 +393,10 @@ def find_numbers(text, start, size, line, sizes, starts, ends, numbers, kinds):
             candidates &= candidates - _ONE
             where = at + place
             byte = text[where]
+            if byte < 65:  # fewer than eight digits that nothing continues
+                run = lowest_bit(~(digit >> np.uint64(place)))
+                if 0 < run < 8 and place + run < 64 and not _JOINS[text[where + run]]:
+                    continue
             if byte == 43:
                 kind, end = PHONE, _phone_end(text, where)
                 plus_end = max(plus_end, end, where + 1)
@@ -397,6 +404,7 @@ def find_numbers(text, start, size, line, sizes, starts, ends, numbers, kinds):
                 kind, end = IBAN, _iban_end(text, where, sizes)
             elif byte == 40:
                 kind, end = GROUPED_PHONE, _bracket_end(text, where) if where >= plus_end else 0
+                plus_end = max(plus_end, end)
             elif _is_digit(text[where + 3]):
                 kind, end = CARD, _card_end(text, where) if 50 <= byte <= 54 else 0
             else:
@@ -415,3 +423,26 @@ def find_numbers(text, start, size, line, sizes, starts, ends, numbers, kinds):
         if found >= room:
             break
     return found, line, min(at, stop)
+
+
+@njit(nogil=True, cache=True)
+def american(text, starts, ends, at_home, allotted, national):
+    """The ten digits of each number of the United States, in groups of three, three and four or without any; others
+    stay as they are. One without '+1' is one only `at_home`. `allotted`: by its first four digits."""
+    for span in range(len(starts)):
+        plus = text[starts[span]] == 43
+        value, digits, first, last, good = np.int64(0), 0, 0, starts[span], True
+        for at in range(starts[span], ends[span]):
+            if not _is_digit(text[at]):
+                continue
+            value = value * 10 + text[at] - 48
+            if digits == 0 and (plus or text[at] == 49):  # the country code, or the prefix of long-distance calls
+                first, value = 1, text[at] - 49
+            elif digits - first not in (0, 3, 6) and last + 1 != at:
+                good = False
+            digits += 1
+            last = at
+            if digits == 11:
+                good &= first == 1
+        if good and digits == 10 + first and (plus or at_home) and value >= 0 and allotted[value // 1_000_000]:
+            national[span] = value

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from kordant_jobs.adapters.dumps.columns import known_names
 from kordant_jobs.adapters.dumps.model import SECRET, BadLine, DumpShape, Role
-from kordant_jobs.adapters.dumps.parts import CODES, ROLES, Part
+from kordant_jobs.adapters.dumps.parts import CODES, Part, flags
 from kordant_jobs.adapters.dumps.window import Window
 
 _INHERITED = (Role.EMAIL, Role.PHONE)
@@ -31,12 +31,6 @@ def names(labels: bool = False) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.
     return names_table({name: CODES[role] for name, role in roles.items()})
 
 
-def _flags(roles: tuple[Role, ...]) -> npt.NDArray[np.bool_]:
-    flags = np.zeros(len(ROLES) + 1, bool)
-    flags[[CODES[role] for role in roles]] = True
-    return flags
-
-
 class JsonReader:
     """Reads JSON over any number of windows: a value on each line, one array, or a wrapper around records."""
 
@@ -48,7 +42,7 @@ class JsonReader:
         self._stack = np.zeros((DEPTH_MAX + 2, 3), np.int64)
         self._safe = np.zeros((DEPTH_MAX + 2, 3), np.int64)
         self._depth = 0
-        self._inherited = _flags(_INHERITED)
+        self._inherited = flags(_INHERITED)
 
     def read(self, window: Window, at: int, line: int) -> Part:
         """The objects from `at` on."""
@@ -91,7 +85,7 @@ class LabelReader:
     name = str(DumpShape.LABELS)
 
     def __init__(self) -> None:
-        self._several = _flags((Role.EMAIL, Role.PHONE))
+        self._several = flags((Role.EMAIL, Role.PHONE))
         self._secrets = np.uint64(sum(1 << CODES[role] for role in SECRET))
 
     def read(self, window: Window, at: int, line: int) -> Part:
