@@ -129,7 +129,7 @@ class Understanding:
 
     def _sites(self) -> pl.DataFrame:
         """The hosts of the sites in rows, by the lines of the persons in these rows."""
-        from kordant_jobs.adapters.kernels.hosts import find_hosts
+        from kordant_jobs.adapters.kernels.hosts import find_hosts, number_distinct
 
         part = self.part
         cells = np.flatnonzero(part.cell_roles == CODES[Role.SITE])
@@ -138,10 +138,12 @@ class Understanding:
         hosts = Cells.of(part, cells)
         starts, ends = np.empty(len(cells), np.int64), np.empty(len(cells), np.int64)
         find_hosts(self._window.bytes, hosts.starts, hosts.ends, starts, ends)
-        filled = ends > starts
-        names = texts(self._window, replace(hosts, starts=starts, ends=ends, forms=np.zeros_like(hosts.forms)))
-        of_row = np.full(part.rows, -1, np.int64)
-        of_row[part.cell_rows[cells[filled]]] = np.flatnonzero(filled)
+        codes, firsts = np.empty(len(cells), np.int64), np.empty(len(cells), np.int64)
+        firsts = firsts[: number_distinct(self._window.bytes, starts, ends, codes, firsts)]
+        plain = np.zeros(len(firsts), np.uint8)
+        names = texts(self._window, replace(hosts, starts=starts[firsts], ends=ends[firsts], forms=plain))
+        of_row, filled = np.full(part.rows, -1, np.int64), codes >= 0
+        of_row[part.cell_rows[cells[filled]]] = codes[filled]
         rows, lines = part.cell_rows[self._cell[self._in_role]], self._lines[self._in_role]
         elsewhere = lines != part.row_lines[rows]
         rows = np.concatenate([np.arange(part.rows), rows[elsewhere]])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from kordant_jobs.adapters.kernels.machine import bits_set, equal_at, lowest_bit
+from kordant_jobs.adapters.kernels.machine import between_at, bits_set, equal_at, lowest_bit
 
 PLAIN, DOUBLED, BACKSLASHED = 0, 1, 2
 """The encodings of a cell: plain, with doubled quotes, with backslash escapes."""
@@ -388,13 +388,18 @@ def has_control(text, starts, ends, found):
 def filled_lines(text, start, end):
     """The number of non-blank lines between two places."""
     count, filled = 0, False
-    for at in range(start, end):
-        byte = text[at]
-        if byte == _NEWLINE:
-            count += filled
+    for at in range(start, end, 64):
+        newline, held = equal_at(text, at, _NEWLINE), between_at(text, at, np.uint8(33), np.uint8(223))
+        if end - at < 64:
+            within = (_ONE << np.uint64(end - at)) - _ONE
+            newline, held = newline & within, held & within
+        while newline != _ZERO:
+            before = (newline & (~newline + _ONE)) - _ONE
+            count += filled or (held & before) != _ZERO
             filled = False
-        elif byte > 32:
-            filled = True
+            held &= ~before
+            newline &= newline - _ONE
+        filled |= held != _ZERO
     return count + filled
 
 

@@ -21,6 +21,7 @@ from kordant_jobs.adapters.kernels.cells import (
     _trimmed,
     other_shape,
 )
+from kordant_jobs.adapters.kernels.machine import equal_at, lowest_bit
 
 BASE64 = 4
 OBJECT, ARRAY = 1, 2
@@ -292,23 +293,27 @@ def read_json(
 
 @njit(nogil=True, cache=True)
 def _label_end(text, start, end):
-    """The place of the ':' or '=' after a line's label; -1: there is none."""
+    """The place of the ':' or '=' after a line's label, and True when the label has letters and digits only; -1: there
+    is none."""
+    plain = True
     for at in range(start, min(end, start + 48)):
         byte = text[at]
         if byte == 58 or (byte == 61 and at > start):
             if text[at + 1] == 47 and text[at + 2] == 47:
-                return -1
-            return at + (byte == 61 and text[at + 1] == 62)  # '=', ':' or '=>'
-        good = byte >= 128 or 48 <= byte <= 57 or 65 <= (byte & 0xDF) <= 90
+                return -1, plain
+            return at + (byte == 61 and text[at + 1] == 62), plain  # '=', ':' or '=>'
+        if byte >= 128 or 48 <= byte <= 57 or 65 <= (byte & 0xDF) <= 90:
+            continue
+        plain = False
         if byte == 59:  # EMAIL;TYPE=…:
             while at < end:
                 if text[at] == 58:
-                    return at
+                    return at, plain
                 at += 1
-            return -1
-        if not good and byte not in (32, 45, 46, 95, 40, 41, 47, 34, 39, 35, 93, 125, 123):
-            return -1
-    return -1
+            return -1, plain
+        if byte not in (32, 45, 46, 95, 40, 41, 47, 34, 39, 35, 93, 125, 123):
+            return -1, plain
+    return -1, plain
 
 
 @njit(nogil=True, cache=True)
@@ -350,7 +355,14 @@ def _next_label(text, start, end, names, codes):
     without a role (0) must follow a separator. Where there is none, the place of the sign is `end`."""
     at = start
     while at < end:
-        if (text[at] != 58 and text[at] != 61) or at == start or text[at + 1] == 47:
+        signs = equal_at(text, at, np.uint8(58)) | equal_at(text, at, np.uint8(61))
+        if signs == _ZERO:
+            at += 64
+            continue
+        at += lowest_bit(signs)
+        if at >= end:
+            break
+        if at == start or text[at + 1] == 47:
             at += 1
             continue
         stop = at
@@ -458,21 +470,23 @@ def read_labels(
                 if text[start] == 45 or text[start] == 42:
                     is_open, held = False, _ZERO
                 start += 1
-            label = _label_end(text, start, end)
+            label, plain = _label_end(text, start, end)
             if label < 0:
                 odd += 1
                 if is_open:
                     row_ends[rows - 1] = newline
             else:
-                role = _label_role(text, start, label, names, codes)
-                for place in range(start, label):
-                    opened |= text[place] in (40, 60, 123)
+                role = codes[_slot(names, name_hash(text, start, label))]
+                if not plain:
+                    role = _label_role(text, start, label, names, codes)
+                    for place in range(start, label):
+                        opened |= text[place] in (40, 60, 123)
                 form = PLAIN
                 value = label + 1
                 if text[value] == 58:
                     form = BASE64
                     value += 1
-                elif _says_base64(text, start, label):
+                elif not plain and _says_base64(text, start, label):
                     form = BASE64
                 count = 0
                 while True:
