@@ -30,6 +30,13 @@ STRING_MAX = 8 << 20
 _LABEL_WORDS, _LABEL_MAX = 4, 32
 """The most words and bytes of a label within a line: 'Date of Birth', 'Phone Number'."""
 
+_IN_LABEL = np.array(
+    [1 if byte >= 128 or chr(byte).isalnum() else 2 * (chr(byte) in " -._()/\"'#]}{") for byte in range(256)]
+)
+"""1: a letter or digit; 2: another character of a label; 0: none."""
+_BEFORE_LABEL = np.array([byte <= 32 or chr(byte) in "-*+>\"#'<{|([" for byte in range(256)])
+_BETWEEN_LABELS = np.array([chr(byte) in "\t,-/;|([{" for byte in range(256)])
+
 _FNV, _PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
 _ONE, _ZERO = np.uint64(1), np.uint64(0)
 
@@ -302,7 +309,8 @@ def _label_end(text, start, end):
             if text[at + 1] == 47 and text[at + 2] == 47:
                 return -1, plain
             return at + (byte == 61 and text[at + 1] == 62), plain  # '=', ':' or '=>'
-        if byte >= 128 or 48 <= byte <= 57 or 65 <= (byte & 0xDF) <= 90:
+        kind = _IN_LABEL[byte]
+        if kind == 1:
             continue
         plain = False
         if byte == 59:  # EMAIL;TYPE=…:
@@ -311,7 +319,7 @@ def _label_end(text, start, end):
                     return at, plain
                 at += 1
             return -1, plain
-        if byte not in (32, 45, 46, 95, 40, 41, 47, 34, 39, 35, 93, 125, 123):
+        if kind == 0:
             return -1, plain
     return -1, plain
 
@@ -345,8 +353,8 @@ def _is_label_byte(byte):
 
 @njit(nogil=True, cache=True)
 def _separates_labels(byte):
-    """True for what may stand between a value and the next label: tab, ',', '-', '/', ';', '|', opening brackets."""
-    return byte in (9, 44, 45, 47, 59, 124, 40, 91, 123)
+    """True for what may stand between a value and the next label."""
+    return _BETWEEN_LABELS[byte]
 
 
 @njit(nogil=True, cache=True)
@@ -463,9 +471,7 @@ def read_labels(
             pass
         else:
             opened = False
-            while start < end and (
-                text[start] in (45, 42, 43, 62, 34, 35, 39, 60, 123, 124, 40, 91) or text[start] <= 32
-            ):
+            while start < end and _BEFORE_LABEL[text[start]]:
                 opened |= text[start] in (123, 40, 91)
                 if text[start] == 45 or text[start] == 42:
                     is_open, held = False, _ZERO
