@@ -22,7 +22,7 @@ _NEWLINE, _RETURN, _BLANK, _BACKSLASH = np.uint8(10), np.uint8(13), np.uint8(32)
 _ONE, _ZERO = np.uint64(1), np.uint64(0)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def other_shape(text, at):
     """True when a line begins as SQL or JSON does."""
     byte = text[at]
@@ -52,7 +52,7 @@ def other_shape(text, at):
     return False
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _newline_from(text, at, stop):
     while at < stop:
         newline = equal_at(text, at, _NEWLINE)
@@ -62,7 +62,7 @@ def _newline_from(text, at, stop):
     return stop
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _either_from(text, at, stop, delimiter, more, base, marks):
     """The place of the next delimiter or newline, and the 64 bytes judged last: where they begin, and the bit mask of
     both in them."""
@@ -85,7 +85,7 @@ def _either_from(text, at, stop, delimiter, more, base, marks):
     return stop, base, marks
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _closing_quote(text, at, stop, quote, delimiter):
     """The place of the quote that ends a cell, the one before a separator or the line's end. -1: none within
     QUOTED_MAX."""
@@ -115,7 +115,7 @@ def _closing_quote(text, at, stop, quote, delimiter):
     return -1
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _trimmed(text, start, end):
     while end > start and text[end - 1] <= 32:
         end -= 1
@@ -209,7 +209,7 @@ def read_rows(
     return rows, cells, min(at, stop), line, ENDED
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _after_site(text, at, end, separator):
     """The place of the separator after the address of a site at the start of a line; -1: there is none."""
     scheme = -1
@@ -301,7 +301,7 @@ def _separates(byte):
     return byte in (58, 59, 44, 124, 9, 32)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _behind_mark(text, start, end):
     """The place behind a mark and its blanks, as `1. `, `- `, `[+] ` or a bullet; `start` where there is none."""
     at = start

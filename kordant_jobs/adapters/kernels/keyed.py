@@ -41,7 +41,7 @@ _FNV, _PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
 _ONE, _ZERO = np.uint64(1), np.uint64(0)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def name_hash(text, start, end):
     """The hash of the letters and digits of a name."""
     value = _FNV
@@ -55,7 +55,7 @@ def name_hash(text, start, end):
     return value
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _slot(names, value):
     mask = np.uint64(len(names) - 1)
     slot = (value >> np.uint64(20)) & mask
@@ -76,7 +76,7 @@ def names_table(roles: dict[str, int]) -> tuple[npt.NDArray[np.uint64], npt.NDAr
     return names, codes
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _json_string(text, at, stop, quote):
     """The place where the string ends (-1: not in this text, -2: there is a line break in it), and its encoding."""
     form = PLAIN
@@ -94,7 +94,7 @@ def _json_string(text, at, stop, quote):
     return -1, form
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _holds_value(text, start, end):
     """True for a name below which the value of the name above stands: "S" (DynamoDB), "value"."""
     size = end - start
@@ -298,7 +298,7 @@ def read_json(
     return rows, cells, min(at, stop), line, ENDED, depth, damaged
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _label_end(text, start, end):
     """The place of the ':' or '=' after a line's label, and True when the label has letters and digits only; -1: there
     is none."""
@@ -351,13 +351,13 @@ def _is_label_byte(byte):
     return 48 <= byte <= 57 or 65 <= (byte & 0xDF) <= 90 or byte == 95 or byte >= 128
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _separates_labels(byte):
     """True for what may stand between a value and the next label."""
     return _BETWEEN_LABELS[byte]
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _next_label(text, start, end, names, codes):
     """The next label within a line: its start, the place of its sign, and its role. It has up to four words; one
     without a role (0) must follow a separator. Where there is none, the place of the sign is `end`."""
@@ -419,7 +419,7 @@ def _unquoted(text, start, end):
     return start + 1, (close if close > start else end)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _value_end(text, start, end):
     """The end of a value, without what separates it from the next label."""
     closes = False

@@ -42,7 +42,7 @@ def _classes() -> npt.NDArray[np.uint8]:
 CLASSES = _classes()
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _hashed(text, start, end):
     value = _FNV
     for at in range(start, end):
@@ -53,7 +53,7 @@ def _hashed(text, start, end):
     return value
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _has(table, value):
     mask = np.uint64(len(table) - 1)
     slot = (value >> np.uint64(32)) & mask
@@ -317,7 +317,7 @@ def _odd_span(text, at, classes, tops):
     return start, sign, behind, stop, True
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _usual_span(text, at, tops):
     """The start and end of the address around the '@' at `at`, if it is one as nearly all are: decided by the 64 bytes
     on either side, with the same result as the rules for all others. (0, 0): they must decide."""
