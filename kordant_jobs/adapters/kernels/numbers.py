@@ -60,7 +60,7 @@ def _gap(text, at):
     return 0
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _phone_end(text, at):
     """The end of a phone number: '+' and 8 to 15 digits, perhaps in groups; of a longer number, the groups that fit. 0:
     none."""
@@ -92,7 +92,7 @@ def _phone_end(text, at):
     return whole if _is_word(text[last]) else last
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _card_end(text, at):
     """The end of a card number: 15 or 16 digits of a payment scheme, together or in its groups, with a valid check
     digit (Luhn). 0: none."""
@@ -179,7 +179,7 @@ def _iban_end(text, at, sizes):
     return end if (value * 100 + (text[at + 2] - 48) * 10 + text[at + 3] - 48) % 97 == 1 else 0
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _id_end(text, at):
     """The end of an SSN as ddd-dd-dddd or a CPF as ddd.ddd.ddd-dd, with blanks and hyphens of any kind. 0: none. An SSN
     with blanks between other digits belongs to a table of numbers."""
@@ -238,7 +238,7 @@ def _begins_alone(text, at):
     return not (_is_word(before) or before in (37, 40, 41, 43, 45, 46, 47))
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _three_three_four(text, at):
     """The end of a number such as 212-555-0143 or 212.555.0143. 0: none."""
     if text[at] < 50 or not _begins_alone(text, at):
@@ -258,7 +258,7 @@ def _three_three_four(text, at):
     return end if _ends_alone(text, end) else 0
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _bracket_end(text, at):
     """The end of a number that begins with its area code in brackets, `(212) 555-0143`, `(11) 96123-4567`. 0: none."""
     end = at + 1
