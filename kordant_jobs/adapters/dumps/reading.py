@@ -24,7 +24,7 @@ from kordant_jobs.adapters.dumps.parts import Part, flags
 from kordant_jobs.adapters.dumps.structure.segments import Structure
 from kordant_jobs.adapters.dumps.sweep import NUMBER_KINDS, Numbers, addresses, canonical_numbers, numbers
 from kordant_jobs.adapters.dumps.understand import MENTIONED, Found, Others, Understanding
-from kordant_jobs.adapters.dumps.window import Window
+from kordant_jobs.adapters.dumps.window import Places, Window
 from kordant_jobs.domain.identifiers import IdentifierKind
 
 _LINE_SHAPES = frozenset(
@@ -179,15 +179,21 @@ def _account(reading: Reading, ledger: Ledger, part: Part, found: Found, *, memb
             )
         )
     if part.reader == DumpShape.TEXT and lines:
-        ledger.numbered += int(count_numbered_lines(reading.window.bytes, part.start, part.end))
+        numbered = int(count_numbered_lines(reading.window.bytes, part.start, part.end))
+        ledger.numbered += max(0, numbered - len(_phone_lines(found)))
         bad[BadLine.NO_IDENTIFIER.value] = bad.get(BadLine.NO_IDENTIFIER.value, 0) + lines
     for reason, count in bad.items():
         reading.bad[reason] = reading.bad.get(reason, 0) + count
 
 
+def _phone_lines(found: Found) -> Places:
+    lines = [lines for kind, _, lines, _ in found.others if kind is IdentifierKind.PHONE]
+    return np.unique(np.concatenate([np.empty(0, np.int64), *lines]))
+
+
 def _bad_rows(window: Window, part: Part, found: Found) -> tuple[Mapping[str, int], int]:
     """Rows without a person where one is expected, counted by reason; and the number of them with a phone-like
-    number."""
+    number and no phone found."""
     from kordant_jobs.adapters.kernels.cells import has_control
     from kordant_jobs.adapters.kernels.unread import count_numbered
 
@@ -216,6 +222,7 @@ def _bad_rows(window: Window, part: Part, found: Found) -> tuple[Mapping[str, in
         BadLine.WRONG_COLUMNS.value: int(np.count_nonzero(wrong)),
     }
     rows = np.append(at, np.flatnonzero(wrong))
+    rows = rows[~np.isin(part.row_lines[rows], _phone_lines(found))]
     numbered = count_numbered(
         window.bytes, part.row_starts[rows], np.minimum(ends[rows], part.row_starts[rows] + 4_096)
     )

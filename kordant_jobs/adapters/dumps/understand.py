@@ -36,6 +36,7 @@ _BY_OTHERS = flags(IDENTIFYING - {Role.EMAIL})
 _GROUPED = (Role.NATIONAL_ID, Role.IBAN, Role.CARD)
 _PERSON_ROLES = (Role.NAME, Role.FIRST_NAME, Role.LAST_NAME, Role.BORN)
 _AROUND_SIGN = re.compile(r"\s*@\s*")
+_WINDOWS_DOMAIN = r"^[\w.-]+\\+"
 _PHONE_LOGIN = r"^[\s]*(?:\+[0-9 ().-]{7,24}|[0-9 ().-]{10,24})$"
 
 Others = tuple[IdentifierKind, pl.Series, Places, Codes]
@@ -256,7 +257,7 @@ class Understanding:
                 self._add(found, secrets, IdentifierKind.PHONE, phones(values, region=self._region), cells)
             else:
                 kind = _KIND_OF[role]
-                values = values.str.strip_chars(" \t\"'")
+                values = values.str.strip_chars(" \t\"'“”„")
                 if role in _GROUPED:
                     values = values.str.replace_all(GAPS, " ")
                 rows = canonical_rows(kind, values, phone_region=self._region)
@@ -274,7 +275,8 @@ class Understanding:
         cells = cells[~sign & ~seen[cells]]
         if not len(cells):
             return
-        values = texts(self._window, Cells.of(part, cells)).str.strip_chars(" \t\"'<>,;")
+        values = texts(self._window, Cells.of(part, cells)).str.strip_chars(" \t\"'<>,;“”„")
+        values = values.str.replace(_WINDOWS_DOMAIN, "")
         numeric = values.str.contains(_PHONE_LOGIN).fill_null(value=False).to_numpy()
         taken = np.zeros(len(cells), bool)
         if numeric.any():

@@ -106,33 +106,46 @@ def _holds_value(text, start, end):
 
 
 @njit(nogil=True, cache=True)
+def _is_handle(text, start, end):
+    """True for a key that may be a login: short, or with an '@', and from a letter on. Databases' own keys are numbers,
+    long, or begin with a '-'."""
+    good, limit = end - start >= 3 and 65 <= (text[start] & 0xDF) <= 90, 19
+    for at in range(start, min(end, start + 65)):
+        good &= _IN_LABEL[text[at]] == 1 or text[at] in (43, 45, 46, 64, 95)
+        limit = 64 if text[at] == 64 else limit
+    return good and end - start <= limit
+
+
+@njit(nogil=True, cache=True)
 def _at_safe(safe, safe_depth, stack, safe_stack, here):
     if safe_depth > DEPTH_MAX:
         return here[0], here[1], here[2], here[3], UNFINISHED, here[4], here[5]
     for level in range(safe[4]):
-        for word in range(3):
+        for word in range(4):
             stack[level, word] = safe_stack[level, word]
     return safe[0], safe[1], safe[2], safe[3], UNFINISHED, safe[4], safe[5]
 
 
 @njit(nogil=True, cache=True)
 def read_json(
-    text, at, stop, line, final, names, codes, inherited, stack, depth, safe_stack, row_starts, row_ends, row_lines,
-    row_parents, cell_rows, cell_roles, cell_starts, cell_ends, cell_forms
+    text, at, stop, line, final, names, codes, inherited, naming, stack, depth, safe_stack, row_starts, row_ends,
+    row_lines, row_parents, cell_rows, cell_roles, cell_starts, cell_ends, cell_forms
 ):  # fmt: skip
     """Reads JSON values. A row is an object; `row_parents` is the row of the object around it, or -1. Returns rows,
     cells, the place where it stopped, the line there, why, the depth, and the number of damaged values.
 
-    `stack` has one entry for each open object or list: kind, row, and the role of the name that it stands under;
-    `depth` is their number. Each object that was open before gets a row again. Where the text continues in a later
-    call, reading stops if possible after an object that closed at the lowest depth, with the stack in `safe_stack`, so
-    that records stay whole.
+    `stack` has one entry for each open object or list: kind, row, the role of the name that it stands under, and the
+    span of that name where it is a login itself, as in `{"users": {"ann": {…}}}`. (-1 for the object around those: its
+    name is a plural with a role of `naming`.) `depth` is their number. Each object that was open before gets a row
+    again. Where the text continues in a later call, reading stops if possible after an object that closed at the lowest
+    depth, with the stack in `safe_stack`, so that records stay whole.
     """
     safe = (np.int64(0), 0, at, line, depth, 0)
     safe_depth = DEPTH_MAX + 1
     half = (stop - at) // 2
     rows, cells, damaged = np.int64(0), 0, 0
     for level in range(depth):
+        stack[level, 3] = min(stack[level, 3], 0)
         if stack[level, 0] == OBJECT:
             row_starts[rows], row_ends[rows], row_lines[rows] = at, stop, line
             row_parents[rows] = -1
@@ -144,7 +157,7 @@ def read_json(
             rows += 1
     room, cell_room = len(row_starts) - 2, len(cell_rows) - 2
     role, pending, outside = np.uint8(0), False, 0  # outside: 1 where the value belongs to the object around this one
-    key_at, key_line = at, line  # where to go on when a value is not whole
+    key_at, key_end, key_line = at, at, line  # where to go on when a value is not whole
     while at < stop:
         byte = text[at]
         if byte == 10:
@@ -183,7 +196,12 @@ def read_json(
                         if stack[below, 0] == OBJECT:
                             stack[depth, 1] = stack[below, 1]
                             break
-                stack[depth, 2] = under
+                stack[depth, 2], stack[depth, 3] = under, 0
+                if pending and byte == 123:
+                    if naming[role] and (text[key_end - 1] | 32) == 115:
+                        stack[depth, 3] = -1
+                    elif role == 0 and stack[depth - 1, 3] == -1 and _is_handle(text, key_at + 1, key_end):
+                        stack[depth, 3], stack[depth, 4] = key_at + 1, key_end
                 depth += 1
                 pending, role = False, np.uint8(0)
                 at += 1
@@ -201,7 +219,7 @@ def read_json(
                 if kind == OBJECT and not final and (depth <= safe_depth or at - safe[2] > half):
                     safe, safe_depth = (rows, cells, at, line, depth, damaged), depth
                     for level in range(depth):
-                        for word in range(3):
+                        for word in range(4):
                             safe_stack[level, word] = stack[level, word]
                 continue
         elif depth == 0:
@@ -239,7 +257,7 @@ def read_json(
                     if text[behind] != 58:
                         broken = True
                     else:
-                        key_at, key_line = at, line
+                        key_at, key_end, key_line = at, end, line
                         role = codes[_slot(names, name_hash(text, at + 1, end))]
                         outside = 0
                         if role == 0 and depth > 1 and behind - at < 10 and _holds_value(text, at + 1, end):
@@ -257,6 +275,12 @@ def read_json(
                     if role and end > at + 1:
                         begin, tail = _trimmed(text, at + 1, end)
                         if tail > begin:
+                            name_at = stack[depth - 1, 3]
+                            if name_at > 0 and (cells == 0 or cell_starts[cells - 1] < name_at):
+                                cell_rows[cells], cell_roles[cells] = stack[depth - 1, 1], stack[depth - 2, 2]
+                                cell_starts[cells], cell_ends[cells] = name_at, stack[depth - 1, 4]
+                                cell_forms[cells] = PLAIN
+                                cells += 1
                             cell_rows[cells] = stack[depth - 1 - outside if in_object else depth - 1, 1]
                             cell_roles[cells] = role
                             cell_starts[cells], cell_ends[cells], cell_forms[cells] = begin, tail, form
@@ -300,8 +324,8 @@ def read_json(
 
 @njit(nogil=True, cache=True, forceinline=True)
 def _label_end(text, start, end):
-    """The place of the ':' or '=' after a line's label, and True when the label has letters and digits only; -1: there
-    is none."""
+    """The place of the ':', '=' or ' | ' after a line's label, and True when the label has letters and digits only; -1:
+    there is none."""
     plain = True
     for at in range(start, min(end, start + 48)):
         byte = text[at]
@@ -313,6 +337,8 @@ def _label_end(text, start, end):
         if kind == 1:
             continue
         plain = False
+        if byte == 124 and text[at - 1] == 32 and text[at + 1] <= 32:  # psql's expanded display
+            return at, plain
         if byte == 59:  # EMAIL;TYPE=…:
             while at < end:
                 if text[at] == 58:
@@ -464,7 +490,7 @@ def read_labels(
             and first == text[start + 1]
             and first == text[start + 2]
             and first in (61, 45, 42, 95, 35, 126)
-        )
+        ) or (first == 45 and text[start + 1] == 91)  # '-[ RECORD 1 ]---'
         if start == end or rule:
             is_open, held = False, _ZERO
         elif end - start == 1 and first == 35:  # left by a line that was folded

@@ -39,10 +39,10 @@ class JsonReader:
     def __init__(self) -> None:
         from kordant_jobs.adapters.kernels.keyed import DEPTH_MAX
 
-        self._stack = np.zeros((DEPTH_MAX + 2, 3), np.int64)
-        self._safe = np.zeros((DEPTH_MAX + 2, 3), np.int64)
+        self._stack = np.zeros((DEPTH_MAX + 2, 5), np.int64)
+        self._safe = np.zeros((DEPTH_MAX + 2, 4), np.int64)
         self._depth = 0
-        self._inherited = flags(_INHERITED)
+        self._inherited, self._naming = flags(_INHERITED), flags((Role.LOGIN, Role.USERNAME))
 
     def read(self, window: Window, at: int, line: int) -> Part:
         """The objects from `at` on."""
@@ -55,8 +55,9 @@ class JsonReader:
         cell_rows, cell_starts, cell_ends = (np.empty(cells_room, np.int64) for _ in range(3))
         cell_roles, forms = np.empty(cells_room, np.uint8), np.empty(cells_room, np.uint8)
         rows, cells, end, end_line, why, self._depth, damaged = kernel.read_json(
-            window.bytes, at, window.stop, line, window.final, *names(), self._inherited, self._stack, self._depth,
-            self._safe, row_starts, row_ends, row_lines, parents, cell_rows, cell_roles, cell_starts, cell_ends, forms
+            window.bytes, at, window.stop, line, window.final, *names(), self._inherited, self._naming, self._stack,
+            self._depth, self._safe, row_starts, row_ends, row_lines, parents, cell_rows, cell_roles, cell_starts,
+            cell_ends, forms
         )  # fmt: skip
         return Part(
             reader=self.name,
