@@ -300,7 +300,7 @@ _LABELS = re.compile(
     r"|received|reply-to|return-path|message-id|content-type|begin|end|version|prodid|attendee|organizer|summary|uid"
     r"|dtstart|dtend|dtstamp|location|description|fn|n|org|tel|adr)$"
 )
-_CODE = re.compile(r"""[{}\[\]<>"|;]|^[a-z]:\d+:|://|^\.[\w-]+(?:\.[\w-]+)+$""")
+_CODE = re.compile(r"""[{}()\[\]<>"|;]|^[a-z]:\d+:|://|^\.[\w-]+(?:\.[\w-]+)+$""")
 
 
 def betrays_itself(logins: pl.Series) -> bool:

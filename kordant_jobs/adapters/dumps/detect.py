@@ -306,6 +306,8 @@ def _combo(lines: Sequence[str], region: str, given: bool) -> Layout | None:
     for role in (Role.PHONE, Role.LOGIN):
         for delimiter in USUAL:
             pairs = [line.partition(delimiter) for line in lines if delimiter in line]
+            if role is Role.LOGIN:  # quoted words with a comma behind each are the source of a program
+                pairs = [pair for pair in pairs if pair[2].strip("\"' \t,;:|")]
             heads = [head.strip() for head, _, _ in pairs]
             if not heads or (role is Role.LOGIN and (delimiter == " " or _are_spaced(pairs))):
                 continue

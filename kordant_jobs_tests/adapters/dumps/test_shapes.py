@@ -137,6 +137,13 @@ def test_the_person_and_the_kind_of_password_are_told(tmp_path: Path, row: str, 
     assert {who for _, of_kind, who, held in found if (of_kind, held) == (kind, secret)} - {"x@mail.example"} == wanted
 
 
+@pytest.mark.parametrize("row", ["    'name{}',", "        part{0}=self.part{0},", "('ab{0}', 'cd{0}'),"])
+def test_words_in_the_source_of_a_program_are_no_user_names(tmp_path: Path, row: str) -> None:
+    path = tmp_path / "dump"
+    path.write_text("__all__ = [\n" + "".join(row.format(at) + "\n" for at in range(60)) + "]\nx@b.cd\n")
+    assert {kind for _, kind, _, _ in read(path, shape=None, region="US")[0]} == {"email"}
+
+
 def test_keys_of_databases_below_users_are_no_user_names(tmp_path: Path) -> None:
     keys = ["-MabC9dEf", "4711", "a3f8c09b12d44e7788aa0011", "Zx9aQ7fLp2Kc81mnB0sTyu3vWq42"]
     text = "".join(f'{{"users": {{"{key}": {{"email": "a{at}@b.cd"}}}}}}\n' for at, key in enumerate(keys))
