@@ -25,6 +25,8 @@ class Figure:
     direction: Literal["max", "min"] = "max"
     peer: str | None = None
     peer_value: float | None = None
+    row: str = ""
+    """Figures with a row are printed in a table of their own: a line for each row, a column for each key."""
 
     @property
     def met(self) -> bool:
@@ -61,7 +63,9 @@ def finish(name: str, measure: Callable[[], Sequence[Figure]], *, as_json: bool)
     if as_json:
         print_json({"name": name, "machine": where, "figures": [figure.to_json() for figure in figures]})
     else:
-        out.print(_table(figures))
+        if any(figure.row for figure in figures):
+            out.print(_matrix([figure for figure in figures if figure.row]))
+        out.print(_table([figure for figure in figures if not figure.row]))
     return 0 if all(figure.met for figure in figures) else 1
 
 
@@ -73,4 +77,12 @@ def _table(figures: Sequence[Figure]) -> Table:
         ratio = "" if figure.ratio is None else f"{figure.ratio:.1f}"
         met = "" if figure.goal is None else ("yes" if figure.met else "NO")
         table.add_row(figure.key, f"{figure.value:.3g} {figure.unit}", bound, met, other, ratio)
+    return table
+
+
+def _matrix(figures: Sequence[Figure]) -> Table:
+    table = Table("", *dict.fromkeys(figure.key for figure in figures))
+    for row in dict.fromkeys(figure.row for figure in figures):
+        held = [figure for figure in figures if figure.row == row]
+        table.add_row(row, *(f"{one.value:.3g}{'' if one.met else ' NO'}" for one in held))
     return table

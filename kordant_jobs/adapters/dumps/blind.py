@@ -194,10 +194,10 @@ class Blinder:
             index[place] = np.frombuffer(self._key.indexes(IdentifierKind.EMAIL, [name])[0], np.uint64)
         return index
 
-    def _indexes(self, kind: str, values: list[str]) -> Words:
+    def _indexes(self, kind: str, values: pl.Series) -> Words:
         """The indexes of identifiers. ASCII goes through the compiled loop, which lower-cases it; all canonical
         identifiers except IBANs are lower-case."""
-        whole = "\n".join([*values, ""])
+        whole = values.str.join("\n").item() + "\n" if len(values) else ""
         plain = whole.isascii() and whole == whole.lower()
         text = np.frombuffer(whole.encode("utf-8", "replace") + bytes(MARGIN), np.uint8)
         ends = np.flatnonzero(text[: len(text) - MARGIN] == ord("\n")).astype(np.int32)

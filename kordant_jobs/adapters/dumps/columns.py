@@ -164,13 +164,16 @@ def named_columns(names: Sequence[str], rows: Sequence[Sequence[str]], region: s
 
 
 def unnamed_columns(rows: Sequence[Sequence[str]], count: int, region: str) -> tuple[Column, ...]:
-    """Columns judged by content alone. The first column of single words after an identifier counts as the password."""
+    """Columns judged by content alone. The first column of single words after an identifier counts as the password,
+    unless a hash stands there: such a word is its salt. `user:number:hash:hash` is what pwdump writes."""
     rows = _fewer(rows, count)
     columns = [[row[at] for row in rows if at < len(row)] for at in range(count)]
     roles = [role_by_content(column, region) for column in columns]
     first = next((at for at, role in enumerate(roles) if role in IDENTIFYING), None)
-    if first is not None and Role.HASH not in roles:
-        order = [*range(first + 1, count), *range(first)]
+    if roles[2:4] == [Role.HASH, Role.HASH] and roles[0] is Role.OTHER and all(map(str.isdigit, columns[1])):
+        roles[0] = Role.LOGIN
+    elif first is not None and Role.HASH not in roles[first:]:
+        order = [*range(first + 1, count), *range(first if Role.HASH not in roles else 0)]
         words = (at for at in order if roles[at] is Role.OTHER and _could_be_passwords(columns[at]))
         at = next((at for at in words if not _echoes(columns[at], columns[first])), None)
         if at is not None:
@@ -297,7 +300,7 @@ _LABELS = re.compile(
     r"|received|reply-to|return-path|message-id|content-type|begin|end|version|prodid|attendee|organizer|summary|uid"
     r"|dtstart|dtend|dtstamp|location|description|fn|n|org|tel|adr)$"
 )
-_CODE = re.compile(r"""[{}\[\]<>"|;]|^[a-z]:\d+:|://|^\.[\w-]+(?:\.[\w-]+)+$""")
+_CODE = re.compile(r"""[{}()\[\]<>"|;]|^[a-z]:\d+:|://|^\.[\w-]+(?:\.[\w-]+)+$""")
 
 
 def betrays_itself(logins: pl.Series) -> bool:

@@ -89,6 +89,8 @@ _WITHIN = re.compile(
 _LINES_JUDGED, _LINE_JUDGED = 100, 512
 """The lines, and the characters of each, that are searched for labels, which takes 2 to 35 ms."""
 _RULE = re.compile(r"^[\s+|]*([=\-*_#~])\1{2,}\s*")
+_EXPANDED = re.compile(r"-\[ RECORD \d+ \]")
+"""A rule of psql's expanded display; the lines below it are 'name | value'."""
 _LABELLED = 0.6
 _SITE = re.compile(
     r"^\s*(?:[A-Za-z][A-Za-z0-9+.-]{1,15}://\S|(?:www\.)?[a-z0-9-]+(?:\.[a-z0-9-]+)+(?:/[^\s:;,|]*)?[:;,|\t ])"
@@ -99,6 +101,8 @@ _WITH_SCHEME = re.compile(r"^\s*[A-Za-z][A-Za-z0-9+.-]{1,15}://([^\s]*)")
 
 def looks_labelled(lines: Sequence[str]) -> bool:
     """True when most lines have a label ('Login: …'), and one of the usual labels names a login or a password."""
+    if any(map(_EXPANDED.match, lines[:3])):
+        return True
     labelled, telling, rules = 0, 0, 0
     for line in lines:
         if _RULE.match(line):
@@ -255,6 +259,8 @@ def fields(line: str, delimiter: str, quote: str = '"') -> list[str]:
 
 def _regular(lines: Sequence[str], delimiter: str) -> tuple[int, list[list[str]]]:
     """The number of columns that most lines have, and those lines; 0 when it varies."""
+    if sum(delimiter in line for line in lines) < _REGULAR * len(lines):
+        return 0, []
     rows = [fields(line, delimiter) for line in lines]
     (count, hits), *_ = Counter(map(len, rows)).most_common(1) or [(0, 0)]
     if count < 2 or hits < _REGULAR * len(lines):
@@ -300,6 +306,8 @@ def _combo(lines: Sequence[str], region: str, given: bool) -> Layout | None:
     for role in (Role.PHONE, Role.LOGIN):
         for delimiter in USUAL:
             pairs = [line.partition(delimiter) for line in lines if delimiter in line]
+            if role is Role.LOGIN:  # quoted words with a comma behind each are the source of a program
+                pairs = [pair for pair in pairs if pair[2].strip("\"' \t,;:|")]
             heads = [head.strip() for head, _, _ in pairs]
             if not heads or (role is Role.LOGIN and (delimiter == " " or _are_spaced(pairs))):
                 continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -16,6 +16,13 @@ ROLES = tuple(Role)
 CODES: Mapping[Role, int] = MappingProxyType({role: at + 1 for at, role in enumerate(ROLES)})
 """A number for each role; 0 means no role."""
 Codes = npt.NDArray[np.uint8]
+
+
+def flags(roles: Iterable[Role]) -> npt.NDArray[np.bool_]:
+    """For each code: True when it is that of one of `roles`."""
+    table = np.zeros(len(ROLES) + 1, bool)
+    table[[CODES[role] for role in roles]] = True
+    return table
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -85,6 +85,7 @@ class Dump:
         self._columns: tuple[Column, ...] = ()
         self._sql: SqlReader | None = None
         self._first: Document
+        self._begun: Structure
         self._refused: DumpUnreadable | None = None
         self._documents: Iterator[Document] = iter(())
 
@@ -132,10 +133,6 @@ class Dump:
         for found in self._readings():
             yield found.batch()
 
-    def readings(self) -> Iterator[Reading]:
-        """The readings, with the text available, for a caller that shows how it was understood."""
-        yield from self._readings()
-
     def blinded(self, blinder: Blinder, *, skip: int = 0) -> Iterator[BlindBatch]:
         """The batches with blind indexes in place of identifiers; several times as fast for combo lists. The first
         `skip` batches are skipped: a file always gives the same batches, so a caller that has the records of some can
@@ -150,7 +147,7 @@ class Dump:
     def _readings(self) -> Iterator[Reading]:
         lines = 0
         for document in self._texts():
-            structure = self._structure()
+            structure = self._begun
             cut = blocks(utf8_reader(document, encoding_of(document.head)), self._limits, first=lines)
             first = lines + 1
             for found in self._guarded(document, self._windows(cut, structure, document.member)):
@@ -162,11 +159,11 @@ class Dump:
         lines = 0
         for document in self._texts():
             cut = blocks(utf8_reader(document, encoding_of(document.head)), self._limits, first=lines)
-            if self._is_plain_combo(document):
+            if self._given in (None, DumpShape.COMBO) and _is_combo(self._begun.first):
                 structure = Structure(phone_region=self._region, given=self._given, layout=self._combo())
                 batches = self._plain_combos(cut, blinder, structure, document.member)
             else:
-                structure = self._structure()
+                structure = self._begun
                 batches = map(blinder.blinded, self._windows(cut, structure, document.member))
             first = lines + 1
             for batch in self._guarded(document, batches):
@@ -228,9 +225,6 @@ class Dump:
             self._sql = self._sql or structure.first
         return found
 
-    def _is_plain_combo(self, document: Document) -> bool:
-        return self._given in (None, DumpShape.COMBO) and _is_combo(self._chosen(document))
-
     def _plain_combos(
         self, cut: Iterator[Block], blinder: Blinder, structure: Structure, member: int
     ) -> Iterator[BlindBatch]:
@@ -261,9 +255,6 @@ class Dump:
         structure = Structure(phone_region=self._region, layout=self._combo(), stays=True)
         return read_window(window, structure, ledger, member=member, phone_region=self._region)
 
-    def _structure(self) -> Structure:
-        return Structure(phone_region=self._region, given=self._given, columns=self._map)
-
     def _combo(self) -> Layout:
         columns = (Column(name="", role=Role.EMAIL), Column(name="", role=Role.PASSWORD))
         return Layout(shape=DumpShape.COMBO, delimiter=":", columns=columns, phone_region=self._region)
@@ -281,7 +272,7 @@ class Dump:
             raise self._refused or DumpUnreadable("The dump holds no text. Check that it is the right file.")
         self._first = found
         self.encoding = encoding_of(found.head)
-        chosen = self._chosen(found)
+        chosen = self._begun.first
         self.shape = DumpShape(chosen.name) if chosen is not None else DumpShape.TEXT
         if isinstance(chosen, LineReader):
             self._columns = chosen.layout.columns
@@ -300,25 +291,21 @@ class Dump:
                 continue
             if not document.head and not document.member:
                 raise DumpUnreadable("The dump is empty. Check that it was copied to its end.")
-            if not document.member:
-                self._refuse_nothing(document)
+            self._begin(document)
             return document
         return None
 
-    def _refuse_nothing(self, document: Document) -> None:
-        """Refuse a text whose beginning has neither a shape nor anything to sweep, with DumpUnreadable."""
-        structure = self._structure()
+    def _begin(self, document: Document) -> None:
+        """Choose the reader for the beginning of a text. A file with neither a shape nor anything to sweep is refused
+        with DumpUnreadable."""
+        self._begun = structure = Structure(phone_region=self._region, given=self._given, columns=self._map)
         window = _window_of(document)
-        if self._given is not DumpShape.TEXT and structure.chosen(window) is None:
+        if not structure.begin(window) and not document.member and self._given is not DumpShape.TEXT:
             swept = self._given is None and (
                 len(addresses(window, window.stop).starts) or len(numbers(window, window.stop).starts)
             )
             if not swept:
                 raise DumpUnreadable(structure.refusal(window))
-
-    def _chosen(self, document: Document) -> Reader | None:
-        structure = self._structure()
-        return structure.chosen(_window_of(document))
 
 
 def _window_of(document: Document) -> Window:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from kordant_jobs.adapters.dumps.folds import JOINED
@@ -21,11 +20,11 @@ from kordant_jobs.adapters.dumps.model import (
     DumpShape,
     Role,
 )
-from kordant_jobs.adapters.dumps.parts import CODES, Part
+from kordant_jobs.adapters.dumps.parts import Part, flags
 from kordant_jobs.adapters.dumps.structure.segments import Structure
-from kordant_jobs.adapters.dumps.sweep import NUMBER_KINDS, Numbers, addresses, number, numbers
-from kordant_jobs.adapters.dumps.understand import MENTIONED, Codes, Found, Understanding
-from kordant_jobs.adapters.dumps.window import Places, Window, decoded
+from kordant_jobs.adapters.dumps.sweep import NUMBER_KINDS, Numbers, addresses, canonical_numbers, numbers
+from kordant_jobs.adapters.dumps.understand import MENTIONED, Found, Others, Understanding
+from kordant_jobs.adapters.dumps.window import Places, Window
 from kordant_jobs.domain.identifiers import IdentifierKind
 
 _LINE_SHAPES = frozenset(
@@ -33,13 +32,8 @@ _LINE_SHAPES = frozenset(
 )
 _WITH_BLANK_LINES = frozenset((str(DumpShape.TEXT), str(DumpShape.LABELS)))
 _NEWLINE = 10
-_NUMBERS_AT_ONCE = 1 << 16
-"""The numbers that are judged at a time: as texts they take ten times the memory."""
-Others = tuple[IdentifierKind, list[str], Places, Codes]
-_IDENTIFYING = np.zeros(256, bool)
-_IDENTIFYING[[CODES[role] for role in IDENTIFYING]] = True
-_NAMED_NUMBERS = np.zeros(256, bool)
-_NAMED_NUMBERS[[CODES[role] for role in (Role.PHONE, Role.LOGIN, Role.CARD, Role.IBAN, Role.NATIONAL_ID)]] = True
+_IDENTIFYING = flags(IDENTIFYING)
+_NAMED_NUMBERS = flags((Role.PHONE, Role.LOGIN, Role.CARD, Role.IBAN, Role.NATIONAL_ID))
 
 
 @dataclass(kw_only=True)
@@ -54,15 +48,13 @@ class Reading:
     ended_lines: int = 0
     bad: dict[str, int] = field(default_factory=dict)
 
-    def records(self) -> Iterator[tuple[IdentifierKind, list[str], Places, Codes]]:
+    def records(self) -> Iterator[Others]:
         """All records as text: kind, canonical identifiers, lines from 0 in the window, codes of secrets."""
         for found in self.found:
             if len(found.starts):
-                names = [
-                    self.window.slice(start, end).decode("ascii").lower()
-                    for start, end in zip(found.starts.tolist(), found.ends.tolist(), strict=True)
-                ]
-                yield IdentifierKind.EMAIL, names, found.lines, found.codes
+                spans = zip(found.starts.tolist(), found.ends.tolist(), strict=True)
+                names = [self.window.slice(start, end).decode("ascii").lower() for start, end in spans]
+                yield IdentifierKind.EMAIL, pl.Series(names), found.lines, found.codes
             yield from found.others
 
     def batch(self) -> DumpBatch:
@@ -86,13 +78,17 @@ def read_window(window: Window, structure: Structure, ledger: Ledger, *, member:
     counted = numbers(window, window.stop)
     reading = Reading(window=window)
 
-    def fits(part: Part) -> npt.NDArray[np.bool_]:
-        return Understanding(window, part, swept, phone_region=phone_region).fits()
+    last: Understanding | None = None
+
+    def understood(part: Part) -> Understanding:
+        nonlocal last
+        if last is None or last.part is not part:
+            last = Understanding(window, part, swept, phone_region=phone_region)
+        return last
 
     end = window.start
-    for part in structure.parts(window, fits):
-        understanding = Understanding(window, part, swept, phone_region=phone_region)
-        found = understanding.found()
+    for part in structure.parts(window, lambda part: understood(part).fits()):
+        found = understood(part).found()
         alone = _numbers_alone(window, part, counted, found.others, phone_region)
         found.others += alone
         reading.found.append(found)
@@ -134,24 +130,19 @@ def _numbers_alone(window: Window, part: Part, counted: Numbers, others: Sequenc
         if (
             kind is IdentifierKind.PHONE
         ):  # the cell's own reading counts: it knows extensions, and old ways to write one
-            read = np.concatenate([np.empty(0, np.int64), *(one[2] for one in of_kind)])
-            at = at[~(by_cell[at] & np.isin(row_lines[at], read))]
+            read = np.zeros(int(row_lines.max()) + 1, bool)
+            for _, _, of_names, _ in of_kind:
+                read[of_names[of_names < len(read)]] = True
+            at = at[~(by_cell[at] & read[row_lines[at]])]
         else:
             known = {pair for _, names, of_names, _ in of_kind for pair in zip(of_names.tolist(), names, strict=True)}
-        canonical = dict[bytes, str | None]()
-        for some in np.split(at, range(_NUMBERS_AT_ONCE, len(at), _NUMBERS_AT_ONCE)):
-            spans = zip(starts[some].tolist(), ends[some].tolist(), strict=True)
-            pieces = [window.raw[start:end] for start, end in spans]
-            canonical = {one: canonical.get(one) or number(code, decoded(one), region) for one in set(pieces)}
-            names = [canonical[one] for one in pieces]
-            given = [
-                name is not None and (line, name) not in known
-                for line, name in zip(row_lines[some].tolist(), names, strict=True)
-            ]
-            if any(given):
-                kept = [name for name, is_given in zip(names, given, strict=True) if is_given and name]
-                codes = np.full(len(kept), MENTIONED, np.uint8)
-                alone.append((kind, kept, lines[some[np.array(given)]], codes))
+        names = canonical_numbers(window, code, starts[at], ends[at], region)
+        given = names.is_not_null()
+        if known:
+            given &= pl.Series([pair not in known for pair in zip(row_lines[at].tolist(), names, strict=True)])
+        if given.any():
+            kept = np.flatnonzero(given)
+            alone.append((kind, names.gather(kept), lines[at[kept]], np.full(len(kept), MENTIONED, np.uint8)))
     return alone
 
 
@@ -188,15 +179,21 @@ def _account(reading: Reading, ledger: Ledger, part: Part, found: Found, *, memb
             )
         )
     if part.reader == DumpShape.TEXT and lines:
-        ledger.numbered += int(count_numbered_lines(reading.window.bytes, part.start, part.end))
+        numbered = int(count_numbered_lines(reading.window.bytes, part.start, part.end))
+        ledger.numbered += max(0, numbered - len(_phone_lines(found)))
         bad[BadLine.NO_IDENTIFIER.value] = bad.get(BadLine.NO_IDENTIFIER.value, 0) + lines
     for reason, count in bad.items():
         reading.bad[reason] = reading.bad.get(reason, 0) + count
 
 
+def _phone_lines(found: Found) -> Places:
+    lines = [lines for kind, _, lines, _ in found.others if kind is IdentifierKind.PHONE]
+    return np.unique(np.concatenate([np.empty(0, np.int64), *lines]))
+
+
 def _bad_rows(window: Window, part: Part, found: Found) -> tuple[Mapping[str, int], int]:
     """Rows without a person where one is expected, counted by reason; and the number of them with a phone-like
-    number."""
+    number and no phone found."""
     from kordant_jobs.adapters.kernels.cells import has_control
     from kordant_jobs.adapters.kernels.unread import count_numbered
 
@@ -209,14 +206,12 @@ def _bad_rows(window: Window, part: Part, found: Found) -> tuple[Mapping[str, in
     misfit = ~part.fits if part.fits is not None and every else np.zeros(part.rows, bool)
     if part.reader in {str(DumpShape.COMBO), str(DumpShape.PLAIN)}:
         named[:] = True
-    starts = part.row_starts
-    joined = (window.bytes[starts] == ord(JOINED)) & (window.bytes[starts + 1] == _NEWLINE)
-    missing = named & ~found.row_found & ~joined
     wrong = misfit & ~found.row_found
-    missing &= ~wrong
-    if not (missing.any() or wrong.any()):
+    at = np.flatnonzero(named & ~found.row_found & ~wrong)
+    starts = part.row_starts[at]
+    at = at[(window.bytes[starts] != ord(JOINED)) | (window.bytes[starts + 1] != _NEWLINE)]
+    if not (len(at) or wrong.any()):
         return {}, 0
-    at = np.flatnonzero(missing)
     ends = part.row_ends if part.row_ends is not None else np.append(part.row_starts[1:], part.end)
     control = np.zeros(len(at), bool)
     has_control(window.bytes, part.row_starts[at], np.minimum(ends[at], part.row_starts[at] + 4_096), control)
@@ -226,7 +221,8 @@ def _bad_rows(window: Window, part: Part, found: Found) -> tuple[Mapping[str, in
         BadLine.NO_IDENTIFIER.value: len(at) - undecodable,
         BadLine.WRONG_COLUMNS.value: int(np.count_nonzero(wrong)),
     }
-    rows = np.flatnonzero(missing | wrong)
+    rows = np.append(at, np.flatnonzero(wrong))
+    rows = rows[~np.isin(part.row_lines[rows], _phone_lines(found))]
     numbered = count_numbered(
         window.bytes, part.row_starts[rows], np.minimum(ends[rows], part.row_starts[rows] + 4_096)
     )

@@ -13,7 +13,7 @@ from kordant_jobs.adapters.dumps.bulk import canonical_rows
 from kordant_jobs.adapters.dumps.cells import Cells, texts
 from kordant_jobs.adapters.dumps.columns import betrays_itself
 from kordant_jobs.adapters.dumps.model import IDENTIFYING, SECRET, SITES, DumpShape, Role, identifies
-from kordant_jobs.adapters.dumps.parts import CODES, ROLES, Part
+from kordant_jobs.adapters.dumps.parts import CODES, ROLES, Part, flags
 from kordant_jobs.adapters.dumps.persons import persons
 from kordant_jobs.adapters.dumps.phones import phones
 from kordant_jobs.adapters.dumps.secrets import secret_codes
@@ -24,7 +24,6 @@ from kordant_jobs.domain.identifiers import IdentifierKind, normalise
 MENTIONED, BARE = 0, 1
 """Codes of the secret beside an identifier: unknown, none. The codes of `secrets` follow, each one higher."""
 Codes = npt.NDArray[np.uint8]
-_BY_ADDRESS = (CODES[Role.EMAIL], CODES[Role.LOGIN])
 _KIND_OF = {
     Role.USERNAME: IdentifierKind.USERNAME,
     Role.DOMAIN: IdentifierKind.DOMAIN,
@@ -32,10 +31,16 @@ _KIND_OF = {
     Role.IBAN: IdentifierKind.IBAN,
     Role.CARD: IdentifierKind.CARD,
 }
+_BY_ADDRESS = flags((Role.EMAIL, Role.LOGIN))
+_BY_OTHERS = flags(IDENTIFYING - {Role.EMAIL})
 _GROUPED = (Role.NATIONAL_ID, Role.IBAN, Role.CARD)
 _PERSON_ROLES = (Role.NAME, Role.FIRST_NAME, Role.LAST_NAME, Role.BORN)
 _AROUND_SIGN = re.compile(r"\s*@\s*")
+_WINDOWS_DOMAIN = r"^[\w.-]+\\+"
 _PHONE_LOGIN = r"^[\s]*(?:\+[0-9 ().-]{7,24}|[0-9 ().-]{10,24})$"
+
+Others = tuple[IdentifierKind, pl.Series, Places, Codes]
+"""Persons of one kind: canonical identifiers, their lines, and the codes of their secrets."""
 
 
 @dataclass(kw_only=True)
@@ -46,7 +51,7 @@ class Found:
     ends: Places = field(default_factory=lambda: np.empty(0, np.int64))
     lines: Places = field(default_factory=lambda: np.empty(0, np.int64))
     codes: Codes = field(default_factory=lambda: np.empty(0, np.uint8))
-    others: list[tuple[IdentifierKind, list[str], Places, Codes]] = field(default_factory=list)
+    others: list[Others] = field(default_factory=list)
     sites: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SITES))
     """The sites where the person of a line logged in: `line` in the window from 0, `site`."""
     row_found: npt.NDArray[np.bool_] = field(default_factory=lambda: np.empty(0, bool))
@@ -64,7 +69,7 @@ class Understanding:
     """One part with the addresses in it."""
 
     def __init__(self, window: Window, part: Part, swept: Addresses, *, phone_region: str) -> None:
-        self._window, self._part, self._region = window, part, phone_region
+        self._window, self.part, self._region = window, part, phone_region
         first, last = np.searchsorted(swept.starts, [part.start, part.end]).tolist()
         self._first = first
         self._starts, self._ends = swept.starts[first:last], swept.ends[first:last]
@@ -77,31 +82,29 @@ class Understanding:
         from kordant_jobs.adapters.kernels.attach import cells_of
 
         cells = np.full(len(self._starts), -1, np.int64)
-        if len(self._part.cell_starts):
-            cells_of(self._starts, len(self._starts), self._part.cell_starts, self._part.cell_ends, cells)
+        if len(self.part.cell_starts):
+            cells_of(self._starts, len(self._starts), self.part.cell_starts, self.part.cell_ends, cells)
         return cells
 
     def _roles_at(self) -> npt.NDArray[np.bool_]:
-        if not len(self._part.cell_roles):
+        if not len(self.part.cell_roles):
             return np.zeros(len(self._cell), bool)
-        role = self._part.cell_roles[self._cell]
-        at_address: npt.NDArray[np.bool_] = (self._cell >= 0) & ((role == _BY_ADDRESS[0]) | (role == _BY_ADDRESS[1]))
+        at_address: npt.NDArray[np.bool_] = _BY_ADDRESS[self.part.cell_roles[self._cell]] & (self._cell >= 0)
         return at_address
 
     def fits(self) -> npt.NDArray[np.bool_]:
         """For each row: True when a person is found where the reader expects one, or the row has no address at all."""
-        part = self._part
+        part = self.part
         good = np.zeros(part.rows, bool)
         good[part.cell_rows[self._cell[self._in_role]]] = True
-        by_other = np.isin(part.cell_roles, [CODES[role] for role in IDENTIFYING if role is not Role.EMAIL])
-        good[part.cell_rows[by_other]] = True
+        good[part.cell_rows[_BY_OTHERS[part.cell_roles]]] = True
         if part.fits is not None:
             good &= part.fits
         return good
 
     def found(self) -> Found:
         """All persons in the part."""
-        part = self._part
+        part = self.part
         secrets = self._secrets()
         codes = np.zeros(len(self._starts), np.uint8)
         at_role = np.flatnonzero(self._in_role)
@@ -115,7 +118,7 @@ class Understanding:
         if odd.any():
             at = np.flatnonzero(odd)
             names = [self._canonical[self._first + place] for place in at.tolist()]
-            found.others.append((IdentifierKind.EMAIL, names, self._lines[at], codes[at]))
+            found.others.append((IdentifierKind.EMAIL, pl.Series(names), self._lines[at], codes[at]))
         if len(part.cell_roles):
             self._other_kinds(found, secrets)
             self._persons(found, secrets)
@@ -127,19 +130,21 @@ class Understanding:
 
     def _sites(self) -> pl.DataFrame:
         """The hosts of the sites in rows, by the lines of the persons in these rows."""
-        from kordant_jobs.adapters.kernels.hosts import find_hosts
+        from kordant_jobs.adapters.kernels.hosts import find_hosts, number_distinct
 
-        part = self._part
+        part = self.part
         cells = np.flatnonzero(part.cell_roles == CODES[Role.SITE])
         if not len(cells):
             return pl.DataFrame(schema=SITES)
         hosts = Cells.of(part, cells)
         starts, ends = np.empty(len(cells), np.int64), np.empty(len(cells), np.int64)
         find_hosts(self._window.bytes, hosts.starts, hosts.ends, starts, ends)
-        filled = ends > starts
-        names = texts(self._window, replace(hosts, starts=starts, ends=ends, forms=np.zeros_like(hosts.forms)))
-        of_row = np.full(part.rows, -1, np.int64)
-        of_row[part.cell_rows[cells[filled]]] = np.flatnonzero(filled)
+        codes, firsts = np.empty(len(cells), np.int64), np.empty(len(cells), np.int64)
+        firsts = firsts[: number_distinct(self._window.bytes, starts, ends, codes, firsts)]
+        plain = np.zeros(len(firsts), np.uint8)
+        names = texts(self._window, replace(hosts, starts=starts[firsts], ends=ends[firsts], forms=plain))
+        of_row, filled = np.full(part.rows, -1, np.int64), codes >= 0
+        of_row[part.cell_rows[cells[filled]]] = codes[filled]
         rows, lines = part.cell_rows[self._cell[self._in_role]], self._lines[self._in_role]
         elsewhere = lines != part.row_lines[rows]
         rows = np.concatenate([np.arange(part.rows), rows[elsewhere]])
@@ -151,19 +156,19 @@ class Understanding:
     def _only_swept(self, found: Found) -> int:
         """The number of addresses outside the rows that the reader understood."""
         rest = np.flatnonzero(~self._in_role)
-        if not len(rest) or not self._part.rows:
+        if not len(rest) or not self.part.rows:
             return len(rest)
-        row = np.searchsorted(self._part.row_starts, self._starts[rest], "right") - 1
+        row = np.searchsorted(self.part.row_starts, self._starts[rest], "right") - 1
         sense = found.row_found.copy()
-        if self._part.reader in _OF_COLUMNS:
-            sense |= True if self._part.fits is None else self._part.fits
+        if self.part.reader in _OF_COLUMNS:
+            sense |= True if self.part.fits is None else self.part.fits
         return int(np.count_nonzero((row < 0) | ~sense[row]))
 
     def _secrets(self) -> Codes:
         """The secret beside the identifier of each row: 0 nothing, 1 a hash, 2 clear text."""
         from kordant_jobs.adapters.kernels import attach as kernel
 
-        part = self._part
+        part = self.part
         secrets, counts = np.zeros(part.rows, np.uint8), np.zeros(part.rows, np.int64)
         if not len(part.cell_roles):
             return secrets
@@ -193,19 +198,15 @@ class Understanding:
         parsed."""
         from kordant_jobs.adapters.kernels import attach as kernel
 
-        part = self._part
-        cells = np.flatnonzero(np.isin(part.cell_roles, _BY_ADDRESS))
-        if not len(cells):
-            return
-        first_seen = np.full(len(part.cell_roles), -1, np.int64)
-        seen = np.flatnonzero(self._in_role)[::-1]
-        first_seen[self._cell[seen]] = seen
-        seen_at = first_seen[cells]
-        begins = part.cell_starts[cells]
-        whole = seen_at >= 0
-        seen_at = seen_at[whole]
-        whole[whole] = (self._starts[seen_at] == begins[whole]) & (self._ends[seen_at] == part.cell_ends[cells][whole])
-        rest = cells[~whole]
+        part = self.part
+        seen = np.flatnonzero(self._in_role)
+        cell_of_seen = self._cell[seen]
+        whole = (self._starts[seen] == part.cell_starts[cell_of_seen]) & (
+            self._ends[seen] == part.cell_ends[cell_of_seen]
+        )
+        open_cells = _BY_ADDRESS[part.cell_roles]
+        open_cells[cell_of_seen[whole]] = False
+        rest = np.flatnonzero(open_cells)
         if not len(rest):
             return
         sign = np.zeros(len(rest), bool)
@@ -215,13 +216,16 @@ class Understanding:
         if not len(asked):
             return
         values = texts(self._window, Cells.of(part, asked)).to_list()
+        first_seen = np.searchsorted(cell_of_seen, asked)
+        seen, cell_of_seen = np.append(seen, -1)[first_seen], np.append(cell_of_seen, -1)[first_seen]
         names, rows, dropped = list[str](), list[int](), list[int]()
-        for cell, value in zip(asked.tolist(), values, strict=True):
+        for cell, value, seen_in, place in zip(
+            asked.tolist(), values, cell_of_seen.tolist(), seen.tolist(), strict=True
+        ):
             canonical = whole_address(value)
-            place = int(first_seen[cell])
             if canonical is None:
                 continue
-            if place >= 0:
+            if seen_in == cell:
                 if self._odd[place]:
                     if self._canonical[self._first + place] == canonical:
                         continue
@@ -238,10 +242,10 @@ class Understanding:
         if names:
             at = np.array(rows, np.int64)
             found.row_found[at] = True
-            found.others.append((IdentifierKind.EMAIL, names, part.row_lines[at], secrets[at] + np.uint8(1)))
+            found.others.append((IdentifierKind.EMAIL, pl.Series(names), part.row_lines[at], secrets[at] + np.uint8(1)))
 
     def _other_kinds(self, found: Found, secrets: Codes) -> None:
-        part = self._part
+        part = self.part
         present = {ROLES[code - 1] for code in np.unique(part.cell_roles).tolist()}
         for role in present & IDENTIFYING - {Role.EMAIL}:
             cells = np.flatnonzero(part.cell_roles == CODES[role])
@@ -253,7 +257,7 @@ class Understanding:
                 self._add(found, secrets, IdentifierKind.PHONE, phones(values, region=self._region), cells)
             else:
                 kind = _KIND_OF[role]
-                values = values.str.strip_chars(" \t\"'")
+                values = values.str.strip_chars(" \t\"'“”„")
                 if role in _GROUPED:
                     values = values.str.replace_all(GAPS, " ")
                 rows = canonical_rows(kind, values, phone_region=self._region)
@@ -263,7 +267,7 @@ class Understanding:
         """Adds logins that are no addresses: phone numbers, else user names."""
         from kordant_jobs.adapters.kernels.attach import has_sign
 
-        part = self._part
+        part = self.part
         sign = np.zeros(len(cells), bool)
         has_sign(self._window.bytes, part.cell_starts[cells] + 1, part.cell_ends[cells], sign)  # '@handle' is a name
         seen = np.zeros(len(part.cell_roles), bool)
@@ -271,7 +275,8 @@ class Understanding:
         cells = cells[~sign & ~seen[cells]]
         if not len(cells):
             return
-        values = texts(self._window, Cells.of(part, cells)).str.strip_chars(" \t\"'<>,;")
+        values = texts(self._window, Cells.of(part, cells)).str.strip_chars(" \t\"'<>,;“”„")
+        values = values.str.replace(_WINDOWS_DOMAIN, "")
         numeric = values.str.contains(_PHONE_LOGIN).fill_null(value=False).to_numpy()
         taken = np.zeros(len(cells), bool)
         if numeric.any():
@@ -288,12 +293,12 @@ class Understanding:
     def _add(self, found: Found, secrets: Codes, kind: IdentifierKind, rows: pl.DataFrame, cells: Places) -> None:
         if rows.is_empty():
             return
-        at = self._part.cell_rows[cells[rows["row"].to_numpy()]]
+        at = self.part.cell_rows[cells[rows["row"].to_numpy()]]
         found.row_found[at] = True
-        found.others.append((kind, rows["identifier"].to_list(), self._part.row_lines[at], secrets[at] + np.uint8(1)))
+        found.others.append((kind, rows["identifier"], self.part.row_lines[at], secrets[at] + np.uint8(1)))
 
     def _persons(self, found: Found, secrets: Codes) -> None:
-        part = self._part
+        part = self.part
         held = [role for role in _PERSON_ROLES if (part.cell_roles == CODES[role]).any()]
         if not identifies(held):
             return
@@ -317,7 +322,7 @@ class Understanding:
         if len(at):
             found.row_found[at] = True
             found.others.append(
-                (IdentifierKind.PERSON, rows["identifier"].to_list(), part.row_lines[at], secrets[at] + np.uint8(1))
+                (IdentifierKind.PERSON, rows["identifier"], part.row_lines[at], secrets[at] + np.uint8(1))
             )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from kordant_jobs.adapters.kernels.machine import equal_at, lowest_bit
+from kordant_jobs.adapters.kernels.machine import between_at, bits_set, equal_at, lowest_bit
 
 PLAIN, DOUBLED, BACKSLASHED = 0, 1, 2
 """The encodings of a cell: plain, with doubled quotes, with backslash escapes."""
@@ -22,7 +22,7 @@ _NEWLINE, _RETURN, _BLANK, _BACKSLASH = np.uint8(10), np.uint8(13), np.uint8(32)
 _ONE, _ZERO = np.uint64(1), np.uint64(0)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def other_shape(text, at):
     """True when a line begins as SQL or JSON does."""
     byte = text[at]
@@ -52,7 +52,7 @@ def other_shape(text, at):
     return False
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _newline_from(text, at, stop):
     while at < stop:
         newline = equal_at(text, at, _NEWLINE)
@@ -62,26 +62,30 @@ def _newline_from(text, at, stop):
     return stop
 
 
-@njit(nogil=True, cache=True)
-def _either_from(text, at, stop, delimiter, more):
+@njit(nogil=True, cache=True, forceinline=True)
+def _either_from(text, at, stop, delimiter, more, base, marks):
+    """The place of the next delimiter or newline, and the 64 bytes judged last: where they begin, and the bit mask of
+    both in them."""
     while at < stop:
-        found = equal_at(text, at, _NEWLINE) | equal_at(text, at, delimiter)
+        if not 0 <= at - base < 64:
+            base, marks = at, equal_at(text, at, _NEWLINE) | equal_at(text, at, delimiter)
+        found = (marks >> np.uint64(at - base)) << np.uint64(at - base)
         while found != _ZERO:
-            place = at + lowest_bit(found)
+            place = base + lowest_bit(found)
             if place >= stop:
-                return stop
+                return stop, base, marks
             whole = True
             if text[place] != _NEWLINE:
                 for ahead in range(len(more)):
                     whole &= text[place + 1 + ahead] == more[ahead]
             if whole:
-                return place
+                return place, base, marks
             found &= found - _ONE
-        at += 64
-    return stop
+        at = base + 64
+    return stop, base, marks
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _closing_quote(text, at, stop, quote, delimiter):
     """The place of the quote that ends a cell, the one before a separator or the line's end. -1: none within
     QUOTED_MAX."""
@@ -111,7 +115,7 @@ def _closing_quote(text, at, stop, quote, delimiter):
     return -1
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _trimmed(text, start, end):
     while end > start and text[end - 1] <= 32:
         end -= 1
@@ -132,7 +136,7 @@ def read_rows(
     """
     rows, cells, columns = 0, 0, len(roles)
     room, cell_room = len(row_starts) - 1, len(cell_rows) - columns
-    no_quote_before = 0
+    no_quote_before, base, marks = 0, at - 64, _ZERO
     while at < stop:
         if rows >= room or cells >= cell_room:
             return rows, cells, at, line, FULL
@@ -160,13 +164,12 @@ def read_rows(
                 if closed >= 0:
                     start = opened + 1
                     end = closed
-                    for place in range(start, end):
-                        byte = text[place]
-                        if byte == _NEWLINE:
-                            breaks += 1
-                        elif byte == quote:
+                    for place in range(start, end, 64):
+                        within = ~_ZERO if end - place >= 64 else (_ONE << np.uint64(end - place)) - _ONE
+                        breaks += bits_set(equal_at(text, place, _NEWLINE) & within)
+                        if equal_at(text, place, quote) & within:
                             form = DOUBLED
-                        elif byte == _BACKSLASH and form == PLAIN:
+                        elif form == PLAIN and equal_at(text, place, _BACKSLASH) & within:
                             form = BACKSLASHED
                     pos = closed + 1
                     while text[pos] == _BLANK and delimiter != _BLANK:
@@ -177,7 +180,7 @@ def read_rows(
                     pos = _newline_from(text, pos, stop)
                     end = pos
                 else:
-                    pos = _either_from(text, pos, stop, delimiter, more)
+                    pos, base, marks = _either_from(text, pos, stop, delimiter, more, base, marks)
                     end = pos
                 start, end = _trimmed(text, start, end)
                 if end > start:
@@ -206,7 +209,7 @@ def read_rows(
     return rows, cells, min(at, stop), line, ENDED
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _after_site(text, at, end, separator):
     """The place of the separator after the address of a site at the start of a line; -1: there is none."""
     scheme = -1
@@ -298,7 +301,7 @@ def _separates(byte):
     return byte in (58, 59, 44, 124, 9, 32)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _behind_mark(text, start, end):
     """The place behind a mark and its blanks, as `1. `, `- `, `[+] ` or a bullet; `start` where there is none."""
     at = start
@@ -385,13 +388,18 @@ def has_control(text, starts, ends, found):
 def filled_lines(text, start, end):
     """The number of non-blank lines between two places."""
     count, filled = 0, False
-    for at in range(start, end):
-        byte = text[at]
-        if byte == _NEWLINE:
-            count += filled
+    for at in range(start, end, 64):
+        newline, held = equal_at(text, at, _NEWLINE), between_at(text, at, np.uint8(33), np.uint8(223))
+        if end - at < 64:
+            within = (_ONE << np.uint64(end - at)) - _ONE
+            newline, held = newline & within, held & within
+        while newline != _ZERO:
+            before = (newline & (~newline + _ONE)) - _ONE
+            count += filled or (held & before) != _ZERO
             filled = False
-        elif byte > 32:
-            filled = True
+            held &= ~before
+            newline &= newline - _ONE
+        filled |= held != _ZERO
     return count + filled
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 from numba import njit
+
+from kordant_jobs.adapters.kernels.sweep import _hashed
 
 _COLON, _SLASH, _BACKSLASH, _AT, _DOT = ord(":"), ord("/"), ord("\\"), ord("@"), ord(".")
 
@@ -50,3 +53,27 @@ def find_hosts(text, starts, ends, host_starts, host_ends):
         good = dots > 0 and text[start] != _DOT and text[stop - 1] != _DOT
         good = good and (stop == end or text[stop] == _COLON or not (text[stop] > 127 or text[stop] == _AT))
         host_starts[place], host_ends[place] = start, stop if good else start
+
+
+@njit(nogil=True, cache=True)
+def number_distinct(text, starts, ends, codes, firsts):
+    """Numbers the distinct spans, whatever their case: `codes` of all (-1: empty), and the first span of each number.
+    Returns how many numbers there are."""
+    size = 1
+    while size < 2 * len(starts):
+        size *= 2
+    slots, hashes, count = np.zeros(size, np.int64), np.empty(len(starts), np.uint64), 0
+    for span in range(len(starts)):
+        codes[span] = -1
+        if starts[span] >= ends[span]:
+            continue
+        value = _hashed(text, starts[span], ends[span])
+        slot = np.int64(value >> np.uint64(32)) & (size - 1)
+        while slots[slot] and hashes[slots[slot] - 1] != value:
+            slot = (slot + 1) & (size - 1)
+        if not slots[slot]:
+            firsts[count], hashes[count] = span, value
+            count += 1
+            slots[slot] = count
+        codes[span] = slots[slot] - 1
+    return count

@@ -21,6 +21,7 @@ from kordant_jobs.adapters.kernels.cells import (
     _trimmed,
     other_shape,
 )
+from kordant_jobs.adapters.kernels.machine import equal_at, lowest_bit
 
 BASE64 = 4
 OBJECT, ARRAY = 1, 2
@@ -29,11 +30,18 @@ STRING_MAX = 8 << 20
 _LABEL_WORDS, _LABEL_MAX = 4, 32
 """The most words and bytes of a label within a line: 'Date of Birth', 'Phone Number'."""
 
+_IN_LABEL = np.array(
+    [1 if byte >= 128 or chr(byte).isalnum() else 2 * (chr(byte) in " -._()/\"'#]}{") for byte in range(256)]
+)
+"""1: a letter or digit; 2: another character of a label; 0: none."""
+_BEFORE_LABEL = np.array([byte <= 32 or chr(byte) in "-*+>\"#'<{|([" for byte in range(256)])
+_BETWEEN_LABELS = np.array([chr(byte) in "\t,-/;|([{" for byte in range(256)])
+
 _FNV, _PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
 _ONE, _ZERO = np.uint64(1), np.uint64(0)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def name_hash(text, start, end):
     """The hash of the letters and digits of a name."""
     value = _FNV
@@ -47,7 +55,7 @@ def name_hash(text, start, end):
     return value
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _slot(names, value):
     mask = np.uint64(len(names) - 1)
     slot = (value >> np.uint64(20)) & mask
@@ -68,7 +76,7 @@ def names_table(roles: dict[str, int]) -> tuple[npt.NDArray[np.uint64], npt.NDAr
     return names, codes
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _json_string(text, at, stop, quote):
     """The place where the string ends (-1: not in this text, -2: there is a line break in it), and its encoding."""
     form = PLAIN
@@ -86,7 +94,7 @@ def _json_string(text, at, stop, quote):
     return -1, form
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _holds_value(text, start, end):
     """True for a name below which the value of the name above stands: "S" (DynamoDB), "value"."""
     size = end - start
@@ -98,33 +106,46 @@ def _holds_value(text, start, end):
 
 
 @njit(nogil=True, cache=True)
+def _is_handle(text, start, end):
+    """True for a key that may be a login: short, or with an '@', and from a letter on. Databases' own keys are numbers,
+    long, or begin with a '-'."""
+    good, limit = end - start >= 3 and 65 <= (text[start] & 0xDF) <= 90, 19
+    for at in range(start, min(end, start + 65)):
+        good &= _IN_LABEL[text[at]] == 1 or text[at] in (43, 45, 46, 64, 95)
+        limit = 64 if text[at] == 64 else limit
+    return good and end - start <= limit
+
+
+@njit(nogil=True, cache=True)
 def _at_safe(safe, safe_depth, stack, safe_stack, here):
     if safe_depth > DEPTH_MAX:
         return here[0], here[1], here[2], here[3], UNFINISHED, here[4], here[5]
     for level in range(safe[4]):
-        for word in range(3):
+        for word in range(4):
             stack[level, word] = safe_stack[level, word]
     return safe[0], safe[1], safe[2], safe[3], UNFINISHED, safe[4], safe[5]
 
 
 @njit(nogil=True, cache=True)
 def read_json(
-    text, at, stop, line, final, names, codes, inherited, stack, depth, safe_stack, row_starts, row_ends, row_lines,
-    row_parents, cell_rows, cell_roles, cell_starts, cell_ends, cell_forms
+    text, at, stop, line, final, names, codes, inherited, naming, stack, depth, safe_stack, row_starts, row_ends,
+    row_lines, row_parents, cell_rows, cell_roles, cell_starts, cell_ends, cell_forms
 ):  # fmt: skip
     """Reads JSON values. A row is an object; `row_parents` is the row of the object around it, or -1. Returns rows,
     cells, the place where it stopped, the line there, why, the depth, and the number of damaged values.
 
-    `stack` has one entry for each open object or list: kind, row, and the role of the name that it stands under;
-    `depth` is their number. Each object that was open before gets a row again. Where the text continues in a later
-    call, reading stops if possible after an object that closed at the lowest depth, with the stack in `safe_stack`, so
-    that records stay whole.
+    `stack` has one entry for each open object or list: kind, row, the role of the name that it stands under, and the
+    span of that name where it is a login itself, as in `{"users": {"ann": {…}}}`. (-1 for the object around those: its
+    name is a plural with a role of `naming`.) `depth` is their number. Each object that was open before gets a row
+    again. Where the text continues in a later call, reading stops if possible after an object that closed at the lowest
+    depth, with the stack in `safe_stack`, so that records stay whole.
     """
     safe = (np.int64(0), 0, at, line, depth, 0)
     safe_depth = DEPTH_MAX + 1
     half = (stop - at) // 2
     rows, cells, damaged = np.int64(0), 0, 0
     for level in range(depth):
+        stack[level, 3] = min(stack[level, 3], 0)
         if stack[level, 0] == OBJECT:
             row_starts[rows], row_ends[rows], row_lines[rows] = at, stop, line
             row_parents[rows] = -1
@@ -136,7 +157,7 @@ def read_json(
             rows += 1
     room, cell_room = len(row_starts) - 2, len(cell_rows) - 2
     role, pending, outside = np.uint8(0), False, 0  # outside: 1 where the value belongs to the object around this one
-    key_at, key_line = at, line  # where to go on when a value is not whole
+    key_at, key_end, key_line = at, at, line  # where to go on when a value is not whole
     while at < stop:
         byte = text[at]
         if byte == 10:
@@ -175,7 +196,12 @@ def read_json(
                         if stack[below, 0] == OBJECT:
                             stack[depth, 1] = stack[below, 1]
                             break
-                stack[depth, 2] = under
+                stack[depth, 2], stack[depth, 3] = under, 0
+                if pending and byte == 123:
+                    if naming[role] and (text[key_end - 1] | 32) == 115:
+                        stack[depth, 3] = -1
+                    elif role == 0 and stack[depth - 1, 3] == -1 and _is_handle(text, key_at + 1, key_end):
+                        stack[depth, 3], stack[depth, 4] = key_at + 1, key_end
                 depth += 1
                 pending, role = False, np.uint8(0)
                 at += 1
@@ -193,7 +219,7 @@ def read_json(
                 if kind == OBJECT and not final and (depth <= safe_depth or at - safe[2] > half):
                     safe, safe_depth = (rows, cells, at, line, depth, damaged), depth
                     for level in range(depth):
-                        for word in range(3):
+                        for word in range(4):
                             safe_stack[level, word] = stack[level, word]
                 continue
         elif depth == 0:
@@ -231,7 +257,7 @@ def read_json(
                     if text[behind] != 58:
                         broken = True
                     else:
-                        key_at, key_line = at, line
+                        key_at, key_end, key_line = at, end, line
                         role = codes[_slot(names, name_hash(text, at + 1, end))]
                         outside = 0
                         if role == 0 and depth > 1 and behind - at < 10 and _holds_value(text, at + 1, end):
@@ -249,6 +275,12 @@ def read_json(
                     if role and end > at + 1:
                         begin, tail = _trimmed(text, at + 1, end)
                         if tail > begin:
+                            name_at = stack[depth - 1, 3]
+                            if name_at > 0 and (cells == 0 or cell_starts[cells - 1] < name_at):
+                                cell_rows[cells], cell_roles[cells] = stack[depth - 1, 1], stack[depth - 2, 2]
+                                cell_starts[cells], cell_ends[cells] = name_at, stack[depth - 1, 4]
+                                cell_forms[cells] = PLAIN
+                                cells += 1
                             cell_rows[cells] = stack[depth - 1 - outside if in_object else depth - 1, 1]
                             cell_roles[cells] = role
                             cell_starts[cells], cell_ends[cells], cell_forms[cells] = begin, tail, form
@@ -290,25 +322,32 @@ def read_json(
     return rows, cells, min(at, stop), line, ENDED, depth, damaged
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _label_end(text, start, end):
-    """The place of the ':' or '=' after a line's label; -1: there is none."""
+    """The place of the ':', '=' or ' | ' after a line's label, and True when the label has letters and digits only; -1:
+    there is none."""
+    plain = True
     for at in range(start, min(end, start + 48)):
         byte = text[at]
         if byte == 58 or (byte == 61 and at > start):
             if text[at + 1] == 47 and text[at + 2] == 47:
-                return -1
-            return at + (byte == 61 and text[at + 1] == 62)  # '=', ':' or '=>'
-        good = byte >= 128 or 48 <= byte <= 57 or 65 <= (byte & 0xDF) <= 90
+                return -1, plain
+            return at + (byte == 61 and text[at + 1] == 62), plain  # '=', ':' or '=>'
+        kind = _IN_LABEL[byte]
+        if kind == 1:
+            continue
+        plain = False
+        if byte == 124 and text[at - 1] == 32 and text[at + 1] <= 32:  # psql's expanded display
+            return at, plain
         if byte == 59:  # EMAIL;TYPE=…:
             while at < end:
                 if text[at] == 58:
-                    return at
+                    return at, plain
                 at += 1
-            return -1
-        if not good and byte not in (32, 45, 46, 95, 40, 41, 47, 34, 39, 35, 93, 125, 123):
-            return -1
-    return -1
+            return -1, plain
+        if kind == 0:
+            return -1, plain
+    return -1, plain
 
 
 @njit(nogil=True, cache=True)
@@ -338,19 +377,26 @@ def _is_label_byte(byte):
     return 48 <= byte <= 57 or 65 <= (byte & 0xDF) <= 90 or byte == 95 or byte >= 128
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _separates_labels(byte):
-    """True for what may stand between a value and the next label: tab, ',', '-', '/', ';', '|', opening brackets."""
-    return byte in (9, 44, 45, 47, 59, 124, 40, 91, 123)
+    """True for what may stand between a value and the next label."""
+    return _BETWEEN_LABELS[byte]
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _next_label(text, start, end, names, codes):
     """The next label within a line: its start, the place of its sign, and its role. It has up to four words; one
     without a role (0) must follow a separator. Where there is none, the place of the sign is `end`."""
     at = start
     while at < end:
-        if (text[at] != 58 and text[at] != 61) or at == start or text[at + 1] == 47:
+        signs = equal_at(text, at, np.uint8(58)) | equal_at(text, at, np.uint8(61))
+        if signs == _ZERO:
+            at += 64
+            continue
+        at += lowest_bit(signs)
+        if at >= end:
+            break
+        if at == start or text[at + 1] == 47:
             at += 1
             continue
         stop = at
@@ -399,7 +445,7 @@ def _unquoted(text, start, end):
     return start + 1, (close if close > start else end)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _value_end(text, start, end):
     """The end of a value, without what separates it from the next label."""
     closes = False
@@ -444,35 +490,35 @@ def read_labels(
             and first == text[start + 1]
             and first == text[start + 2]
             and first in (61, 45, 42, 95, 35, 126)
-        )
+        ) or (first == 45 and text[start + 1] == 91)  # '-[ RECORD 1 ]---'
         if start == end or rule:
             is_open, held = False, _ZERO
         elif end - start == 1 and first == 35:  # left by a line that was folded
             pass
         else:
             opened = False
-            while start < end and (
-                text[start] in (45, 42, 43, 62, 34, 35, 39, 60, 123, 124, 40, 91) or text[start] <= 32
-            ):
+            while start < end and _BEFORE_LABEL[text[start]]:
                 opened |= text[start] in (123, 40, 91)
                 if text[start] == 45 or text[start] == 42:
                     is_open, held = False, _ZERO
                 start += 1
-            label = _label_end(text, start, end)
+            label, plain = _label_end(text, start, end)
             if label < 0:
                 odd += 1
                 if is_open:
                     row_ends[rows - 1] = newline
             else:
-                role = _label_role(text, start, label, names, codes)
-                for place in range(start, label):
-                    opened |= text[place] in (40, 60, 123)
+                role = codes[_slot(names, name_hash(text, start, label))]
+                if not plain:
+                    role = _label_role(text, start, label, names, codes)
+                    for place in range(start, label):
+                        opened |= text[place] in (40, 60, 123)
                 form = PLAIN
                 value = label + 1
                 if text[value] == 58:
                     form = BASE64
                     value += 1
-                elif _says_base64(text, start, label):
+                elif not plain and _says_base64(text, start, label):
                     form = BASE64
                 count = 0
                 while True:

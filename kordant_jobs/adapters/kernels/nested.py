@@ -35,7 +35,7 @@ WORDS = 7
 the hash of its name, whether its content is text only."""
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _found_from(text, at, stop, first, second, third):
     """The next place of three bytes; -1: there is none before `stop`."""
     while at < stop:
@@ -47,7 +47,7 @@ def _found_from(text, at, stop, first, second, third):
     return -1
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _lines_between(text, at, stop):
     count = 0
     for place in range(at, stop):
@@ -60,7 +60,7 @@ def _is_name(byte):
     return 48 <= byte <= 57 or 65 <= (byte & 0xDF) <= 90 or byte >= 128 or byte in (45, 46, 58, 95)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _role_of(text, start, end, names, codes):
     """The role of a name: of the whole name, else of the part after its prefix ('ns:email')."""
     role = codes[_slot(names, name_hash(text, start, end))]
@@ -71,7 +71,7 @@ def _role_of(text, start, end, names, codes):
     return role
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _value_form(text, start, end):
     for at in range(start, end):
         if text[at] == 38:
@@ -306,7 +306,7 @@ def read_xml(
     return rows, cells, at, line, ENDED, damaged
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _php_string(text, at, stop, quote):
     """The place where a string ends, or -1; and its encoding."""
     form = PLAIN
@@ -321,7 +321,7 @@ def _php_string(text, at, stop, quote):
     return -1, form
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _serialised_end(text, at, stop, size):
     """The place of the quote that ends a string of `size` bytes from `at` on; where the size is wrong, of the next
     quote that may end it. Otherwise -1. The second value is the place up to which there is none."""

@@ -28,6 +28,9 @@ _FILLERS = words_table(_FILLER_TEXT.split())
 """Words that may stand between the word for a phone and its number: 'call me at', 'phone (home)'."""
 _BETWEEN = np.zeros(256, np.bool_)
 _BETWEEN[[ord(one) for one in " \t:=#.\"'>()-"]] = True
+_JOINS = np.zeros(256, np.bool_)
+_JOINS[[*(ord(one) for one in " -.()/"), 0xC2, 0xE2]] = True
+"""The first bytes of what may stand between two groups of digits."""
 _GAP_MAX, _WORD_MAX, _HOPS = 8, 24, 3
 
 _ONE, _ZERO = np.uint64(1), np.uint64(0)
@@ -57,7 +60,7 @@ def _gap(text, at):
     return 0
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _phone_end(text, at):
     """The end of a phone number: '+' and 8 to 15 digits, perhaps in groups; of a longer number, the groups that fit. 0:
     none."""
@@ -89,7 +92,7 @@ def _phone_end(text, at):
     return whole if _is_word(text[last]) else last
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _card_end(text, at):
     """The end of a card number: 15 or 16 digits of a payment scheme, together or in its groups, with a valid check
     digit (Luhn). 0: none."""
@@ -176,7 +179,7 @@ def _iban_end(text, at, sizes):
     return end if (value * 100 + (text[at + 2] - 48) * 10 + text[at + 3] - 48) % 97 == 1 else 0
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _id_end(text, at):
     """The end of an SSN as ddd-dd-dddd or a CPF as ddd.ddd.ddd-dd, with blanks and hyphens of any kind. 0: none. An SSN
     with blanks between other digits belongs to a table of numbers."""
@@ -235,7 +238,7 @@ def _begins_alone(text, at):
     return not (_is_word(before) or before in (37, 40, 41, 43, 45, 46, 47))
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _three_three_four(text, at):
     """The end of a number such as 212-555-0143 or 212.555.0143. 0: none."""
     if text[at] < 50 or not _begins_alone(text, at):
@@ -255,7 +258,7 @@ def _three_three_four(text, at):
     return end if _ends_alone(text, end) else 0
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _bracket_end(text, at):
     """The end of a number that begins with its area code in brackets, `(212) 555-0143`, `(11) 96123-4567`. 0: none."""
     end = at + 1
@@ -390,6 +393,10 @@ def find_numbers(text, start, size, line, sizes, starts, ends, numbers, kinds):
             candidates &= candidates - _ONE
             where = at + place
             byte = text[where]
+            if byte < 65:  # fewer than eight digits that nothing continues
+                run = lowest_bit(~(digit >> np.uint64(place)))
+                if 0 < run < 8 and place + run < 64 and not _JOINS[text[where + run]]:
+                    continue
             if byte == 43:
                 kind, end = PHONE, _phone_end(text, where)
                 plus_end = max(plus_end, end, where + 1)
@@ -397,6 +404,7 @@ def find_numbers(text, start, size, line, sizes, starts, ends, numbers, kinds):
                 kind, end = IBAN, _iban_end(text, where, sizes)
             elif byte == 40:
                 kind, end = GROUPED_PHONE, _bracket_end(text, where) if where >= plus_end else 0
+                plus_end = max(plus_end, end)
             elif _is_digit(text[where + 3]):
                 kind, end = CARD, _card_end(text, where) if 50 <= byte <= 54 else 0
             else:
@@ -415,3 +423,26 @@ def find_numbers(text, start, size, line, sizes, starts, ends, numbers, kinds):
         if found >= room:
             break
     return found, line, min(at, stop)
+
+
+@njit(nogil=True, cache=True)
+def american(text, starts, ends, at_home, allotted, national):
+    """The ten digits of each number of the United States, in groups of three, three and four or without any; others
+    stay as they are. One without '+1' is one only `at_home`. `allotted`: by its first four digits."""
+    for span in range(len(starts)):
+        plus = text[starts[span]] == 43
+        value, digits, first, last, good = np.int64(0), 0, 0, starts[span], True
+        for at in range(starts[span], ends[span]):
+            if not _is_digit(text[at]):
+                continue
+            value = value * 10 + text[at] - 48
+            if digits == 0 and (plus or text[at] == 49):  # the country code, or the prefix of long-distance calls
+                first, value = 1, text[at] - 49
+            elif digits - first not in (0, 3, 6) and last + 1 != at:
+                good = False
+            digits += 1
+            last = at
+            if digits == 11:
+                good &= first == 1
+        if good and digits == 10 + first and (plus or at_home) and value >= 0 and allotted[value // 1_000_000]:
+            national[span] = value

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from kordant_jobs.adapters.kernels.machine import bits_set, equal_at, lowest_bit
+from kordant_jobs.adapters.kernels.machine import bits_set, equal_at, lowest_bit, masks_at, zeros_above
 
 MARGIN = 128
 """Bytes before and after the text that may be read. The byte before the text must not be a letter."""
@@ -42,7 +42,7 @@ def _classes() -> npt.NDArray[np.uint8]:
 CLASSES = _classes()
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _hashed(text, start, end):
     value = _FNV
     for at in range(start, end):
@@ -53,7 +53,7 @@ def _hashed(text, start, end):
     return value
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _has(table, value):
     mask = np.uint64(len(table) - 1)
     slot = (value >> np.uint64(32)) & mask
@@ -317,6 +317,32 @@ def _odd_span(text, at, classes, tops):
     return start, sign, behind, stop, True
 
 
+@njit(nogil=True, cache=True, forceinline=True)
+def _usual_span(text, at, tops):
+    """The start and end of the address around the '@' at `at`, if it is one as nearly all are: decided by the 64 bytes
+    on either side, with the same result as the rules for all others. (0, 0): they must decide."""
+    _, _, _, dot, dash, joiner, digit, letter = masks_at(text, at + 1)
+    stop = lowest_bit(~(dot | dash | digit | letter))
+    stop -= stop > 0 and text[at + stop] == 46  # a sentence's end
+    if stop == 64 or stop < 4 or text[at + 1 + stop] >= 128 or (joiner >> np.uint64(stop)) & _ONE:
+        return 0, 0
+    within = (_ONE << np.uint64(stop)) - _ONE
+    dots = dot & within
+    last = 63 - zeros_above(dots)
+    if last < 1 or stop - last < 3 or dots & ((dots << _ONE) | _ONE) or (dash >> np.uint64(last - 1)) & _ONE:
+        return 0, 0
+    if ~letter & within & ~((_ONE << np.uint64(last + 1)) - _ONE) or not _has(
+        tops, _hashed(text, at + 2 + last, at + 1 + stop)
+    ):
+        return 0, 0
+    _, _, _, dot, dash, joiner, digit, letter = masks_at(text, at - 64)
+    size = zeros_above(~(dot | dash | joiner | digit | letter))
+    first, before = text[at - size], text[at - size - 1]
+    if size == 0 or size == 64 or before >= 128 or before in (37, 38, 39, 92) or first in (43, 45, 46):
+        return 0, 0
+    return at - size, at + 1 + stop
+
+
 @njit(nogil=True, cache=True)
 def judge_signs(text, signs, lines, count, classes, tops, starts, ends, numbers, kinds, odd):
     """Judges the '@' at each of `signs`. Returns the number of spans: `kinds` is PLAIN or ODD, `numbers` has the lines.
@@ -328,6 +354,8 @@ def judge_signs(text, signs, lines, count, classes, tops, starts, ends, numbers,
         at = np.int64(signs[sign])
         start, end = np.int64(-1), np.int64(-1)
         if text[at] == 64:
+            start, end = _usual_span(text, at, tops)
+        if text[at] == 64 and end == 0:
             end = _domain_end(text, at + 1, classes, tops)
             if end == 0:
                 continue

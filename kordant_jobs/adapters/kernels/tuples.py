@@ -22,7 +22,7 @@ TUPLE_MAX = 4 << 20
 """The most bytes of a tuple; a longer one counts as damaged."""
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _string_end(text, at, stop, quote, escapes):
     """The place of the quote that ends a string, its encoding, and its line breaks. -1: not in this text; -2: a
     statement begins within it, so its closing quote is missing."""
@@ -54,7 +54,7 @@ def _string_end(text, at, stop, quote, escapes):
     return -1, form, breaks
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _begins_with(text, at, stop, head):
     size = len(head)
     if at + size > stop:
@@ -65,7 +65,7 @@ def _begins_with(text, at, stop, head):
     return True
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _skip_blank(text, at, stop, line):
     while at < stop and text[at] <= 32:
         line += text[at] == 10

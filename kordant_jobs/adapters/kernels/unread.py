@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from kordant_jobs.adapters.kernels.cells import _newline_from
+from kordant_jobs.adapters.kernels.machine import between_at, lowest_bit
+
 _DIGITS_MIN, _DIGITS_MAX, _BETWEEN_MAX = 7, 15, 2
-_NEWLINE = np.uint8(10)
+_ZERO = np.uint64(0)
 
 
 @njit(nogil=True, cache=True)
@@ -40,13 +43,16 @@ def _is_time(groups, count, digits, first, dots):
 
 
 @njit(nogil=True, cache=True)
-def _holds_number(text, start, end):
-    groups = np.zeros(16, np.int64)
+def _holds_number(text, start, end, groups):
     at = start
     while at < end:
-        if not _is_digit(text[at]):
-            at += 1
+        digit = between_at(text, at, np.uint8(48), np.uint8(10))
+        if digit == _ZERO:
+            at += 64
             continue
+        at += lowest_bit(digit)
+        if at >= end:
+            break
         begin, last, digits, count, size, dots = at, at, 0, 0, 0, 0
         while at < end:
             if _is_digit(text[at]):
@@ -79,18 +85,18 @@ def _holds_number(text, start, end):
 def count_numbered(text, starts, ends):
     """The number of spans that hold a phone-like number: 7 to 15 digits, alone or in groups, that are no date or
     time."""
-    count = 0
+    count, groups = 0, np.zeros(16, np.int64)
     for span in range(len(starts)):
-        count += _holds_number(text, starts[span], ends[span])
+        count += _holds_number(text, starts[span], ends[span], groups)
     return count
 
 
 @njit(nogil=True, cache=True)
 def count_numbered_lines(text, start, end):
     """The number of lines from `start` to `end` that hold such a number."""
-    count, begin = 0, start
-    for at in range(start, end + 1):
-        if at == end or text[at] == _NEWLINE:
-            count += _holds_number(text, begin, at)
-            begin = at + 1
+    count, groups = 0, np.zeros(16, np.int64)
+    while start < end:
+        newline = _newline_from(text, start, end)
+        count += _holds_number(text, start, newline, groups)
+        start = newline + 1
     return count

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -158,7 +159,7 @@ def test_a_reader_that_skips_blocks_gets_the_rest_with_the_same_numbers(tmp_path
 @pytest.mark.parametrize("size", [1, 7, 8, 9, 24, 63, 64])
 def test_a_blind_index_is_the_standard_librarys(size: int) -> None:
     values = [("Abc.9-" * 11)[:size]] * 19
-    got = BLINDER._indexes("username", [value.lower() for value in values])
+    got = BLINDER._indexes("username", pl.Series([value.lower() for value in values], dtype=pl.String))
     wanted = hashlib.blake2b(values[0].lower().encode(), digest_size=16, key=KEY.key, person=b"username").digest()
     assert [row.tobytes() for row in got] == [wanted] * 19
 

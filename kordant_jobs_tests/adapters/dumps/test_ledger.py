@@ -25,7 +25,7 @@ def problem(path: Path, content: str) -> str | None:
 
 @pytest.mark.parametrize("rows", [ROWS, PLAIN], ids=["csv", "combo"])
 @pytest.mark.parametrize(
-    "line", ["Tel 202-555-{:04}", "Tel (202) 555 {:04}", "Tel 202555{:04}", "call 202.555.{:04} now"]
+    "line", ["Nr 202 555 {:04}", "x 202555{:04}", "202 555{:04} or so", "to 5550{:04}", "at 20-2555-{:04} now"]
 )
 def test_numbers_in_lines_that_were_not_understood_make_a_dump_partly_read(
     tmp_path: Path, rows: str, line: str
@@ -33,6 +33,12 @@ def test_numbers_in_lines_that_were_not_understood_make_a_dump_partly_read(
     few, many = ("".join(line.format(row) + "\n" for row in range(count)) for count in (4, 8))
     assert problem(tmp_path / "dump", rows + few) is None
     assert "8 lines with numbers in them not understood" in str(problem(tmp_path / "dump", rows + many))
+
+
+@pytest.mark.parametrize("rows", [ROWS, PLAIN], ids=["csv", "combo"])
+@pytest.mark.parametrize("line", ["Tel 202-555-{:04}", "Tel (202) 555 {:04}", "call 202.555.{:04} now"])
+def test_lines_whose_numbers_the_sweep_finds_are_not_among_them(tmp_path: Path, rows: str, line: str) -> None:
+    assert problem(tmp_path / "dump", rows + "".join(line.format(row) + "\n" for row in range(8))) is None
 
 
 @pytest.mark.parametrize(

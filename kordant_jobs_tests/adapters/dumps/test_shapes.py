@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,43 @@ def test_user_names_and_phones_stand_in_for_e_mails(tmp_path: Path) -> None:
         "phone": 50,
     }
     assert bad == {}
+
+
+_PEOPLE = [(f"joe{at}.doe", f"joe{at}@mail.example", hashlib.md5(bytes([at])).hexdigest()) for at in range(8)]
+
+
+@pytest.mark.parametrize(
+    ("row", "kind", "secret"),
+    [
+        ("{hash}:{mail}:hush{name}", "email", "clear"),
+        ("{hash}:{mail}", "email", "hashed"),
+        ("corp\\{name}:1001:aad3b435b51404eeaad3b435b51404ee:{hash}:::", "username", "hashed"),
+        ("-[ RECORD 1 ]---\nid    | 7\nlogin | {name}\nhash  | {hash}", "username", "hashed"),
+        ("Username: “{name}”\nPassword: “hush”\n", "username", "clear"),
+        ('{{"users": {{"{name}": {{"email": "x@mail.example", "password": "hush"}}}}}}', "username", "clear"),
+        ('{{"users": {{"{mail}": {{"password": "hush"}}}}}}', "email", "clear"),
+        ('{{"login": "{name}", "password": "hush"}}', "username", "clear"),
+    ],
+)
+def test_the_person_and_the_kind_of_password_are_told(tmp_path: Path, row: str, kind: str, secret: str) -> None:
+    text = "\n".join(row.format(name=name, mail=mail, hash=digest) for name, mail, digest in _PEOPLE)
+    found, *_ = lines_of(tmp_path, text)
+    wanted = {name if kind == "username" else mail for name, mail, _ in _PEOPLE}
+    assert {who for _, of_kind, who, held in found if (of_kind, held) == (kind, secret)} - {"x@mail.example"} == wanted
+
+
+@pytest.mark.parametrize("row", ["    'name{}',", "        part{0}=self.part{0},", "('ab{0}', 'cd{0}'),"])
+def test_words_in_the_source_of_a_program_are_no_user_names(tmp_path: Path, row: str) -> None:
+    path = tmp_path / "dump"
+    path.write_text("__all__ = [\n" + "".join(row.format(at) + "\n" for at in range(60)) + "]\nx@b.cd\n")
+    assert {kind for _, kind, _, _ in read(path, shape=None, region="US")[0]} == {"email"}
+
+
+def test_keys_of_databases_below_users_are_no_user_names(tmp_path: Path) -> None:
+    keys = ["-MabC9dEf", "4711", "a3f8c09b12d44e7788aa0011", "Zx9aQ7fLp2Kc81mnB0sTyu3vWq42"]
+    text = "".join(f'{{"users": {{"{key}": {{"email": "a{at}@b.cd"}}}}}}\n' for at, key in enumerate(keys))
+    found, *_ = lines_of(tmp_path, text)
+    assert {kind for _, kind, _, _ in found} == {"email"}
 
 
 def test_a_site_before_the_login_is_passed_over(tmp_path: Path) -> None:

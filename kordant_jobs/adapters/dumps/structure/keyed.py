@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from kordant_jobs.adapters.dumps.columns import known_names
 from kordant_jobs.adapters.dumps.model import SECRET, BadLine, DumpShape, Role
-from kordant_jobs.adapters.dumps.parts import CODES, ROLES, Part
+from kordant_jobs.adapters.dumps.parts import CODES, Part, flags
 from kordant_jobs.adapters.dumps.window import Window
 
 _INHERITED = (Role.EMAIL, Role.PHONE)
@@ -31,12 +31,6 @@ def names(labels: bool = False) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.
     return names_table({name: CODES[role] for name, role in roles.items()})
 
 
-def _flags(roles: tuple[Role, ...]) -> npt.NDArray[np.bool_]:
-    flags = np.zeros(len(ROLES) + 1, bool)
-    flags[[CODES[role] for role in roles]] = True
-    return flags
-
-
 class JsonReader:
     """Reads JSON over any number of windows: a value on each line, one array, or a wrapper around records."""
 
@@ -45,10 +39,10 @@ class JsonReader:
     def __init__(self) -> None:
         from kordant_jobs.adapters.kernels.keyed import DEPTH_MAX
 
-        self._stack = np.zeros((DEPTH_MAX + 2, 3), np.int64)
-        self._safe = np.zeros((DEPTH_MAX + 2, 3), np.int64)
+        self._stack = np.zeros((DEPTH_MAX + 2, 5), np.int64)
+        self._safe = np.zeros((DEPTH_MAX + 2, 4), np.int64)
         self._depth = 0
-        self._inherited = _flags(_INHERITED)
+        self._inherited, self._naming = flags(_INHERITED), flags((Role.LOGIN, Role.USERNAME))
 
     def read(self, window: Window, at: int, line: int) -> Part:
         """The objects from `at` on."""
@@ -61,8 +55,9 @@ class JsonReader:
         cell_rows, cell_starts, cell_ends = (np.empty(cells_room, np.int64) for _ in range(3))
         cell_roles, forms = np.empty(cells_room, np.uint8), np.empty(cells_room, np.uint8)
         rows, cells, end, end_line, why, self._depth, damaged = kernel.read_json(
-            window.bytes, at, window.stop, line, window.final, *names(), self._inherited, self._stack, self._depth,
-            self._safe, row_starts, row_ends, row_lines, parents, cell_rows, cell_roles, cell_starts, cell_ends, forms
+            window.bytes, at, window.stop, line, window.final, *names(), self._inherited, self._naming, self._stack,
+            self._depth, self._safe, row_starts, row_ends, row_lines, parents, cell_rows, cell_roles, cell_starts,
+            cell_ends, forms
         )  # fmt: skip
         return Part(
             reader=self.name,
@@ -91,7 +86,7 @@ class LabelReader:
     name = str(DumpShape.LABELS)
 
     def __init__(self) -> None:
-        self._several = _flags((Role.EMAIL, Role.PHONE))
+        self._several = flags((Role.EMAIL, Role.PHONE))
         self._secrets = np.uint64(sum(1 << CODES[role] for role in SECRET))
 
     def read(self, window: Window, at: int, line: int) -> Part:

@@ -76,8 +76,9 @@ class LineReader:
         columns = cell_columns[:cells]
         roles = self._codes[columns]
         headers = self._headers(window, row_starts[:rows], end)
-        if len(headers):
-            roles[np.isin(cell_rows[:cells], headers)] = 0
+        for header in headers.tolist():
+            first, last = np.searchsorted(cell_rows[:cells], [header, header + 1])
+            roles[first:last] = 0
         fits = None
         if self._needed:
             width = np.inf if self._tail else len(layout.columns) + 1  # a separator at the end makes one more
@@ -106,12 +107,11 @@ class LineReader:
         header = self.layout.header.encode()
         if not header or not len(starts):
             return np.empty(0, np.int64)
-        first = np.ones(len(starts), bool)
+        rows = np.arange(len(starts))
         for ahead in range(min(6, len(header))):
-            first &= window.bytes[starts + ahead] == header[ahead]
-        first[0] = True
+            rows = rows[window.bytes[starts[rows] + ahead] == header[ahead]]
         found = []
-        for row in np.flatnonzero(first).tolist():
+        for row in sorted({0, *rows.tolist()}):
             stop = int(starts[row + 1]) if row + 1 < len(starts) else end
             if decoded(window.slice(int(starts[row]), stop)).strip("\ufeff\r\n\t #") == self.layout.header:
                 found.append(row)

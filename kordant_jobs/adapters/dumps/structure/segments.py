@@ -135,9 +135,10 @@ class Structure:
         self._reader = None
         return _unknown(at, window.stop, line, end_line)
 
-    def chosen(self, window: Window) -> Reader | None:
-        """The reader for the beginning of the window."""
-        return self._chosen(window, window.start)
+    def begin(self, window: Window) -> bool:
+        """Choose the reader for the beginning of a document (`first`) by its first window. False: there is none."""
+        self._reader = self.first = self._chosen(window, window.start)
+        return self.first is not None
 
     def refusal(self, window: Window) -> str:
         """The reason why there is no reader."""
