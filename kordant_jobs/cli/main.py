@@ -164,6 +164,10 @@ LAB_GROUPS = {
         where="kordant_jobs.lab.chaos.rotation:chaos_rotation",
         help="Kill the rotation of the master key again and again, and open every encrypted value.",
     ),
+    "chaos-hosts": Lazy(
+        where="kordant_jobs.lab.chaos.hosts.campaign:chaos_hosts",
+        help="Runs of all jobs on two hosts, in network namespaces, amid faults; outside ledgers judge.",
+    ),
     "chaos": Lazy(
         where="kordant_jobs.lab.chaos.campaign:chaos_command",
         help="Strike a system of its own with kills, pauses, restarts and cuts; count effects in an outside ledger.",

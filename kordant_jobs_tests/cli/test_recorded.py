@@ -38,7 +38,7 @@ NOTHING = {
         bench schedules
         fuzz dumps|fuzz outside|fuzz scans|fuzz damage|fuzz agents|fuzz api|read-cases|false-identifiers
         fit-names|judge-hometitle|judge-insights|soak|simulate-banks|read-ofb-mass
-        simulate-removals|chaos-notifications|chaos-rotation|chaos""",
+        simulate-removals|chaos-notifications|chaos-rotation|chaos-hosts|chaos""",
 }
 
 
