@@ -182,9 +182,10 @@ def run_campaign(
                 struck.append(strike(kind, at, chance, jobs, each))
                 took = recoveries(struck[-1:], at.attempts())[0]
                 err.print(f"{number} of {faults}: {kind} on {struck[-1].host}, recovered after {took:.1f} s")
-            for last in ((), ("notifications_send",)):  # mails of what was found last
-                at.work_at_jobs(last, chance)
-                wait_until(lambda: at.open_requests() == 0, ENDED_WITHIN_S, "requests did not end")
+            wait_until(lambda: at.open_requests() == 0, ENDED_WITHIN_S, "requests did not end")
+            at.free_mails()
+            at.work_at_jobs(["notifications_send"], chance)
+            wait_until(lambda: at.open_requests() == 0, ENDED_WITHIN_S, "the last mails were not sent")
         except TransientError as error:
             gave_up = True
             err.print(f"{error}: {'; '.join([*at.stuck(), *at.said[-3:]])}")

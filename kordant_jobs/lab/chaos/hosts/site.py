@@ -37,6 +37,7 @@ from kordant_jobs.jobs.darkwatch_scan.drops import register_file
 from kordant_jobs.lab.chaos.hosts.app import SYSTEM, OutsideWork
 from kordant_jobs.lab.chaos.hosts.network import Network, network
 from kordant_jobs.lab.chaos.site import sink
+from kordant_jobs.lab.chaos.strike import FREE
 from kordant_jobs.lab.postgres import TcpPostgres
 from kordant_jobs.lab.redis import RedisServer
 from kordant_jobs.lab.world.dump_files import write_dumps
@@ -121,12 +122,15 @@ class HostsSite:
     postgres: TcpPostgres
     redis: RedisServer
     db: Engine
+    keyring: Keyring
     port: int
     environ: Mapping[str, str]
     said: list[str]
     subscriptions: Sequence[UUID]
     workflow: workflows.Workflow
     asked: list[int] = field(default_factory=list)
+    cores: Mapping[str, int] = field(default_factory=dict)
+    """The core of each host that has one of its own."""
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     # Hosts
@@ -139,19 +143,24 @@ class HostsSite:
         state = self._state(host)
         state.mkdir(mode=0o700, exist_ok=True)
         environ = {**self.environ, "KORDANT_STATE_DIR": str(state), "DAGSTER_HOME": str(state / "dagster")}
-        command = [*self.net.command(host), sys.executable, "-m", "kordant_jobs.lab.chaos.hosts.host"]
+        pinned = ["taskset", "-c", str(self.cores[host])] if host in self.cores else []
+        command = [*self.net.command(host), *pinned, sys.executable, "-m", "kordant_jobs.lab.chaos.hosts.host"]
         with (state / "host.log").open("ab") as log:
             self.processes[host] = subprocess.Popen(command, env=environ, cwd=CHECKOUT, stdout=log, stderr=log)
 
+    def stop_host(self, host: str) -> None:
+        """SIGTERM to a host, and wait until it has ended."""
+        process = self.processes.pop(host)
+        process.terminate()
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
     def stop_hosts(self) -> None:
-        """SIGTERM to every host, and wait until it has ended."""
-        for process in self.processes.values():
-            process.terminate()
-        for process in self.processes.values():
-            try:
-                process.wait(60)
-            except subprocess.TimeoutExpired:
-                process.kill()
+        """Stop every host."""
+        for host in list(self.processes):
+            self.stop_host(host)
 
     def executing(self, host: str) -> Mapping[str, int]:
         """The runs on this host, and the process of each."""
@@ -209,6 +218,11 @@ class HostsSite:
             for job in jobs:
                 fields = SMALL[job](self, connection, chance)
                 enqueue(connection, SYSTEM.rows[job].payload(**fields), requested_by=BY, catalog=SYSTEM.rows)
+
+    def free_mails(self) -> None:
+        """Free the mails of killed senders at once: their claims last for ten minutes."""
+        with self.db.begin() as connection:
+            connection.execute(sa.text(FREE))
 
     def open_requests(self, job: str = "") -> int:
         """Requests that have not ended, of one job or of all."""
@@ -347,8 +361,10 @@ def _make_world(db: Engine, keyring: Keyring, folder: Path) -> tuple[Sequence[UU
 
 
 @contextmanager
-def hosts_site(folder: Path, *, lease_s: float, **more: str) -> Iterator[HostsSite]:
-    """The system in this folder, up. `more`: settings.
+def hosts_site(
+    folder: Path, *, lease_s: float, cores: Mapping[str, int] | None = None, **more: str
+) -> Iterator[HostsSite]:
+    """The system in this folder, up. `cores`: the core of each host that has one of its own; `more`: settings.
 
     Raises:
         KordantError: a part did not start, or this machine has no network namespaces for us.
@@ -408,8 +424,10 @@ def hosts_site(folder: Path, *, lease_s: float, **more: str) -> Iterator[HostsSi
         keeping.start()
         after.callback(keeping.join)
         after.callback(stop.set)
-        at = HostsSite(folder=folder, net=net, postgres=postgres, redis=redis, db=db, port=port, environ=environ,
-                       said=said, subscriptions=subscriptions, workflow=workflow)  # fmt: skip
+        at = HostsSite(
+            folder=folder, net=net, postgres=postgres, redis=redis, db=db, keyring=keyring, port=port, said=said,
+            environ=environ, subscriptions=subscriptions, workflow=workflow, cores=cores or {},
+        )  # fmt: skip
         after.callback(at.stop_hosts)
         for host in HOSTS:
             at.start_host(host)
