@@ -1,4 +1,4 @@
-"""What strikes: each fault takes a host and returns when it is over. A host that died begins again."""
+"""The faults: each takes a host and returns when it is over. A host that died begins again."""
 
 from __future__ import annotations
 

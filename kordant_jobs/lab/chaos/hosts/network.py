@@ -22,7 +22,7 @@ class Network:
     """The namespaces of hosts, and this machine's addresses on both bridges."""
 
     prefix: str
-    """What the names of its links and namespaces begin with: two campaigns on one machine have two."""
+    """The start of the names of its links and namespaces: two campaigns on one machine have two."""
     inside: str
     outside: str
     hosts: Sequence[str]
@@ -44,7 +44,7 @@ class Network:
                     os.kill(pid, signal.SIGKILL)
 
     def cut(self, host: str) -> None:
-        """Take the host's link to Postgres and Redis down: neither side is told anything."""
+        """Take the host's link to Postgres and Redis down: neither side gets a signal."""
         _ip("link", "set", self._link(host, "i"), "down")
 
     def heal(self, host: str) -> None:

@@ -90,7 +90,7 @@ class Attempt:
 
 @dataclass(frozen=True, kw_only=True)
 class Books:
-    """What was asked for, by the outside ledgers, our rows and the queue."""
+    """The requested work by the outside ledgers, our rows and the queue."""
 
     requests: int
     runs: int
@@ -104,7 +104,7 @@ class Books:
     mails_lost: int
     """Notifications that were due and are not sent, or whose mail the server never took."""
     mails_doubled: int
-    """Mails under another Message-ID than that of their notification: nobody could tell that they are copies."""
+    """Mails under another Message-ID than that of their notification: they do not look like copies."""
     copies: int
     """Mails that the server took again under the same Message-ID."""
     counted: int
