@@ -20,8 +20,8 @@ READY_WITHIN_S = 60.0
 
 @dataclass
 class TcpPostgres:
-    """A server with its data in a folder; the same port after a restart. Everyone who reaches the address may connect, so
-    it must be one of this machine only."""
+    """A server with its data in a folder; the same port after a restart. Everyone who reaches the address may
+    connect, so it must be one of this machine only."""
 
     folder: Path
     address: str
