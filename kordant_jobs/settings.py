@@ -527,6 +527,11 @@ def unknown_settings(environ: Mapping[str, str]) -> dict[str, str | None]:
     return {name: next(iter(get_close_matches(name.upper(), names, n=1, cutoff=0.75)), None) for name in unknown}
 
 
+def folder_of(url: str | None) -> Path | None:
+    """The folder that a file:// URL names, as fsspec reads it (nothing is unquoted); None for any other store."""
+    return Path(url.removeprefix("file://")) if url is not None and url.startswith("file://") else None
+
+
 def _matters(name: str) -> bool:
     """True when a variable is a setting, or one that the state folder depends on."""
     return name.upper().startswith("KORDANT_") or name in {"HOME", "XDG_STATE_HOME", "TMPDIR"}

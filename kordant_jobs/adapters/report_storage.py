@@ -13,7 +13,7 @@ from uuid import uuid4
 from kordant_jobs.domain.reports.retention import storage_key
 from kordant_jobs.errors import PermanentError, SettingsError, TransientError
 from kordant_jobs.ports import ReportStorage
-from kordant_jobs.settings import Settings
+from kordant_jobs.settings import Settings, folder_of
 
 _KEY = re.compile(r"[0-9a-f]{2}/[0-9a-f]{64}\.pdf")
 
@@ -61,7 +61,8 @@ class LocalReportStorage:
             _remove(half)
             raise TransientError(
                 f"a report cannot be written ({os.strerror(error.errno or 0)}). Free space or fix the rights of the "
-                "folder that KORDANT_REPORTS_DIR names, then run the job again: reports that were written are kept."
+                "folder that KORDANT_REPORTS_DIR or KORDANT_REPORTS_URL names, then run the job again: reports that "
+                "were written are kept."
             ) from None
         return key
 
@@ -82,7 +83,7 @@ class LocalReportStorage:
         except OSError as error:
             raise TransientError(
                 f"the report {key} cannot be deleted ({os.strerror(error.errno or 0)}). Fix the rights of the folder "
-                "that KORDANT_REPORTS_DIR names; the next run of reports_generate deletes it."
+                "that KORDANT_REPORTS_DIR or KORDANT_REPORTS_URL names; the next run of reports_generate deletes it."
             ) from None
 
     def old_keys(self, before: datetime) -> Iterator[str]:
@@ -182,14 +183,16 @@ def _unreachable(what: str, error: Exception) -> TransientError:
 
 
 def open_report_storage(settings: Settings) -> ReportStorage:
-    """The store of the settings: KORDANT_REPORTS_URL, else the local folder. Nothing is created yet.
+    """The store of the settings: KORDANT_REPORTS_URL, else the local folder. Nothing is created yet. A file:// URL is a
+    folder too, made when it is missing and written whole files to; fsspec does neither.
 
     Raises:
         SettingsError: the URL names a store that is unknown or whose library is missing.
     """
-    if settings.reports_url:
+    folder = folder_of(settings.reports_url)
+    if settings.reports_url and folder is None:
         return ObjectReportStorage(settings.reports_url)
-    return LocalReportStorage(settings.reports)
+    return LocalReportStorage(folder or settings.reports)
 
 
 def _remove(path: Path) -> None:

@@ -11,7 +11,7 @@ from kordant_jobs.bootstrap import pango, venv
 from kordant_jobs.bootstrap.state import CHECKOUT, in_checkout, state_dir
 from kordant_jobs.bootstrap.steps import BootstrapError, say
 
-DEVELOPMENT = frozenset({"test", "bench", "fuzz", "chaos", "chaos-notifications", "soak", "release"})
+DEVELOPMENT = frozenset({"test", "bench", "fuzz", "chaos", "chaos-hosts", "chaos-notifications", "soak", "release"})
 """Commands that need the development packages: test runners, peers of benches, fuzzers, fakes."""
 VOICE = frozenset({"models"})
 """Commands whose first use adds the packages of voices."""

@@ -113,6 +113,10 @@ LAB_COMMANDS = {
         "chaos.rotation:chaos_rotation",
         "Kill the rotation of the master key again and again, and open every encrypted value.",
     ),
+    "chaos-hosts": (
+        "chaos.hosts.campaign:chaos_hosts",
+        "Runs of all jobs on two hosts, in network namespaces, amid faults; outside ledgers judge.",
+    ),
     "chaos": (
         "chaos.campaign:chaos_command",
         "Strike a system of its own with kills, pauses, restarts and cuts; count effects in an outside ledger.",

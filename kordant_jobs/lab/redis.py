@@ -1,4 +1,4 @@
-"""A Redis of one's own on loopback, which keeps nothing on disk: restarted, it is empty."""
+"""A Redis of one's own, on loopback unless an address is given. It keeps nothing on disk: restarted, it is empty."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ class RedisServer:
 
     folder: Path
     port: int = 0
+    address: str = "127.0.0.1"
     _process: subprocess.Popen[bytes] | None = field(default=None)
 
     @property
     def url(self) -> str:
         """Where it is."""
-        return f"redis://127.0.0.1:{self.port}/0"
+        return f"redis://{self.address}:{self.port}/0"
 
     def start(self) -> None:
         """Start it, empty; back when it answers.
@@ -37,10 +38,11 @@ class RedisServer:
         if shutil.which(PROGRAM) is None:
             raise SetupError("there is no redis-server on this machine: apt-get install redis-server")
         if not self.port:
-            with socket.create_server(("127.0.0.1", 0)) as free:
+            with socket.create_server((self.address, 0)) as free:
                 self.port = free.getsockname()[1]
-        command = [PROGRAM, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-        self._process = subprocess.Popen([*command, "--dir", str(self.folder)], stdout=subprocess.DEVNULL)
+        command = [PROGRAM, "--port", str(self.port), "--bind", self.address, "--protected-mode", "no", "--save", ""]
+        command += ["--appendonly", "no", "--dir", str(self.folder)]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 10
         while not self._answers():
             if time.monotonic() > deadline:
@@ -55,6 +57,6 @@ class RedisServer:
             self._process = None
 
     def _answers(self) -> bool:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+        with suppress(OSError), socket.create_connection((self.address, self.port), timeout=1):
             return True
         return False

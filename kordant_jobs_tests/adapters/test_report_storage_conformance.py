@@ -19,10 +19,13 @@ Break = Callable[[str], None]
 """Writes other bytes over what is kept under a key."""
 
 
-@pytest.fixture(params=["local", "memory", "s3"])
+@pytest.fixture(params=["local", "file", "memory", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[ReportStorage, Break]:
     if request.param == "local":
         return LocalReportStorage(tmp_path / "reports"), lambda key: _overwrite(tmp_path / "reports" / key)
+    if request.param == "file":  # the folder of a new volume is not there yet
+        made = open_report_storage(Settings(reports_url=f"file://{tmp_path}/volume/reports"))
+        return made, lambda key: _overwrite(tmp_path / "volume" / "reports" / key)
     url = f"{request.getfixturevalue('s3_bucket')}/pdf" if request.param == "s3" else f"memory://{uuid4().hex}"
     return ObjectReportStorage(url), lambda key: fsspec.url_to_fs(url)[0].pipe_file(f"{url}/{key}", b"%PDF other")
 

@@ -34,11 +34,11 @@ NOTHING = {
         properties resolve
         voices evaluate|voices consent""",
     "are the lab's": """demo|bench audit|bench engine|bench notifications|bench hometitle|bench finance|bench voiceprint
-        bench cleanup|bench console|bench api|bench dumps|bench darkwatch|bench reports|bench removebrokers
+        bench cleanup|bench hosts|bench console|bench api|bench dumps|bench darkwatch|bench reports|bench removebrokers
         bench schedules
         fuzz dumps|fuzz outside|fuzz scans|fuzz damage|fuzz agents|fuzz api|read-cases|false-identifiers
         fit-names|judge-hometitle|judge-insights|soak|simulate-banks|read-ofb-mass
-        simulate-removals|chaos-notifications|chaos-rotation|chaos""",
+        simulate-removals|chaos-notifications|chaos-rotation|chaos-hosts|chaos""",
 }
 
 

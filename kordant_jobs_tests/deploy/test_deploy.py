@@ -33,7 +33,7 @@ def tool(name: str) -> str:
     """Where a tool is."""
     found = shutil.which(name)
     if found is None:
-        pytest.skip(f"no {name} on this machine; CI has it")
+        pytest.skip(f"no {name} on this machine")
     return found
 
 
@@ -71,6 +71,17 @@ def test_every_object_of_the_chart_is_what_kubernetes_takes(launcher: str) -> No
     kinds = {one["kind"] for one in objects}
     assert {"Deployment", "NetworkPolicy", "PodDisruptionBudget", "ServiceAccount", "PrometheusRule"} <= kinds
     assert ("Role" in kinds) == (launcher == "k8s")
+
+
+@pytest.mark.parametrize("launcher", ["celery", "k8s"])
+def test_a_kustomization_can_build_on_what_the_chart_renders(launcher: str, tmp_path: Path) -> None:
+    (tmp_path / "chart.yaml").write_text(yaml.safe_dump_all(rendered(launcher)))
+    (tmp_path / "kustomization.yaml").write_text(
+        "resources: [chart.yaml]\nnamespace: other\ncommonAnnotations: {team: jobs}\n"
+    )
+    built = [one for one in yaml.safe_load_all(call(tool("kubectl"), "kustomize", str(tmp_path))) if one]
+    assert len(built) == len(rendered(launcher))
+    assert {one["metadata"]["annotations"]["team"] for one in built} == {"jobs"}
 
 
 @pytest.mark.parametrize("launcher", ["celery", "k8s"])

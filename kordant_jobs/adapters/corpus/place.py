@@ -22,7 +22,7 @@ from kordant_jobs.adapters.corpus.writing import CorpusWriter, shard_name, write
 from kordant_jobs.adapters.dumps.model import BlindBatch
 from kordant_jobs.domain.darkwatch.exposures import SecretKind
 from kordant_jobs.errors import PermanentError, SettingsError, TransientError
-from kordant_jobs.settings import Settings
+from kordant_jobs.settings import Settings, folder_of
 
 SECRETS = pl.Enum([kind.value for kind in (SecretKind.MENTIONED, SecretKind.NONE, SecretKind.HASHED, SecretKind.CLEAR)])
 """The kinds of secret in rising order, for the codes 0 to 3 in the shards."""
@@ -43,8 +43,10 @@ class CorpusSize:
 
 
 def open_corpus(settings: Settings) -> Corpus:
-    """The corpus of the settings."""
-    return Corpus(settings.corpus_url or settings.corpus, work=settings.corpus / ".drafts")
+    """The corpus of the settings. A file:// URL is a folder too: files in it are always whole."""
+    return Corpus(
+        folder_of(settings.corpus_url) or settings.corpus_url or settings.corpus, work=settings.corpus / ".drafts"
+    )
 
 
 class Corpus:

@@ -444,5 +444,6 @@ def american(text, starts, ends, at_home, allotted, national):
             last = at
             if digits == 11:
                 good &= first == 1
-        if good and digits == 10 + first and (plus or at_home) and value >= 0 and allotted[value // 1_000_000]:
+        is_whole = good and digits == 10 + first and 0 <= value < 10_000_000_000  # else: another country's code
+        if is_whole and (plus or at_home) and allotted[value // 1_000_000]:
             national[span] = value

@@ -64,11 +64,14 @@ class Host:
         self._ending = threading.Event()
         self._over = threading.Event()
         self._draining = False
+        self._slots = 0
+        """Runs that it takes at once: 0 until its worker is ready."""
+        self._beat_now = threading.Event()
         self._woken = threading.Event()
 
     def run(self) -> int:
         """Serve until SIGTERM, or until the host is drained. Returns 0."""
-        self._enter(slots=0)
+        self._enter()
         watcher = WarmWatcher(self._warm, self._woken)
         bodies = (self._live, self._obey, lambda: self._report(watcher))
         threads = [threading.Thread(target=body, name="kordant-host", daemon=True) for body in bodies]
@@ -92,12 +95,13 @@ class Host:
         try:
             from celery.signals import worker_ready, worker_shutting_down
 
-            worker_ready.connect(lambda **_: self._enter(slots=self._settings.host_runs), weak=False)
+            worker_ready.connect(lambda **_: self._offer_slots(), weak=False)
             worker_shutting_down.connect(lambda **_: self._ending.set(), weak=False)
             worker.start()  # back once it has stopped, and the runs that it took have ended
         finally:
             self._ending.set()
             self._over.set()
+            self._beat_now.set()
             self._woken.set()
             self._listener.wake()
             with suppress(DBAPIError), self._db.begin() as connection:
@@ -112,17 +116,26 @@ class Host:
         """The task: take the run, hand it over, wait for its end. A run that arrives twice or too late is ignored."""
         ended = self._runs.setdefault(run_id, threading.Event())
         try:
-            with self._db.begin() as connection:
-                taken = host_rows.take(
-                    connection, run_id, self.name, now=self._clock.now(), ttl_s=self._settings.lease_s
-                )
-            if taken and self._hand_over(run_id, limits):
+            if self._take(run_id) and self._hand_over(run_id, limits):
                 while not ended.wait(FORGOTTEN_AFTER_S) and self._is_known(run_id):
                     pass
-        except DBAPIError as error:
-            log.warning("run %s was not taken: the database is away (%s)", run_id, type(error).__name__)
         finally:
             self._runs.pop(run_id, None)
+
+    def _take(self, run_id: str) -> bool:
+        """Take the run. While the database is away this is tried for as long as the run's lease may last: its message
+        has left the broker, so that no other host takes it sooner."""
+        deadline = time.monotonic() + self._settings.lease_s
+        while True:
+            try:
+                with self._db.begin() as connection:
+                    return host_rows.take(
+                        connection, run_id, self.name, now=self._clock.now(), ttl_s=self._settings.lease_s
+                    )
+            except DBAPIError as error:
+                if time.monotonic() > deadline or self._ending.wait(0.5):
+                    log.warning("run %s was not taken: the database is away (%s)", run_id, type(error).__name__)
+                    return False
 
     def _hand_over(self, run_id: str, limits: dict[str, float]) -> bool:
         deadline = time.monotonic() + TRIED_FOR_S
@@ -163,21 +176,31 @@ class Host:
     # Threads
 
     def _live(self) -> None:
-        """Send a heartbeat of this host, three times in the time of a lease."""
+        """Send a heartbeat of this host, three times in the time of a lease, and at once when its worker is ready."""
         pause_s = 0.0
-        while not self._over.wait(pause_s):
+        while True:
+            self._beat_now.wait(pause_s)
+            self._beat_now.clear()
+            if self._over.is_set():
+                return
             pause_s = self._settings.lease_s / 3
             try:
                 with self._db.begin() as connection:
                     drains = host_rows.beat(
-                        connection, self.name, place=self._place, now=self._clock.now(), ttl_s=self._settings.lease_s
+                        connection,
+                        self.name,
+                        place=self._place,
+                        slots=self._slots,
+                        run_ids=list(self._runs),
+                        now=self._clock.now(),
+                        ttl_s=self._settings.lease_s,
                     )
             except DBAPIError:
                 pause_s = 1.0
                 continue
             if drains is None:
                 with suppress(SettingsError, DBAPIError):
-                    self._enter(slots=self._settings.host_runs)
+                    self._enter()
             elif drains:
                 self._drain()
 
@@ -232,14 +255,18 @@ class Host:
             self._say("draining: no more runs are accepted")
             os.kill(os.getpid(), signal.SIGTERM)  # Celery takes no more, and ends once its tasks have
 
-    def _enter(self, *, slots: int) -> None:
+    def _offer_slots(self) -> None:
+        self._slots = self._settings.host_runs
+        self._beat_now.set()  # not written here: the database may be away at this moment, and this is called once
+
+    def _enter(self) -> None:
         with self._db.begin() as connection:
             entered = host_rows.register(
                 connection,
                 self.name,
                 place=self._place,
                 code_version=self._version,
-                slots=slots,
+                slots=self._slots,
                 now=self._clock.now(),
                 ttl_s=self._settings.lease_s,
             )

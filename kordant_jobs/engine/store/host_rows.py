@@ -53,20 +53,31 @@ def register(
     return connection.execute(row.returning(job_hosts.c.name)).one_or_none() is not None
 
 
-def beat(connection: Connection, name: str, *, place: str, now: datetime, ttl_s: float) -> bool | None:
-    """Record a heartbeat of the host, and extend the leases of runs that it took and that have not adopted them yet.
-    Returns whether the host should drain; None when another host has its name now."""
+def beat(
+    connection: Connection,
+    name: str,
+    *,
+    place: str,
+    slots: int,
+    run_ids: Sequence[str],
+    now: datetime,
+    ttl_s: float,
+) -> bool | None:
+    """Record a heartbeat of the host and how many runs it takes at once, and extend the leases of those of its runs
+    that have not adopted them yet. A run that it does not know (its process was killed after it took the run, or the
+    answer was lost) is not among them: its lease runs out, and its work is given to another. Returns whether the host
+    should drain; None when another host has its name now."""
     row = connection.execute(
         sa.update(job_hosts)
         .where(job_hosts.c.name == name, job_hosts.c.place == place)
-        .values(seen_at=now)
+        .values(seen_at=now, slots=slots)
         .returning(job_hosts.c.draining)
     ).one_or_none()
     if row is None:
         return None
     connection.execute(
         sa.update(job_leases)
-        .where(job_leases.c.host == name, ~job_leases.c.adopted)
+        .where(job_leases.c.host == name, job_leases.c.run_id.in_(run_ids), ~job_leases.c.adopted)
         .values(expires_at=now + timedelta(seconds=ttl_s))
     )
     return bool(row.draining)

@@ -226,6 +226,19 @@ def bench_audit(
     raise SystemExit(finish("audit", lambda: measure(rows), as_json=as_json))
 
 
+@bench_app.command("hosts")
+def bench_hosts(
+    lines: Annotated[int, typer.Option(min=1_000, help="Lines of new dumps.")] = 1_000_000,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
+) -> None:
+    """Scans of new dumps on two hosts beside one, each a network namespace with a core of its own. Needs root, iproute2
+    and redis-server."""
+    from kordant_jobs.lab.bench.hosts import measure
+    from kordant_jobs.lab.figures import finish
+
+    raise SystemExit(finish("hosts", lambda: measure(lines), as_json=as_json))
+
+
 @bench_app.command("schedules")
 def bench_schedules(
     minutes: Annotated[int, typer.Option(min=0, help="Ticks to wait for, idle and busy each; 0: none.")] = 10,

@@ -61,8 +61,8 @@ def strike(kind: str, at: Site, chance: Random, requests: int = REQUESTS) -> Str
     time.sleep(chance.uniform(0, STRIKE_WITHIN_S))
     by_design_s = FAULTS[kind](at, chance)
     struck = time.monotonic()
-    _when_back(lambda: at.enqueue([chance.uniform(*WORK_S) for _ in range(AFTER)]))
-    while _when_back(at.open_requests):
+    when_back(lambda: at.enqueue([chance.uniform(*WORK_S) for _ in range(AFTER)]))
+    while when_back(at.open_requests):
         if time.monotonic() - struck > GIVEN_UP_AFTER_S:
             stuck = "; ".join(f"{one} {status} {error}" for one, status, error in at.stuck())
             raise TransientError(f"{kind}: work was still open after {GIVEN_UP_AFTER_S:g} s ({stuck})")
@@ -70,7 +70,7 @@ def strike(kind: str, at: Site, chance: Random, requests: int = REQUESTS) -> Str
     return Strike(kind=kind, recovered_s=time.monotonic() - struck, by_design_s=by_design_s)
 
 
-def _when_back(act: Callable[[], T]) -> T:
+def when_back(act: Callable[[], T]) -> T:
     """Act once the database is there again."""
     deadline = time.monotonic() + GIVEN_UP_AFTER_S
     while True:

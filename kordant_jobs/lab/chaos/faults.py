@@ -138,7 +138,7 @@ FAULTS: Mapping[str, Fault] = {
 }  # fmt: skip
 
 
-def sequence(count: int, chance: Random, only: Sequence[str] = ()) -> list[str]:
+def sequence(count: int, chance: Random, only: Sequence[str] = (), faults: Mapping[str, object] = FAULTS) -> list[str]:
     """`count` faults in an order of chance, each kind (or each of those named) as often as the others, to within one.
 
     Raises:
@@ -147,9 +147,9 @@ def sequence(count: int, chance: Random, only: Sequence[str] = ()) -> list[str]:
     >>> sorted(set(sequence(len(FAULTS), Random(1)))) == sorted(FAULTS)
     True
     """
-    kinds = list(only or FAULTS)
-    if unknown := set(kinds) - set(FAULTS):
-        raise SettingsError(f"there is no fault {min(unknown)}; there are {', '.join(FAULTS)}.")
+    kinds = list(only or faults)
+    if unknown := set(kinds) - set(faults):
+        raise SettingsError(f"there is no fault {min(unknown)}; there are {', '.join(faults)}.")
     chance.shuffle(kinds)
     chosen = [kinds[place % len(kinds)] for place in range(count)]
     chance.shuffle(chosen)

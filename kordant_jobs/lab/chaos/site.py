@@ -132,7 +132,7 @@ class Site:
     def books(self) -> Books:
         """Compare the three books with what was asked for."""
         lines = [line.split() for line in (self.folder / "ledger").read_text(encoding="utf-8").splitlines()]
-        effects = Counter(int(key) for key, kind, _ in lines if kind == "new")
+        effects = Counter(int(key) for key, kind, *_ in lines if kind == "new")
         with self.db.connect() as connection:
             rows = Counter(connection.execute(sa.text("SELECT number FROM chaos_effects")).scalars())
             done = set(
@@ -153,7 +153,7 @@ class Site:
             asked=len(self.asked),
             lost=len(self.asked) - len(whole),
             doubled=sum(1 for number in self.asked if effects[number] > 1 or rows[number] > 1),
-            refused=sum(1 for _, kind, _ in lines if kind == "again"),
+            refused=sum(1 for _, kind, *_ in lines if kind == "again"),
             attempts=attempts,
             unfinished=int(unfinished),
         )
@@ -171,9 +171,9 @@ class Site:
 
 
 @contextmanager
-def sink(folder: Path) -> Iterator[int]:
+def sink(folder: Path, address: str = "127.0.0.1") -> Iterator[int]:
     """The port of a sink whose ledger is the file `ledger` of this folder."""
-    command = [sys.executable, "-m", "kordant_jobs.lab.chaos.sink", str(folder / "ledger")]
+    command = [sys.executable, "-m", "kordant_jobs.lab.chaos.sink", str(folder / "ledger"), address]
     (folder / "ledger").touch()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=CHECKOUT) as process:
         assert process.stdout is not None  # noqa: S101 - it was asked for

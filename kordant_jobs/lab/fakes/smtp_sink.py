@@ -2,7 +2,7 @@
 
 Run as a program, it prints its URL and runs until its stdin ends::
 
-    python -m kordant_jobs.lab.fakes.smtp_sink LEDGER
+    python -m kordant_jobs.lab.fakes.smtp_sink LEDGER [ADDRESS]
 """
 
 from __future__ import annotations
@@ -62,15 +62,15 @@ class Sink(asyncio.Protocol):
         return b"250 2.0.0 OK\r\n"
 
 
-async def _serve(ledger: Path) -> None:
+async def _serve(ledger: Path, address: str = "127.0.0.1") -> None:
     with ledger.open("ab") as file:
         loop = asyncio.get_running_loop()
-        server = await loop.create_server(lambda: Sink(file), "127.0.0.1", 0)
-        sys.stdout.write(f"smtp://127.0.0.1:{server.sockets[0].getsockname()[1]}\n")
+        server = await loop.create_server(lambda: Sink(file), address, 0)
+        sys.stdout.write(f"smtp://{address}:{server.sockets[0].getsockname()[1]}\n")
         sys.stdout.flush()
         await loop.run_in_executor(None, sys.stdin.read)
         server.close()
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(Path(sys.argv[1])))
+    asyncio.run(_serve(Path(sys.argv[1]), *sys.argv[2:]))

@@ -28,7 +28,7 @@ from kordant_jobs.store.people.keyring import Keyring
 
 SENDER = MailFrom(header="Kordant <alerts@kordant.example>")
 
-_ALERTS = """
+ALERTS = """
 INSERT INTO kordant.breaches (name, source, title, domain, data_classes, breached_on)
 VALUES ('Shoply', 'hibp', 'Shoply “Club”', 'shoply.example',
         ARRAY['Email addresses', 'Passwords', 'Names'], '2024-05-01');
@@ -49,6 +49,7 @@ WITH one AS (
 INSERT INTO kordant.notification_outbox (id, alert_id, subscription_id, channel)
 SELECT gen_random_uuid(), id, subscription_id, 'email' FROM queued
 """
+"""An alert of every subscriber, and the mail about it that waits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,21 +79,24 @@ def world(mails: int) -> Iterator[World]:
     with (
         tempfile.TemporaryDirectory(prefix="kordant-bench-") as folder,
         EmbeddedPostgres(Path(folder) / "postgres") as postgres,
-        _sink(Path(folder) / "ledger") as server,
+        mail_sink(Path(folder) / "ledger") as url,
     ):
         db, keyring = database.create_engine(postgres.url()), Keyring(os.urandom(32))
         migrate.upgrade(db)
         with db.begin() as connection:
             keyring.check(connection)
             subscribers.add(connection, new_subscribers(make_population(1, mails), datetime.now(UTC)), keyring)
-            connection.exec_driver_sql(_ALERTS)
-        yield World(db=db, url=postgres.url(), keyring=keyring, server=server, ledger=Path(folder) / "ledger")
+            connection.exec_driver_sql(ALERTS)
+        yield World(
+            db=db, url=postgres.url(), keyring=keyring, server=parse_smtp_url(url), ledger=Path(folder) / "ledger"
+        )
         db.dispose()
 
 
 @contextmanager
-def _sink(ledger: Path) -> Iterator[SmtpServer]:
-    command = [sys.executable, "-m", "kordant_jobs.lab.fakes.smtp_sink", str(ledger)]
+def mail_sink(ledger: Path, address: str = "127.0.0.1") -> Iterator[str]:
+    """The URL of a mail server with this ledger."""
+    command = [sys.executable, "-m", "kordant_jobs.lab.fakes.smtp_sink", str(ledger), address]
     with subprocess.Popen(command, cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        yield parse_smtp_url((process.stdout or sys.stdin).readline().strip())
+        yield (process.stdout or sys.stdin).readline().strip()
         process.communicate()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kordant_jobs.adapters.dumps.sweep import addresses, number, numbers
+from kordant_jobs.adapters.dumps.sweep import addresses, canonical_numbers, number, numbers
 from kordant_jobs.adapters.dumps.window import Window
 
 
@@ -66,8 +67,12 @@ def test_what_is_found_behind_another_sign_is_what_is_found_behind_the_plain_one
 def counted(text: str, region: str = "US") -> list[str | None]:
     window = Window.of(text.encode())
     found = numbers(window, window.stop)
-    spans = zip(found.kinds.tolist(), found.starts.tolist(), found.ends.tolist(), strict=True)
-    return [number(kind, window.text(start, end), region) for kind, start, end in spans]
+    names = dict[int, str | None]()
+    for code in np.unique(found.kinds).tolist():
+        at = np.flatnonzero(found.kinds == code)
+        of_code = canonical_numbers(window, code, found.starts[at], found.ends[at], region)
+        names |= dict(zip(at.tolist(), of_code.to_list(), strict=True))
+    return [names[place] for place in range(len(found.kinds))]
 
 
 GROUPED = {
@@ -103,6 +108,14 @@ def test_a_number_is_found_whatever_stands_between_its_groups_and_around_it(cano
 )
 def test_what_stands_beside_a_number_is_no_part_of_it(text: str, expected: list[str]) -> None:
     assert [found for found in counted(text) if found] == expected
+
+
+@given(st.from_regex(r"\+[0-9]{8,14}", fullmatch=True), st.sampled_from(["US", "DE", "ZZ"]))
+def test_a_number_of_another_country_is_what_the_rules_for_all_say(text: str, region: str) -> None:
+    window = Window.of(text.encode())
+    start, end = np.array([window.start]), np.array([window.start + len(text)])
+    (found,) = canonical_numbers(window, 1, start, end, region).to_list()
+    assert found == number(1, text, region)
 
 
 @pytest.mark.parametrize(

@@ -53,18 +53,46 @@ def test_a_run_is_taken_by_one_host_only_and_by_none_once_its_lease_is_gone(db: 
     assert not take(db, "run", "beta", now)
 
 
+def beats(
+    db: Engine, host: str, now: datetime, *, place: str = "", slots: int = 4, run_ids: tuple[str, ...] = ()
+) -> bool | None:
+    with db.begin() as connection:
+        return host_rows.beat(connection, host, place=place or host, slots=slots, run_ids=run_ids, now=now, ttl_s=1000)
+
+
+def lasts_s(db: Engine, now: datetime) -> float:
+    with db.begin() as connection:
+        expires_at = connection.execute(sa.text("SELECT expires_at FROM kordant.job_leases")).scalar_one()
+    return float((expires_at - now).total_seconds())
+
+
 def test_who_claimed_a_run_does_not_keep_it_alive_once_a_host_took_it(db: Engine, now: datetime) -> None:
     lease = lease_of(db, "run", now)
     take(db, "run", "alpha", now)
     with db.begin() as connection:
         leases.extend_launching(connection, [lease.id], now=now, ttl_s=1000)
-        expires_at = connection.execute(sa.text("SELECT expires_at FROM kordant.job_leases")).scalar_one()
-    assert (expires_at - now).total_seconds() == pytest.approx(TTL_S, abs=0.01)
+    assert lasts_s(db, now) == pytest.approx(TTL_S, abs=0.01)
     enter(db, "alpha", now)
-    with db.begin() as connection:
-        assert host_rows.beat(connection, "alpha", place="alpha", now=now, ttl_s=1000) is False
-        expires_at = connection.execute(sa.text("SELECT expires_at FROM kordant.job_leases")).scalar_one()
-    assert (expires_at - now).total_seconds() == pytest.approx(1000, abs=0.01)
+    assert beats(db, "alpha", now, run_ids=("run",)) is False
+    assert lasts_s(db, now) == pytest.approx(1000, abs=0.01)
+
+
+def test_a_run_that_was_taken_by_a_host_that_does_not_know_it_is_given_to_another(db: Engine, now: datetime) -> None:
+    enter(db, "alpha", now)
+    lease_of(db, "run", now)
+    take(db, "run", "alpha", now)
+    enter(db, "alpha", now)  # its process was killed before it handed the run over, and started again
+    assert beats(db, "alpha", now, run_ids=("another",)) is False
+    assert lasts_s(db, now) == pytest.approx(TTL_S, abs=0.01)
+
+
+def test_a_host_takes_runs_from_the_heartbeat_on_in_which_it_says_so(db: Engine, now: datetime) -> None:
+    enter(db, "alpha", now, slots=0)
+    with db.connect() as connection:
+        assert host_rows.live_slots(connection, code_version="v1", now=now, ttl_s=TTL_S) == 0
+    beats(db, "alpha", now, slots=3)
+    with db.connect() as connection:
+        assert host_rows.live_slots(connection, code_version="v1", now=now, ttl_s=TTL_S) == 3
 
 
 def test_slots_count_living_hosts_of_the_same_code_that_do_not_drain(db: Engine, now: datetime) -> None:
@@ -85,8 +113,8 @@ def test_two_machines_cannot_have_one_name_while_both_live(db: Engine, now: date
     assert enter(db, "alpha", now, place="here")
     assert enter(db, "alpha", now, place="here"), "it may begin again"
     assert not enter(db, "alpha", now, place="there")
+    assert beats(db, "alpha", now, place="there") is None
     with db.begin() as connection:
-        assert host_rows.beat(connection, "alpha", place="there", now=now, ttl_s=TTL_S) is None
         connection.execute(sa.text("UPDATE kordant.job_hosts SET seen_at = now() - interval '1 h'"))
     assert enter(db, "alpha", now, place="there")
 

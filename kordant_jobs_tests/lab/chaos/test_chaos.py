@@ -51,7 +51,8 @@ def test_the_sink_has_an_effect_once_a_key_and_writes_every_call_down(tmp_path: 
             connection.close()
         process.kill()
     assert answers == [201, 200]
-    assert (tmp_path / "ledger").read_text() == "7 new a\n7 again b\n"
+    lines = [line.rpartition(" ")[0] for line in (tmp_path / "ledger").read_text().splitlines()]
+    assert lines == ["7 new a", "7 again b"]
 
 
 @pytest.mark.slow
