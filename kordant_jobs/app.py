@@ -4,8 +4,6 @@ As a program it runs one of the engine's processes, as `up` does: `python -m kor
 code-server …`. It is light to import: the processes import Dagster.
 """
 
-from __future__ import annotations
-
 import sys
 import time
 from contextlib import suppress

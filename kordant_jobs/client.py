@@ -8,8 +8,6 @@ What the API refuses is an `ApiProblem`. A call that is answered 429, 503 or `ke
 Retry-After, with the same Idempotency-Key, so that nothing is done twice.
 """
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import Iterator, Mapping

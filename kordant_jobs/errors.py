@@ -13,8 +13,6 @@ KordantError
     └── SetupError            the machine lacks something that we cannot add
 """
 
-from __future__ import annotations
-
 from kordant_jobs.redaction import storable
 
 

@@ -5,8 +5,6 @@ They also make Dagster's own commands work in the checkout: they find or start P
 way where no `up` serves the queue.
 """
 
-from __future__ import annotations
-
 import atexit
 import os
 import sys

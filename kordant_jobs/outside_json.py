@@ -1,7 +1,5 @@
 """Parses JSON from outside: any fault in it is a ValueError."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -3,8 +3,6 @@
 No job relies on it. It protects against texts that are not ours: a library's error message, the name of a dropped file.
 """
 
-from __future__ import annotations
-
 import re
 
 _EMAIL = re.compile(r"[^\s@'\"`<>(),;:=|]{1,128}(?:[@\uff20\ufe6b]|%40)[^\s@'\"`<>(),;:=|]{1,255}", re.IGNORECASE)

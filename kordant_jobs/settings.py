@@ -3,8 +3,6 @@
 It opens no connection, and creates only the state folder.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import sys

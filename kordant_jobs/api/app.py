@@ -1,7 +1,5 @@
 """/api/jobs as a FastAPI application: its routes, and the responses to errors."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager

@@ -1,7 +1,5 @@
 """One call of the API: its caller, the policy's decision on it, and its entry in the audit log."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any

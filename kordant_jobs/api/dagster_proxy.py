@@ -4,8 +4,6 @@ Dagster's webserver has no login; it answers only this proxy (`pages/ui_guard.py
 a mutation is written to the audit log before it is forwarded. Our cookies and tokens are not forwarded.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable

@@ -1,7 +1,5 @@
 """Checks every call: size and time of its body, rate of calls, and its token."""
 
-from __future__ import annotations
-
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable

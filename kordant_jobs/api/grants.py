@@ -1,7 +1,5 @@
 """Proposals of agents about their own grants: the first request of a job, or other limits."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any

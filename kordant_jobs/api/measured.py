@@ -3,8 +3,6 @@
 Counts stay in this process until `Calls.flush` adds them to the table that `/metrics` reads.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from bisect import bisect_left

@@ -1,7 +1,5 @@
 """Problems (RFC 9457), the error responses of the API. No text repeats a value that the caller sent."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any

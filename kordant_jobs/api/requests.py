@@ -1,7 +1,5 @@
 """Operations on requests, one function for each. The HTTP routes, the console and the agents' tools all use them."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import hmac

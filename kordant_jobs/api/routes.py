@@ -1,7 +1,5 @@
 """The routes of /api/jobs. Each reads its input and calls one operation."""
 
-from __future__ import annotations
-
 from typing import Annotated
 from uuid import UUID
 

@@ -1,7 +1,5 @@
 """Operations on the price list, change sets, the caller's own data, and the audit log."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any

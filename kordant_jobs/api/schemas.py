@@ -1,7 +1,5 @@
 """The bodies of the API's requests and responses."""
 
-from __future__ import annotations
-
 from datetime import date, datetime
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID

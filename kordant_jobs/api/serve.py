@@ -1,7 +1,5 @@
 """The process of the API: uvicorn on loopback, and its background upkeep."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import socket

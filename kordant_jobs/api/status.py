@@ -5,8 +5,6 @@ wait for it and are then batched: one thread and one round trip to Postgres for 
 call, a refusal, an error) is passed to the application.
 """
 
-from __future__ import annotations
-
 import asyncio
 import re
 from collections.abc import Callable, Collection

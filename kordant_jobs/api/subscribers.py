@@ -1,8 +1,6 @@
 """Operations for subscribers: issue a token for one (by a service), and read the caller's own subscriptions and their
 last verdicts."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from uuid import UUID
 

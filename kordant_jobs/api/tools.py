@@ -4,8 +4,6 @@ Descriptions are constants. Results hold ids, numbers and words from fixed lists
 named `untrusted_text`. Only people approve, over HTTP: no tool can.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import time

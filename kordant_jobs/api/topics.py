@@ -1,7 +1,5 @@
 """Operations on events: list the topics, and receive an event, which starts the jobs of its topic."""
 
-from __future__ import annotations
-
 import hashlib
 from typing import Any
 from uuid import UUID

@@ -1,7 +1,5 @@
 """Watch requests by server-sent events. One query serves all watchers of a process, so none holds a connection."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import time

@@ -1,7 +1,5 @@
 """Operations on workflows of agents: propose a version, execute an approved one, and read its progress."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from typing import Any
 from uuid import UUID

@@ -10,8 +10,6 @@ moment, and at last SIGKILL. They are found because this process is their subrea
 group with them (elsewhere). The exit code is the command's, 128 + N when signal N ended it.
 """
 
-from __future__ import annotations
-
 import ctypes
 import os
 import select

@@ -1,7 +1,5 @@
 """Child processes that never outlive this one, and their logs; `die_with_parent.py` is the other half."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal

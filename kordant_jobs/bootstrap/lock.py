@@ -1,7 +1,5 @@
 """Locks on files, each held until the last process that inherited it has ended."""
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import json

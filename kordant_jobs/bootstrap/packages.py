@@ -5,8 +5,6 @@ installed from wheels; a package without one is built with the locked build tool
 index.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import re

@@ -5,8 +5,6 @@ state folder. Where that is impossible, set-up continues with a warning, since o
 fails with the line of `missing_pango()`.
 """
 
-from __future__ import annotations
-
 import ctypes
 import ctypes.util
 import os

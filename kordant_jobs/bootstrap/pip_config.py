@@ -3,8 +3,6 @@
 Only options that decide where packages come from are passed on: indexes, mirrors, certificates, proxy, time-out.
 """
 
-from __future__ import annotations
-
 import ast
 import os
 from collections.abc import Mapping

@@ -1,8 +1,6 @@
 """From `python3 -m kordant_jobs …` to the actual command: find or make the environment, then replace this process by
 it."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Sequence

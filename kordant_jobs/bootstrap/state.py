@@ -1,7 +1,5 @@
 """The state folder of one checkout: databases, keys, dumps, mails, reports, logs. It needs no installed package."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import sys

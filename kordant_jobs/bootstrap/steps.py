@@ -1,7 +1,5 @@
 """Steps of the set-up: short messages on stderr, the whole output in a log, one line when something fails."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -6,8 +6,6 @@ the packages needed to run; packages for voices and development are added by the
 that libraries ship for their own developers are deleted: 115 of 1,000 MB, and a third of the time to compile it.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """The version of the running code."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import tomllib

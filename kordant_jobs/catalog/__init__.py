@@ -6,8 +6,6 @@ limited, coalesced and retried. `SCHEDULES` is the initial price list; after tha
 which people edit.
 """
 
-from __future__ import annotations
-
 import pkgutil
 from collections.abc import Callable, Mapping
 from functools import partial

@@ -1,7 +1,5 @@
 """Events by topic, and their content. The jobs' modules define in `TOPICS` which jobs a topic starts."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """agent_workflow in the catalogue: its payload and limits. It has no schedule."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 from uuid import UUID
 

@@ -1,7 +1,5 @@
 """cleanup in the catalogue: its payload, its limits, and its schedule."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 from uuid import UUID
 

@@ -1,7 +1,5 @@
 """darkwatch_scan in the catalogue: its payload, its limits, and how often it serves each tier."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 from uuid import UUID
 

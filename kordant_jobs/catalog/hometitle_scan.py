@@ -1,7 +1,5 @@
 """hometitle_scan in the catalogue: its payload, its limits, and how often it serves each tier."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 from uuid import UUID
 

@@ -1,7 +1,5 @@
 """insights_refresh in the catalogue: its payload, its limits, and its schedule."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 from uuid import UUID

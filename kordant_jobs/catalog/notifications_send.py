@@ -1,7 +1,5 @@
 """notifications_send in the catalogue: its payload, its limits, and its fallback schedule."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import ClassVar
 

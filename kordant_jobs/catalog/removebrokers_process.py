@@ -1,7 +1,5 @@
 """removebrokers_process in the catalogue: its payload, its limits, and its schedule."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import ClassVar
 

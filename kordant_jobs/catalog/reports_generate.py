@@ -1,7 +1,5 @@
 """reports_generate in the catalogue: its payload, its limits, and how often it serves each tier."""
 
-from __future__ import annotations
-
 from datetime import UTC, date, datetime
 from typing import Any, ClassVar, Literal
 from uuid import UUID

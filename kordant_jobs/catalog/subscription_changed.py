@@ -1,7 +1,5 @@
 """subscription_changed in the catalogue: its payload and limits. Events start it; it has no schedule."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, ClassVar
 from uuid import UUID

@@ -1,7 +1,5 @@
 """Commands for operators' alerts: kordant-jobs alerts list | rules | set | ack | silence | check | test | export"""
 
-from __future__ import annotations
-
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path

@@ -4,8 +4,6 @@ Personal data is read from a prompt or standard input: words of a command line a
 user of the machine, in the list of processes.
 """
 
-from __future__ import annotations
-
 import getpass
 import re
 import sys

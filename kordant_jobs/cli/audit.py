@@ -1,7 +1,5 @@
 """Commands for the audit log: kordant-jobs audit verify | list | export | anchor."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """Command for capacity: kordant-jobs capacity."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """`test`: format, lint, types, import contracts, tests. Each step is its tool's own command."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Commands for retention: kordant-jobs cleanup plan | run | history | report | hold … | policy …"""
 
-from __future__ import annotations
-
 import getpass
 from collections.abc import Mapping
 from dataclasses import replace

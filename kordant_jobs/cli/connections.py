@@ -1,7 +1,5 @@
 """Commands for bank connections: kordant-jobs connections add | list | show | sync | pause | resume | end | runs."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID

@@ -1,7 +1,5 @@
 """Commands for the corpus: kordant-jobs corpus status | ingest | lookup."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from typing import Annotated
 

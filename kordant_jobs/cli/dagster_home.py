@@ -1,7 +1,5 @@
 """Dagster's home in the state folder, and its tables, prepared before any Dagster process starts."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """Commands for entities: kordant-jobs entities create | list | show | export | forget."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict
 from typing import Annotated

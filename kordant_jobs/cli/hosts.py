@@ -1,7 +1,5 @@
 """Commands for hosts of workers: kordant-jobs host, and hosts list | drain."""
 
-from __future__ import annotations
-
 import signal
 import threading
 import time

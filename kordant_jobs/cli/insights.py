@@ -1,7 +1,5 @@
 """Commands for insights: kordant-jobs insights list | show | seen | dismiss | restore."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any
 
 import typer

@@ -1,7 +1,5 @@
 """Commands for jobs as a whole: kordant-jobs jobs list | history | trends | cost | pause | resume."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Literal

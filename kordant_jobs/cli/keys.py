@@ -1,7 +1,5 @@
 """Commands for the master key: kordant-jobs keys show | verify | rotate."""
 
-from __future__ import annotations
-
 import secrets
 import time
 

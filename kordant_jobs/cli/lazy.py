@@ -1,7 +1,5 @@
 """Commands whose module is imported only when they are called, which keeps other commands fast."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any

@@ -1,7 +1,5 @@
 """kordant-jobs logs: the output of the processes of `up`."""
 
-from __future__ import annotations
-
 import time
 from collections import deque
 from pathlib import Path

@@ -1,8 +1,6 @@
 """The commands of kordant-jobs. Each other module here has a group; slow modules are imported when a command is
 called."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Commands for models of voices: kordant-jobs models pull | list."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import asdict
 from pathlib import Path

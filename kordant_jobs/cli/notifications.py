@@ -2,8 +2,6 @@
 for what subscribers chose: suppress | preferences | addresses | …
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace

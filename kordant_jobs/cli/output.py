@@ -5,8 +5,6 @@ Nothing printed is interpreted as markup or as terminal controls: titles of brea
 others.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

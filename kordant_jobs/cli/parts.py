@@ -1,7 +1,5 @@
 """The parts of a stack, and the command of each part."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`kordant-jobs dagster …`: Dagster's own command line, configured for this project's code and storage."""
 
-from __future__ import annotations
-
 import signal
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Checks all settings before `up` starts, as far as possible without a connection."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit

@@ -1,7 +1,5 @@
 """Commands for watched parcels and owners: kordant-jobs properties resolve | add | list | remove | show | not-me."""
 
-from __future__ import annotations
-
 import sys
 from typing import Annotated
 

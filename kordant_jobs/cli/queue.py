@@ -1,7 +1,5 @@
 """Commands for the queue: kordant-jobs enqueue | requests … | dead …"""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta

@@ -1,7 +1,5 @@
 """Checks that the parts of a stack are ready: its sockets, Dagster's webserver with our code behind it, the daemon."""
 
-from __future__ import annotations
-
 import socket
 from collections.abc import Mapping
 from contextlib import suppress

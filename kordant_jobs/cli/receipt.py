@@ -1,7 +1,5 @@
 """kordant-jobs receipt list | verify | key."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import Annotated

@@ -5,8 +5,6 @@ The entry is committed before the command acts: an action that cannot be recorde
 words and ids; no path, no value, and nothing typed on standard input.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

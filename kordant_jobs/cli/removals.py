@@ -1,7 +1,5 @@
 """Commands for removal requests: kordant-jobs removals permit | request | list | show | done | deny | cancel | …"""
 
-from __future__ import annotations
-
 import json
 import re
 import sys

@@ -1,7 +1,5 @@
 """kordant-jobs reports list | open."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Annotated

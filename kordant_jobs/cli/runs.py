@@ -1,7 +1,5 @@
 """The progress bar of long commands."""
 
-from __future__ import annotations
-
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from kordant_jobs.cli.output import err

@@ -1,7 +1,5 @@
 """Commands for the price list: kordant-jobs schedules list | set | pause | resume | history | simulate | diff."""
 
-from __future__ import annotations
-
 import getpass
 import json
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """`up`: the whole system in the foreground, until Ctrl-C or SIGTERM."""
 
-from __future__ import annotations
-
 import os
 import signal
 import threading

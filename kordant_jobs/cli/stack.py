@@ -5,8 +5,6 @@ The caller's environment has their settings for Postgres and ours. `bootstrap/ke
 us; each writes to a log in the state folder.
 """
 
-from __future__ import annotations
-
 import re
 import secrets
 import shutil

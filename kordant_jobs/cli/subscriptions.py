@@ -1,8 +1,6 @@
 """Commands for subscribers: kordant-jobs subscribers create | show | change-tier | pause | resume | cancel, and their
 rights: export | correct | consent | forget."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Callable, Sequence

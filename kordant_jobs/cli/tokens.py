@@ -1,7 +1,5 @@
 """Commands for tokens: kordant-jobs tokens create | list | rotate | revoke, and kordant-jobs agents grant | …"""
 
-from __future__ import annotations
-
 import getpass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated

@@ -3,8 +3,6 @@
 Names are typed at a prompt or piped in, and are never arguments of the command line.
 """
 
-from __future__ import annotations
-
 import sys
 from datetime import date
 from pathlib import Path

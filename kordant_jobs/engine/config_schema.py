@@ -4,8 +4,6 @@ choices.
 Dagster checks the shape when a run is launched. The model checks the values when the run begins.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import cache
 from typing import Any

@@ -11,8 +11,6 @@ DAEMON_LOCK             the advisory lock of the one daemon that works
 socket_path             where a warm process listens; `warm_is_outdated`: it has other code than the checkout
 """
 
-from __future__ import annotations
-
 from kordant_jobs.engine.launcher.code import warm_is_outdated
 from kordant_jobs.engine.launcher.protocol import socket_path
 from kordant_jobs.engine.listen import WAKES, Listener

@@ -4,8 +4,6 @@ An op decides this by the error that it raises: a permanent `KordantError` is re
 `dagster.Failure` by the metadata `PERMANENT` (true) and `RETRY_AFTER` (seconds), which also show in Dagster's UI.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A job as the engine knows it: its names, its payload's type, its limits and retries."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import StrEnum
 

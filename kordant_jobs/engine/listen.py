@@ -1,8 +1,6 @@
 """Waits without polling: until Postgres notifies, another thread calls `wake`, or the time-out has passed. The only
 place that LISTENs."""
 
-from __future__ import annotations
-
 import os
 import select
 import threading

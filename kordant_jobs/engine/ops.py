@@ -1,7 +1,5 @@
 """The body that the ops of all jobs share, so that errors and progress are reported the same way."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 

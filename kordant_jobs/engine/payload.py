@@ -4,8 +4,6 @@ A payload is also the run config of the job's first op, so that a request, a lau
 execute` use the same fields and get the same error texts.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, Self
 

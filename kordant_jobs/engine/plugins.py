@@ -10,8 +10,6 @@ HIDDEN                  the prefix of tags that the UI leaves out; `PRIORITY_TAG
 DAGSTER_VERSION         the version that the engine was written against
 """
 
-from __future__ import annotations
-
 from kordant_jobs.engine.dagster_private import DAGSTER_VERSION, ServerStorage, switched_off
 from kordant_jobs.engine.launcher.compute_logs import QuietComputeLogManager
 from kordant_jobs.engine.launcher.coordinator import RequestCoordinator

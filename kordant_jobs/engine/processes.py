@@ -1,7 +1,5 @@
 """The processes of a system, as its application module starts them: `python -m <app> daemon | warm | host | …`."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Sequence

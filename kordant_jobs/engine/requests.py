@@ -1,7 +1,5 @@
 """The terms of the queue: priorities, states of a request and their moves, outcomes and causes of an attempt."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from enum import IntEnum, StrEnum
 

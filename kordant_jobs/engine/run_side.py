@@ -7,8 +7,6 @@ transaction on that engine proves that the lease is still held, so that a run th
 the run's last event ends its request.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import resource

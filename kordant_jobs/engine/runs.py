@@ -1,7 +1,5 @@
 """The interface between the queue and the launcher: values and protocols. No Dagster here, and no database."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol

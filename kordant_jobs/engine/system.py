@@ -4,8 +4,6 @@ An application builds one value and passes it to every part of the engine; there
 module that starts its processes (`python -m <app> daemon`), `instance` the one whose classes dagster.yaml names.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime

@@ -1,7 +1,5 @@
 """A run's process tree, read from /proc: its use of CPU and memory, and how to end it. Linux only."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 import signal

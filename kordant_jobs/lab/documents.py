@@ -1,8 +1,6 @@
 """`python -m kordant_jobs.lab.documents` writes what documents take from the code: the README's table of jobs, and
 `docs/configure.md`."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

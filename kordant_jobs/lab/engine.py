@@ -8,8 +8,6 @@
 `scan` is a function of a `RunContext`. What it raises counts as its run's end, as in production.
 """
 
-from __future__ import annotations
-
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Figures against goals, as a table or as JSON, and the exit code that they make."""
 
-from __future__ import annotations
-
 import os
 import platform
 from collections.abc import Callable, Sequence

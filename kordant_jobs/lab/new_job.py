@@ -1,7 +1,5 @@
 """`kordant-jobs new job NAME`: the files of a job that runs and is tested, to be filled in."""
 
-from __future__ import annotations
-
 import keyword
 import re
 import subprocess

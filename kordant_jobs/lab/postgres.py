@@ -1,7 +1,5 @@
 """A Postgres of one's own on a TCP address, for trials that need a network between it and its clients."""
 
-from __future__ import annotations
-
 import signal
 import socket
 import subprocess

@@ -1,7 +1,5 @@
 """A Redis of one's own, on loopback unless an address is given. It keeps nothing on disk: restarted, it is empty."""
 
-from __future__ import annotations
-
 import shutil
 import socket
 import subprocess

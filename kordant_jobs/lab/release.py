@@ -1,8 +1,6 @@
 """`kordant-jobs release VERSION`: the version and the changelog's heading, a wheel that works in an empty environment,
 a commit and a tag. What is pushed where is its caller's."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Launches runs through Dagster's own GraphQL, and follows them with a progress bar."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

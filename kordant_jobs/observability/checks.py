@@ -1,7 +1,5 @@
 """The doctor's checks, by id. A check yields one finding for each fault, and nothing when all is well."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import os
 import shutil

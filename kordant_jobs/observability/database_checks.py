@@ -1,7 +1,5 @@
 """The doctor's checks of the running Postgres: standbys, isolation of callers."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from kordant_jobs.observability.doctor import ExaminedSystem, Finding, Skipped, fail, warn

@@ -4,8 +4,6 @@ It changes nothing. A check that cannot be made (nothing runs, the database does
 reason. A check that breaks is reported as a fault itself, and the other checks go on.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass

@@ -5,8 +5,6 @@ value is not a metric (by agent, medians of a week, a machine's disks and clock)
 rule for Prometheus uses only the age of the oldest request.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """The state of each job in one row, for the console's first page."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Heartbeats of Dagster's daemons, read from Dagster's own table."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import sqlalchemy as sa

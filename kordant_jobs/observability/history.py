@@ -1,7 +1,5 @@
 """Attempts by job and week, with trend and cost, for `jobs history | trends | cost` and the console."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta

@@ -3,8 +3,6 @@
 Label values are from fixed lists (jobs, priorities, outcomes, causes, sources, channels), never a tenant, person or id.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from importlib.metadata import version

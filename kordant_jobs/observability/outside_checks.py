@@ -1,7 +1,5 @@
 """The doctor's checks of outside services: the mail server, DNS, sign-in, and delivery of operators' notices."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from urllib.parse import urlsplit

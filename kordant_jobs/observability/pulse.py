@@ -4,8 +4,6 @@ While all is well it pings KORDANT_HEARTBEAT_URL. When the daemon, the database,
 pings stop, which an outside service can notice. If OTLP is configured, the metrics are pushed from here, too.
 """
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Set
 

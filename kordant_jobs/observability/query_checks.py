@@ -1,7 +1,5 @@
 """The doctor's checks that are queries; the file beside this module has them."""
 
-from __future__ import annotations
-
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path

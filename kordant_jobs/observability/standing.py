@@ -1,8 +1,6 @@
 """Queries of the current state that `/metrics` and the console share: pending, running and dead requests, and
 sources."""
 
-from __future__ import annotations
-
 QUEUE = """
 WITH RECURSIVE jobs AS (
     SELECT min(job) AS job FROM kordant.job_requests WHERE status = 'pending' UNION ALL

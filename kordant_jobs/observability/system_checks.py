@@ -1,7 +1,5 @@
 """The doctor's checks of this machine: processes and their code, ports, files, models, tokens."""
 
-from __future__ import annotations
-
 import socket
 import stat
 import time

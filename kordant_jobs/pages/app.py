@@ -3,8 +3,6 @@
 A Starlette application; `kordant-jobs notifications serve` runs it behind the proxy that terminates TLS.
 """
 
-from __future__ import annotations
-
 import hmac
 import logging
 import re

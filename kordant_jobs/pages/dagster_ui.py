@@ -1,7 +1,5 @@
 """Dagster's webserver behind `UiGuard`. Run as a module, it accepts the options of `dagster-webserver`."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from dagster_webserver import cli

@@ -5,8 +5,6 @@ POST /hooks/banks/{provider}, with a shared secret in a header (x-kordant-secret
 compared in constant time. Have I Been Pwned: range notifications.
 """
 
-from __future__ import annotations
-
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime

@@ -3,8 +3,6 @@
 They load no other files, and tell caches and search engines not to store them.
 """
 
-from __future__ import annotations
-
 from html import escape
 
 from starlette.responses import HTMLResponse

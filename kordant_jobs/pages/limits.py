@@ -1,7 +1,5 @@
 """Limits on requests without credentials: bytes, seconds, connections at once, and one log line for an error."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from typing import Any

@@ -6,8 +6,6 @@ origins. Against other users of this machine there is a secret, which `up` gives
 (`api/dagster_proxy.py`); the proxy checks the sign-in. Without a secret (KORDANT_UI_SIGN_IN=0) they have access.
 """
 
-from __future__ import annotations
-
 import hmac
 import ipaddress
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Bulk transfer between Polars frames and Postgres, by COPY. It knows no table of ours."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Mapping, Sequence
 from typing import Any, cast

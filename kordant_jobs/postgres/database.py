@@ -1,7 +1,5 @@
 """Connections to Postgres: URLs, engines, session locks. `store.server` decides which server (embedded or your own)."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -4,8 +4,6 @@ The driver waits for Postgres in C, where Python raises no KeyboardInterrupt: Ct
 statement ends, which may be minutes later.
 """
 
-from __future__ import annotations
-
 import signal
 import socket
 import threading

@@ -1,7 +1,5 @@
 """The base of every table: the schema's name, names of constraints, and common columns."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any

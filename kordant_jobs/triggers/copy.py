@@ -3,8 +3,6 @@
 The reloader writes it whenever the table changes; without a file the catalogue's rows are used.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime

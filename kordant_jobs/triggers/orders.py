@@ -1,8 +1,6 @@
 """Converts due starts to run requests: a payload for each, its run config and tags. Pure except for Dagster's own value
 class."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import dagster as dg

@@ -1,8 +1,6 @@
 """Changes the price list: a change is checked, its effect is shown, then it is made in one transaction with all its
 consequences."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime

@@ -4,8 +4,6 @@ It imports no Dagster: the reload is requested from Dagster's webserver, which a
 loaded.
 """
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

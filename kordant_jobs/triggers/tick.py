@@ -1,7 +1,5 @@
 """Decides which starts of a row are due, in one transaction: at a tick, or in `keeper` for ticks that were missed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime

@@ -4,8 +4,6 @@ Texts in the jobs are English; `locale/<locale>.po` beside this file has the oth
 compiled catalogue to forget). `data_classes.toml` has the texts on data classes.
 """
 
-from __future__ import annotations
-
 import io
 import tomllib
 from collections.abc import Collection, Sequence

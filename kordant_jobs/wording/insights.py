@@ -1,7 +1,5 @@
 """Insights as sentences in the reader's language. Nothing is computed here."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from datetime import date
 from decimal import Decimal

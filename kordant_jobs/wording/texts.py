@@ -1,7 +1,5 @@
 """Texts that mails and reports share. Pure."""
 
-from __future__ import annotations
-
 from kordant_jobs.domain.notifications.alerts import Severity
 from kordant_jobs.domain.removals.states import RemovalState
 from kordant_jobs.wording import Wording

@@ -1,7 +1,5 @@
 """The texts on clips, for mails and reports. They never reassure, whatever the verdict."""
 
-from __future__ import annotations
-
 from kordant_jobs.domain.voice.verdicts import Band, ClipStatus, ClipSummary, Reason, Synthesis
 from kordant_jobs.wording import Wording
 

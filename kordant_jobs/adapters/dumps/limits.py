@@ -1,7 +1,5 @@
 """Counts the bytes of a dump that are read and unpacked, and checks them against the limits."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from kordant_jobs.adapters.dumps.model import DumpLimits

@@ -1,7 +1,5 @@
 """The values that reading a dump produces. No value but canonical identifiers leaves this package."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum

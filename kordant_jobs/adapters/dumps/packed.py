@@ -1,7 +1,5 @@
 """Formats that the standard library cannot read: 7z, LZ4, and Deflate64 within zip."""
 
-from __future__ import annotations
-
 import queue
 import struct
 import threading

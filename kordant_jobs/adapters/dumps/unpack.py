@@ -1,7 +1,5 @@
 """Reads packed streams piece by piece, and reports damage in them. The caller knows the kind of compression."""
 
-from __future__ import annotations
-
 import bz2
 import lzma
 import struct

@@ -1,7 +1,5 @@
 """Joins swept spans with understood cells: the cell and row of each span."""
 
-from __future__ import annotations
-
 import numpy as np
 from numba import njit
 

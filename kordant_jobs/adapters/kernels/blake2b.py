@@ -4,8 +4,6 @@ A key fills the first block (RFC 7693 §2.8), so the state after it is computed 
 64 bytes then needs one block. LANES texts are hashed at a time, one in each lane of a vector register.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

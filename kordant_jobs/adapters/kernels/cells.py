@@ -4,8 +4,6 @@ A cell is a span of the text; only cells of wanted columns are returned. Text th
 cell as it is; what is found in it decides whether the row names a person.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numba import njit
 

@@ -1,7 +1,5 @@
 """Finds the host in an address."""
 
-from __future__ import annotations
-
 import numpy as np
 from numba import njit
 

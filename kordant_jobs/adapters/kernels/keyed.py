@@ -4,8 +4,6 @@ role.
 Names are compared without case and punctuation, by 64 bits of a hash in a table of known names.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 from numba import njit

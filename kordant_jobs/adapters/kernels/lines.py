@@ -1,8 +1,6 @@
 """Finds the addresses of a combo list, in lines that start with a plain ASCII address. Other lines are left to other
 readers."""
 
-from __future__ import annotations
-
 import numpy as np
 from numba import njit
 

@@ -1,7 +1,5 @@
 """Processor operations that Numba does not offer: comparison of 64 bytes at once, unaligned words."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from llvmlite import ir

@@ -1,7 +1,5 @@
 """Finds watched blind indexes: a bitmap rejects nearly all others, then a hash table decides."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 from numba import njit

@@ -5,8 +5,6 @@ Reading starts with nothing open, at any place. It stops, if possible, where a r
 depth. So no stack passes from one window to the next, and records stay whole where a window has room for one.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numba import njit
 

@@ -4,8 +4,6 @@ their written form, and phone numbers without '+' where their form or the word b
 Only form and check digits are judged here; `adapters.dumps.sweep` passes each candidate to `domain.identifiers`.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numba import njit
 

@@ -5,8 +5,6 @@ each), the next 32 bits are its key there, and the high half of the high word co
 word is stored nowhere: it encrypts line and secret, so that only a holder of the whole index can read them.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numba import njit
 

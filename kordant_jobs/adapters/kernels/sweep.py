@@ -5,8 +5,6 @@ here, in whichever form its '@' is written ('%40', '&#64;', '\\u0040', a full-wi
 outside ASCII or with other escapes is left as *odd* to `adapters.dumps.sweep`, which decodes it.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 from numba import njit

@@ -1,7 +1,5 @@
 """Cuts the tuples of an INSERT into cells, in the dialects of MySQL, PostgreSQL, SQLite, SQL Server and Oracle."""
 
-from __future__ import annotations
-
 from numba import njit
 
 from kordant_jobs.adapters.kernels.cells import (

@@ -1,7 +1,5 @@
 """Finds phone-like numbers in lines that no reader understood: they may identify a person who was missed."""
 
-from __future__ import annotations
-
 import numpy as np
 from numba import njit
 

@@ -1,7 +1,5 @@
 """Agents: their owners, grants and use, and their refusals, proposals and workflows."""
 
-from __future__ import annotations
-
 from sqlalchemy import Connection
 from starlette.responses import Response
 

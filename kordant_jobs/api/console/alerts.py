@@ -1,7 +1,5 @@
 """Operators' alerts: the open and the ended ones, the forms to acknowledge and silence, and the rules."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from uuid import UUID
 

@@ -1,7 +1,5 @@
 """The console as an application below /console/: its routes, signing in and out, and its two static files."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Approvals: the proposals of agents, their effect, and a person's decision."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 from math import ceil
 from typing import Any

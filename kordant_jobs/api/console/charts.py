@@ -1,7 +1,5 @@
 """Line charts over weeks as inline SVG. Pure. The page has the same numbers in a table."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from math import ceil, log10
 

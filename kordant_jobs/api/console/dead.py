@@ -1,7 +1,5 @@
 """Dead letters by job and cause, and the actions on a whole group."""
 
-from __future__ import annotations
-
 from sqlalchemy import Connection
 from starlette.responses import Response
 

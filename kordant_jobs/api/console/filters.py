@@ -1,7 +1,5 @@
 """Filters for templates: times, durations, shares, and texts of outside origin."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """background_jobs_health: a row for each job, alerts, and the daemons."""
 
-from __future__ import annotations
-
 from sqlalchemy import Connection
 from starlette.responses import Response
 

@@ -1,7 +1,5 @@
 """Notifies open pages of changes. One small query serves all pages of a process, so none holds a connection."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import AsyncIterator

@@ -4,8 +4,6 @@ The session uses a token that is created for it, with the same lifetime, and who
 disabled and revoked like any other token, and signing out revokes it.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta

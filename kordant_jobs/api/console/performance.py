@@ -1,7 +1,5 @@
 """background_jobs_performance: duration, failures and cost of each job, by week."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 
 from sqlalchemy import Connection

@@ -1,7 +1,5 @@
 """Requests: the list, filtered by the URL; one request with its attempts; and its actions."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from sqlalchemy import Connection

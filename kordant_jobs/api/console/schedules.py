@@ -1,7 +1,5 @@
 """Schedules: the price list with its next ticks, and one row with its history, to pause and resume."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 

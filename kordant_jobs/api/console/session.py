@@ -4,8 +4,6 @@ A session ends after `LASTS`, or when its token expires or is revoked. The serve
 is at the OpenID provider, a second signed cookie has the values that the provider's answer must match.
 """
 
-from __future__ import annotations
-
 import base64
 import hmac
 import json

@@ -1,8 +1,6 @@
 """Subscriptions: their next runs, and the verdicts of sources. Shows ids, tiers and counts; masked identifiers only on
 demand."""
 
-from __future__ import annotations
-
 from sqlalchemy import Connection
 from starlette.responses import Response
 

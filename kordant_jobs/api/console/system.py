@@ -1,7 +1,5 @@
 """Sources, the audit log, and the doctor."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Callable
 from datetime import UTC, datetime

@@ -1,7 +1,5 @@
 """A visit to the console: the reader and their language, and how pages are rendered or refused."""
 
-from __future__ import annotations
-
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence

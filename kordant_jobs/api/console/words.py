@@ -1,7 +1,5 @@
 """States, causes and other fixed words of the system, in the reader's language."""
 
-from __future__ import annotations
-
 from kordant_jobs.wording import Wording
 
 

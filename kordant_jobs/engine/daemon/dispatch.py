@@ -1,7 +1,5 @@
 """Runs the queue's loop as one of Dagster's daemons, so that its health shows in Dagster's UI."""
 
-from __future__ import annotations
-
 import os
 import socket
 import threading

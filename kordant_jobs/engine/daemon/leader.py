@@ -1,7 +1,5 @@
 """Leader election among daemon processes: the one that holds a Postgres advisory lock acts, others wait."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable

@@ -1,8 +1,6 @@
 """The daemon process. It leads or stands by. It ends on SIGTERM once its rounds are done, or when another process
 leads."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

@@ -1,7 +1,5 @@
 """The daemon that prunes history every ten minutes. It is one of Dagster's daemons, so it runs only in the leader."""
 
-from __future__ import annotations
-
 import logging
 import time
 from typing import Any

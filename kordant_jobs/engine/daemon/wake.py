@@ -4,8 +4,6 @@
 that a sensor requested, since new data may wait for it. Backfills are woken by a trigger on Dagster's own table.
 """
 
-from __future__ import annotations
-
 import os
 import threading
 import time

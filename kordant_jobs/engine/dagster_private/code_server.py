@@ -7,8 +7,6 @@ main threads wake ten times a second to look for a signal that would wake them a
 and every library again, 3 s of CPU; here a process waits that has done so, and reads our own code only.
 """
 
-from __future__ import annotations
-
 import importlib
 import json
 import os

@@ -1,8 +1,6 @@
 """Dagster's daemons in a process of ours: how they run, and how often they evaluate sensors and check the code
 server."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias

@@ -1,7 +1,5 @@
 """Dagster's event log with fewer and larger writes; no event is lost."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Iterator

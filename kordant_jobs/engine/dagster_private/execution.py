@@ -1,7 +1,5 @@
 """Executes one run in this process, on definitions that were loaded once, and ends runs without a worker."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,5 @@
 """The version of Dagster that this package was written for, and the folder of its home."""
 
-from __future__ import annotations
-
 import importlib.metadata
 import os
 from pathlib import Path

@@ -3,8 +3,6 @@
 With a `fail` order a child ends another process's run, and then waits for the next order.
 """
 
-from __future__ import annotations
-
 import gc
 import json
 import os

@@ -1,7 +1,5 @@
 """The version of the code on disk, and whether the warm process has loaded it. Imports no Dagster."""
 
-from __future__ import annotations
-
 import hashlib
 import importlib.util
 import os

@@ -5,8 +5,6 @@ It is shown as queued, and a request stands for it; the dispatcher claims that l
 is there. Between the two steps a process may be killed: `Intake`, which the dispatcher calls, repairs what it left.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from datetime import datetime

@@ -1,7 +1,5 @@
 """Serves the warm process's socket: answers requests and reports ends to subscribers."""
 
-from __future__ import annotations
-
 import json
 import os
 import selectors

@@ -4,8 +4,6 @@ The new program starts by exec in the same process, so that its children stay it
 an unnamed file; the listening socket and the children's sockets stay open.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import socket

@@ -1,7 +1,5 @@
 """Ends of runs from Dagster's storage, for ends that were reported while no process listened."""
 
-from __future__ import annotations
-
 from dagster import DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus
 
 from kordant_jobs.engine.failure import failure_of

@@ -1,8 +1,6 @@
 """The socket of the warm process: one JSON object per line, one answer per request; `watch` gets one line for each
 end."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

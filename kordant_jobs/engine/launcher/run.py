@@ -1,7 +1,5 @@
 """One run in the warm process: its order, its limits, why it was stopped, and its end."""
 
-from __future__ import annotations
-
 import signal
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field

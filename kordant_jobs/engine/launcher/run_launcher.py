@@ -1,7 +1,5 @@
 """Dagster's run launcher in front of the warm process: for runs from the UI, schedules, sensors and backfills."""
 
-from __future__ import annotations
-
 import socket
 from collections.abc import Mapping
 from contextlib import suppress

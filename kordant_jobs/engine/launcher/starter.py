@@ -1,8 +1,6 @@
 """The queue's entry to the warm process: runs are created and handed over at once, and their ends are received by a
 thread."""
 
-from __future__ import annotations
-
 import json
 import queue
 import socket

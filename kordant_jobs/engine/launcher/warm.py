@@ -9,8 +9,6 @@ SIGTERM drains: runs may end within the grace time, then they get SIGTERM, and a
 the grace time early.
 """
 
-from __future__ import annotations
-
 import faulthandler
 import fcntl
 import gc

@@ -1,7 +1,5 @@
 """Claims due requests for runs: checks every limit and gives each run a lease, in one transaction."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace

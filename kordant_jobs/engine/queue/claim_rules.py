@@ -24,8 +24,6 @@ request which brings its run down is soon alone. A request whose run Dagster mad
 the same run.
 """
 
-from __future__ import annotations
-
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """The queue's time: the database's, so that machines whose clocks differ agree on a lease."""
 
-from __future__ import annotations
-
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol

@@ -4,8 +4,6 @@ One process dispatches (the daemon's leader lock ensures that), but two would do
 end is handled once, and a lease has one run.
 """
 
-from __future__ import annotations
-
 import logging
 import threading
 import time

@@ -1,7 +1,5 @@
 """Adds requests to the queue, in the caller's transaction: rolled back, nothing is queued."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

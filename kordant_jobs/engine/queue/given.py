@@ -4,8 +4,6 @@ The request waits in our queue under the job's own row and starts that same run,
 backfill to run stays. `way_in` names the requester by the run's tags.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta

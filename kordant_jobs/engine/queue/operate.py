@@ -1,8 +1,6 @@
 """Operators' actions on the queue: inspect, cancel, replay, pause, prune. With `dry_run` they only return what they
 would change."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime

@@ -1,8 +1,6 @@
 """Decides the next state of requests when their run ended, was lost, or could not start, by `retry_rules`, in one
 transaction."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Mapping, Sequence
 from datetime import datetime

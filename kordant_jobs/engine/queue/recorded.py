@@ -4,8 +4,6 @@ and back.
 A run's config is its job's payload and is stored as such. A run of a partition also stores its job and key.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 

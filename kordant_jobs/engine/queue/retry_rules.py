@@ -21,8 +21,6 @@ A source's own Retry-After takes the delay's place, at most a day. Jitter moves 
 Retry-After only later, since sooner would be refused.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 

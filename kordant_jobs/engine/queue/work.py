@@ -1,7 +1,5 @@
 """A run's side of the queue: adopt the lease and renew it; record a run that bypassed the queue."""
 
-from __future__ import annotations
-
 import threading
 import time
 from datetime import datetime

@@ -1,7 +1,5 @@
 """The Celery application: one task, and a queue for each version of the code. No results are stored."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from kordant_jobs.errors import SettingsError

@@ -5,8 +5,6 @@ report outcomes. SIGTERM ends it: runs get the grace time of the warm process, t
 host that is drained waits for its runs, however long they take.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import os

@@ -4,8 +4,6 @@ the lease its lifetime.
 A pod costs seconds of CPU to start (3.6 s where this was measured), so this is for long runs.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import replace

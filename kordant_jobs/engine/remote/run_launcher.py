@@ -1,8 +1,6 @@
 """Dagster's run launcher for every value of KORDANT_LAUNCHER. On several hosts: how a run is stopped, and whether it is
 alive."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Inserts requests: one by one through the database's own function, or thousands by COPY."""
 
-from __future__ import annotations
-
 import io
 import json
 from collections.abc import Mapping, Sequence

@@ -4,8 +4,6 @@ Dagster's own table of runs is read here, never written: which runs are queued t
 waiting requests have a run that has ended.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime

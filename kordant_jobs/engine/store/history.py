@@ -4,8 +4,6 @@ Only for retention: count and delete old rows, in sets; Dagster's own API delete
 there is one for each version of a job, and runs share them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import datetime
 

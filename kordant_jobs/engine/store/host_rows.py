@@ -3,8 +3,6 @@
 The broker carries runs to hosts and may lose them; these tables have the true state of runs and hosts.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass

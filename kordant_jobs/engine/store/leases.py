@@ -5,8 +5,6 @@ A lease is a row. The holder of the row has the slot and may write; without the 
 it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta

@@ -1,7 +1,5 @@
 """Requests in Postgres: find, change, prune. `arrivals` inserts them, `attempts` runs them."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,8 +1,6 @@
 """Reads requests by their ids as fast as Postgres can: one prepared statement per connection, one round trip for all
 ids, no transaction. The values are the same as from `requests.find`."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from typing import Any
 from uuid import UUID

@@ -1,7 +1,5 @@
 """Tables of the queue: requests, attempts, leases."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from sqlalchemy import (

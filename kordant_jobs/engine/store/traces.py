@@ -1,8 +1,6 @@
 """Traces through the queue: rows written in a transaction carry its trace context, and the process that writes the end
 of an attempt emits its spans. Without tracing all of it does nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime

@@ -1,8 +1,6 @@
 """Waiting requests and live runs: the due requests at the head of each line, the number of runs, and paused jobs, whose
 requests wait however they were made. `attempts.start` takes the chosen requests."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta

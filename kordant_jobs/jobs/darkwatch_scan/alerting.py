@@ -1,7 +1,5 @@
 """Turns the exposures of chosen subscriptions into alerts: judged and rated, in the caller's transaction."""
 
-from __future__ import annotations
-
 from dataclasses import fields
 from datetime import date
 

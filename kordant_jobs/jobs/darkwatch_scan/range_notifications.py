@@ -4,8 +4,6 @@ Accepting a push only authenticates it, stores it and queues a scan, which resol
 only the keyed index that finds the item is stored.
 """
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Simulated banks, day by day: every behaviour of the contract, by a seeded die."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal

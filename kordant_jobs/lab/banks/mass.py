@@ -1,7 +1,5 @@
 """The official test mass of Open Finance Brasil, read by the adapter's own functions: every file, or its reason."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """Weeks of bank sync with every behaviour of the contract, killed again and again; judged by the banks' own ledgers."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

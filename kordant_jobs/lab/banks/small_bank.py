@@ -1,7 +1,5 @@
 """One entity with a few accounts at a fake provider, and how it is synced: what tests and the simulation stand on."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

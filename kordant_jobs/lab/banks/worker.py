@@ -1,7 +1,5 @@
 """A process that syncs at each time that it reads, one per line; the simulation kills it. python -m …worker FILE"""
 
-from __future__ import annotations
-
 import json
 import sys
 from datetime import datetime

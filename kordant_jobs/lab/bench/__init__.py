@@ -3,8 +3,6 @@
 Exit code 0 when every goal is met, 1 when one is missed, 2 when it could not run.
 """
 
-from __future__ import annotations
-
 import os
 from typing import Annotated
 

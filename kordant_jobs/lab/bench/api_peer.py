@@ -1,7 +1,5 @@
 """The peer of `bench api`: a status read as a first version would have it. `python -m … URL PORT`."""
 
-from __future__ import annotations
-
 import socket
 import sys
 from typing import Any

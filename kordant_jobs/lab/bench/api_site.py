@@ -1,7 +1,5 @@
 """The API on the bench's system: it also offers the job whose op writes down its clock. `python -m … PORT`."""
 
-from __future__ import annotations
-
 import sys
 
 from kordant_jobs.catalog import BY_NAME

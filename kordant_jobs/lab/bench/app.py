@@ -1,7 +1,5 @@
 """The system of the bench: the project's own jobs, and two of which only the start is of interest."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Mapping
 from typing import ClassVar

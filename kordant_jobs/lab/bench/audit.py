@@ -1,7 +1,5 @@
 """The time to verify the audit log: the whole chain with its codes, beside a bare read and hash of the same rows."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import os

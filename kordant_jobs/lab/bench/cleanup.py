@@ -2,8 +2,6 @@
 beside the common way: pick 5,000 rows, join by id, again and again. Both heed the same cutoff on the same rows; ours
 looks for legal holds, too."""
 
-from __future__ import annotations
-
 import os
 import statistics
 import tempfile

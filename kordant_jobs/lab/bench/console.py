@@ -6,8 +6,6 @@ them two months of attempts by hour, a year of costs, three days of verdicts of 
 grants of 100 agents and 100,000 events. On a machine that has other work, the fastest of a page says more than its p95.
 """
 
-from __future__ import annotations
-
 import asyncio
 import gzip
 import os

@@ -5,8 +5,6 @@ a seed, once, in the state folder. DuckDB is given the same file and the same wa
 text, lower-cases nothing and keeps nothing, and both must find the same.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

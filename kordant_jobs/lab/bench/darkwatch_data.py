@@ -1,7 +1,5 @@
 """Dumps for the bench, from a seed: a clean one, and one with capitals, bad bytes and other lines in it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

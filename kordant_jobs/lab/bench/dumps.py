@@ -3,8 +3,6 @@
 Each form is made from a seed, once, in the state folder, and read in a process of its own: `… dumps FILE` prints JSON.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import resource

@@ -3,8 +3,6 @@
 Each is read in a process of its own: `… dumps_worst FILE…` prints JSON.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

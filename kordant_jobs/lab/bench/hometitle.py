@@ -5,8 +5,6 @@ Both joins begin after the fetch, with everything in Postgres, and end with the 
 same tables with `pandas.read_sql` and merges them.
 """
 
-from __future__ import annotations
-
 import resource
 import tempfile
 import time

@@ -1,7 +1,5 @@
 """A part of `bench finance`: the whole catalogue of insights over many entities, beside plain pandas."""
 
-from __future__ import annotations
-
 import resource
 import time
 from datetime import date, datetime

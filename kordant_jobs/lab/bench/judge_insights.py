@@ -1,7 +1,5 @@
 """`kordant-jobs judge-insights`: the insights on invented accounts against their truth, with floors and goals."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 import typer

@@ -5,8 +5,6 @@ it reads all rows, and for each composes the mail (by our own fast code), sends 
 other only sends: smtplib with mails that were composed before, against our transport with the same mails.
 """
 
-from __future__ import annotations
-
 import smtplib
 import time
 from collections.abc import Callable

@@ -5,8 +5,6 @@ Both do the same: read a due request, decide by the same rules, write its move w
 that a run makes, one after the other. The loop gets a hundredth of the requests; its time is extrapolated.
 """
 
-from __future__ import annotations
-
 import os
 import tempfile
 import time

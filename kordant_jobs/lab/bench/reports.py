@@ -7,8 +7,6 @@ second of CPU, since that is what a core of a busy machine gives; only the scali
 from one process, so the libraries' start is not in it.
 """
 
-from __future__ import annotations
-
 import gc
 import random
 import statistics

@@ -5,8 +5,6 @@ Lateness is from the tick's moment to the start of its run, idle and behind a th
 peer: Dagster's own schedules know no subscriptions, and their runs start as the engine's bench says.
 """
 
-from __future__ import annotations
-
 import os
 import tempfile
 import time

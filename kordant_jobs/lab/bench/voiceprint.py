@@ -1,8 +1,6 @@
 """Clips a second of a core, from the file to what is measured of it, beside the bare ONNX sessions on the same inputs,
 in turn; and whether memory stays flat over many clips of different lengths."""
 
-from __future__ import annotations
-
 import os
 import resource
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """The job under test: one request is one effect on an outside party, and one row of ours."""
 
-from __future__ import annotations
-
 import sys
 from typing import ClassVar
 

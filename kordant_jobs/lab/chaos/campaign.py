@@ -1,7 +1,5 @@
 """Strike, recover, compare: the campaign of faults, its figures and its table."""
 
-from __future__ import annotations
-
 import tempfile
 import time
 from collections.abc import Callable, Sequence

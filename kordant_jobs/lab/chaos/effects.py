@@ -1,7 +1,5 @@
 """The effect that a job under test has on the sink."""
 
-from __future__ import annotations
-
 import http.client
 
 from kordant_jobs.errors import SourceUnavailable

@@ -1,7 +1,5 @@
 """The faults: each strikes once, and says how long recovery may take by design."""
 
-from __future__ import annotations
-
 import os
 import signal
 import time

@@ -3,8 +3,6 @@
 Prints, as a line of JSON, how each is reached; for each line that it reads, the ledgers: who got a message, in order.
 """
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -6,8 +6,6 @@ place of the first (APNs, Web Push), copies do no harm and are counted; where a 
 more than one, and what may have arrived twice already is left to an operator with the reason.
 """
 
-from __future__ import annotations
-
 import sys
 import threading
 from collections import Counter

@@ -5,8 +5,6 @@ was drawn by the seed: a call of ours, of the database's driver, or of a socket.
 a moment. What it held is free again at once, as if its lease had run out.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from random import Random
 from typing import Annotated

@@ -4,8 +4,6 @@ As a program: `python -m kordant_jobs.lab.chaos.peers celery-worker`, `procrasti
 Each is configured as its documentation advises for work that must not be lost.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import signal

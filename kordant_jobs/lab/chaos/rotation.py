@@ -4,8 +4,6 @@ Each call is a process of its own, as an operator starts it, with its own databa
 once the new key is in the file, the last one when no data is left under the old key, the others in between.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -5,8 +5,6 @@ It has an effect once a key, as payment and mail services do, and writes every c
 `KEY new|again|call RUN TIME`. No fault of ours reaches it, so that its ledger is the truth.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 import threading

@@ -1,7 +1,5 @@
 """A system of its own for faults to strike: Postgres, every part of `up`, the sink, and what their books say."""
 
-from __future__ import annotations
-
 import os
 import socket
 import subprocess

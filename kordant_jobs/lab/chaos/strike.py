@@ -1,7 +1,5 @@
 """A process that is killed before a step that was drawn, or from outside: for campaigns against senders."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

@@ -4,8 +4,6 @@ It holds to the standard where a client could get it wrong: a code counts once, 
 PKCE verifier that it was given for.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import hmac

@@ -1,7 +1,5 @@
 """Push services on loopback for tests: they check what the real ones check, keep a ledger, and answer as configured."""
 
-from __future__ import annotations
-
 import base64
 import json
 import re

@@ -1,7 +1,5 @@
 """Twilio's Messages resource on loopback for tests: it keeps a ledger and answers as configured."""
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Callable
 from urllib.parse import parse_qs

@@ -5,8 +5,6 @@ Run as a program, it prints its URL and runs until its stdin ends::
     python -m kordant_jobs.lab.fakes.smtp_sink LEDGER [ADDRESS]
 """
 
-from __future__ import annotations
-
 import asyncio
 import sys
 from hashlib import blake2b

@@ -5,8 +5,6 @@ Each call is one at a time, so that a change has one author. Some are valid, som
 some are damaged. A violation is a row that changed and should not have, a canary that was answered, or a 5xx.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import re

@@ -1,8 +1,6 @@
 """Every operation of the OpenAPI file, asked with made-up values by schemathesis: no 5xx, and no answer that the file
 does not name."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any
 

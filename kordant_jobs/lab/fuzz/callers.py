@@ -1,7 +1,5 @@
 """A database of its own with a caller of each role, for fuzzing the API."""
 
-from __future__ import annotations
-
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

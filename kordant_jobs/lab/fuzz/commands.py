@@ -1,7 +1,5 @@
 """`kordant-jobs fuzz`: a coverage-guided fuzzer (atheris, on libFuzzer) on what reads strangers' files."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

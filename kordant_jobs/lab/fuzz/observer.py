@@ -1,8 +1,6 @@
 """An observer beside the API: triggers write down every row that changes, and each change is judged by what the caller
 was given. It knows nothing of the policy's table and imports nothing of the API."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any

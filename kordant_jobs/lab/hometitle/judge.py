@@ -1,8 +1,6 @@
 """`kordant-jobs judge-hometitle`: what the rules and the names score say, against invented counties whose truth is
 known, and against a folder of real rows."""
 
-from __future__ import annotations
-
 import csv
 import json
 from collections import Counter

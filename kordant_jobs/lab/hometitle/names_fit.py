@@ -4,8 +4,6 @@ Logistic regression on the features, then isotonic regression on half of the pai
 40 points. Written to `domain/property/tables/likeness.json` with a version made of what it was fitted on.
 """
 
-from __future__ import annotations
-
 import json
 import random
 from collections.abc import Callable, Iterator

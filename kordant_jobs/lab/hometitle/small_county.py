@@ -1,7 +1,5 @@
 """A small invented county for the demo: some subscribers watch parcels in it, and some of those are stolen."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

@@ -1,7 +1,5 @@
 """An invented world as the books that rules are given, without anything of its truth."""
 
-from __future__ import annotations
-
 from datetime import date
 
 import polars as pl

@@ -1,8 +1,6 @@
 """Writes an invented world into the tables of banks, as a sync would have: rows, transfers, bills, balances,
 versions."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from datetime import date, datetime, time

@@ -1,7 +1,5 @@
 """`python -m kordant_jobs.lab.households.fit`: weights of the certainty of streams, from seeds that are for tuning."""
 
-from __future__ import annotations
-
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 

@@ -3,8 +3,6 @@
 Each has intervals from its own past errors, so that all three are compared on equal terms.
 """
 
-from __future__ import annotations
-
 from datetime import date, timedelta
 
 import numpy as np

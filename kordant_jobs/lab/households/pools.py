@@ -4,8 +4,6 @@ Two pools with no merchant, style or parameter in common. Rules are tuned on `TU
 from `FRESH`. Most names are invented from syllables by the seed, so that no dictionary helps.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -3,8 +3,6 @@
 Nothing of the truth goes in; a PIX says the document of the other party, as banks do.
 """
 
-from __future__ import annotations
-
 from uuid import UUID
 
 import polars as pl

@@ -1,8 +1,6 @@
 """The behaviours of simulated brokers, and the state that a request to each must end in. The expected ends are written
 here by hand, from the behaviour alone: the rules of the job are not asked."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum

@@ -1,7 +1,5 @@
 """A handful of simulated brokers for the demo: some subscribers ask them all, and two months pass in seconds."""
 
-from __future__ import annotations
-
 import base64
 import os
 import tempfile

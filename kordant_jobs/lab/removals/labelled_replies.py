@@ -4,8 +4,6 @@ Rules are written for the set marked `training` only; the set marked `judging` i
 written to be misread: partial, conditional, undone, about another thing.
 """
 
-from __future__ import annotations
-
 import csv
 from collections import Counter
 from collections.abc import Iterable

@@ -3,8 +3,6 @@
 A fresh process and no fork: the threads of Polars do not live on in a forked one. What it needs comes as JSON on stdin.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import subprocess

@@ -1,8 +1,6 @@
 """`kordant-jobs simulate-removals`: months of removal requests with simulated brokers on real servers, judged by the
 brokers' own ledgers and by ends that are written down beforehand."""
 
-from __future__ import annotations
-
 import base64
 import os
 import tempfile

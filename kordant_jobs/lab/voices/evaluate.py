@@ -5,8 +5,6 @@ voices. Clips with one name in several formats (a.g722, a.gsm) are one recording
 enrolment that contains the recording.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial

@@ -1,7 +1,5 @@
 """Invented families for the demo: an enrolled grandmother, and clips, one of them a synthetic voice like hers."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Sequence
 from datetime import UTC, datetime

@@ -3,8 +3,6 @@
 The intervals assume independent trials; with few speakers they are too narrow.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -3,8 +3,6 @@
 The companies are invented; the data classes and the keys are HIBP's.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -4,8 +4,6 @@ The truth is written down as it happens (`Record.truth`), so that what the rules
 Shares of kinds follow ACRIS and Allegheny: about a third are deeds, a third mortgages, a fifth satisfactions.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """An invented county as a county publishes it: a CSV a day or year for the drop folder, and its description."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Iterable
 from pathlib import Path

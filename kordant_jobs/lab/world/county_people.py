@@ -1,7 +1,5 @@
 """The people and bodies of an invented county, with names as frequent as real ones, and how recorders write them."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@ Spellings of names are those of the clerks (`county_people`); of addresses those
 ZIP+4, ways to write a post office box or an apartment.
 """
 
-from __future__ import annotations
-
 import csv
 import random
 from collections.abc import Iterable, Sequence

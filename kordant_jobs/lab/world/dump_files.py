@@ -3,8 +3,6 @@
 What the rows say is `dump_rows.py`'s, how each file writes them `dump_shapes.py`'s.
 """
 
-from __future__ import annotations
-
 import gzip
 import io
 import lzma

@@ -3,8 +3,6 @@
 Columns of values only, vectorised over a file's rows; how they are written out is `dump_files.py`'s.
 """
 
-from __future__ import annotations
-
 import random
 import string
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,8 +1,6 @@
 """The demo's ten files: what each looks like and how it writes a row. `dump_rows.py` decides which people are in the
 rows."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal

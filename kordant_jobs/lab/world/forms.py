@@ -3,8 +3,6 @@
 Each form says what a reader can find in it: addresses in all of them, the rest where the form has it.
 """
 
-from __future__ import annotations
-
 import base64
 import bz2
 import csv

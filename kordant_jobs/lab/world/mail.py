@@ -1,7 +1,5 @@
 """A world of waiting alerts and a mail server with a ledger of its own: for bench and chaos of notifications."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

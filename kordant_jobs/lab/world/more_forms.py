@@ -2,8 +2,6 @@
 one-line records. As `forms`.
 """
 
-from __future__ import annotations
-
 import json
 import urllib.parse
 from collections.abc import Iterator, Sequence

@@ -3,8 +3,6 @@
 A canonical form here is made first and the spelling from it, so that it checks the normaliser instead of using it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal

@@ -1,7 +1,5 @@
 """The invented population as rows to write."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 
 from kordant_jobs.lab.world.population import Population

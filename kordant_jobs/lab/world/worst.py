@@ -1,7 +1,5 @@
 """Texts that readers of dumps find hardest: each repeats what made some reader slow, or might. Sizes are bytes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 

@@ -3,8 +3,6 @@
 Postgres refuses uid 0. Other programs of `nobody` can read the files of `nobody`; a user of its own keeps them out.
 """
 
-from __future__ import annotations
-
 import os
 import pwd
 import stat

@@ -1,8 +1,6 @@
 """Finds initdb and postgres: the wheel's, else those of the machine. Only the programs are used: never a running system
 Postgres, nor the wheel's Python layer (it adds a user and opens /root when run as root)."""
 
-from __future__ import annotations
-
 import hashlib
 import importlib.metadata
 import importlib.util

@@ -1,8 +1,6 @@
 """The data directory, which is created completely or not at all and never opened by another version; and the server's
 settings."""
 
-from __future__ import annotations
-
 import secrets
 import shutil
 from collections.abc import Mapping

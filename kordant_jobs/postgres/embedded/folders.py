@@ -7,8 +7,6 @@ folder deleted by hand leaves its place behind, since it may be on a disk that i
 place there too, which is deleted when another is made after its state folder has gone.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import pwd

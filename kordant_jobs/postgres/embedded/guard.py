@@ -6,8 +6,6 @@ named in JSON. If it is killed, the server keeps running, and the next client to
 with its server.
 """
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os

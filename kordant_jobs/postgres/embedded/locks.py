@@ -6,8 +6,6 @@ lock is only closed, never unlocked, so that a forked child that lives on still 
 opens files close-on-exec.
 """
 
-from __future__ import annotations
-
 import fcntl
 import os
 import time

@@ -4,8 +4,6 @@ The process of a pid in `postmaster.pid` may be dead, a zombie, or another progr
 its program is postgres and its working folder is the data directory, which every postmaster and backend uses.
 """
 
-from __future__ import annotations
-
 import socket
 import struct
 import time

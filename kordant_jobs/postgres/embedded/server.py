@@ -1,7 +1,5 @@
 """Starts, shares and stops the embedded server. The other modules of the package have the single steps."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Alembic's way into our schema. Run through `store.migrate.upgrade`, which brings the connection."""
 
-from __future__ import annotations
-
 from alembic import context
 
 from kordant_jobs.store.tables import SCHEMA, metadata

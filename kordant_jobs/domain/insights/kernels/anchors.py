@@ -3,8 +3,6 @@
 Days count from 1970-01-01, months from year 0, as in `calendar.DayTables`.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numba import njit
 

@@ -1,7 +1,5 @@
 """Extends streams: with more rows of their payee, and by joining streams that follow each other. Compiled."""
 
-from __future__ import annotations
-
 from numba import njit
 
 from kordant_jobs.domain.insights.kernels.anchors import YEARLY, period_days, periods_apart

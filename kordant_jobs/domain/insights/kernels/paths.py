@@ -1,7 +1,5 @@
 """The days of the horizon on which streams and card bills move money, for all streams and cards of many entities."""
 
-from __future__ import annotations
-
 import numpy as np
 from numba import njit
 

@@ -3,8 +3,6 @@
 A group is the rows of one (entity, account, direction, payee) by day. Days count from 1970-01-01, cents are positive.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numba import njit
 

@@ -5,8 +5,6 @@ Pure: no clock, no database.
 again.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta

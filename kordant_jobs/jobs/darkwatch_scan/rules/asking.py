@@ -1,7 +1,5 @@
 """Rules for asking outside sources: when to ask again, and the meaning of their answers for a subscription. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 

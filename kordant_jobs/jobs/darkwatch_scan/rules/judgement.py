@@ -4,8 +4,6 @@ explains it to people.
 Each rule has its reason. The first rule in `judge` that applies decides.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date

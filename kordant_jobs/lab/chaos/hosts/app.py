@@ -3,8 +3,6 @@
 A job that was struck is tried again at once and as often as it takes: the delays of the product are minutes.
 """
 
-from __future__ import annotations
-
 import sys
 from dataclasses import replace
 from typing import ClassVar

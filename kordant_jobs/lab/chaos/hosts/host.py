@@ -1,7 +1,5 @@
 """One host of the system on trial until SIGTERM: what `kordant-jobs host` is for our own."""
 
-from __future__ import annotations
-
 import os
 import signal
 import threading

@@ -1,8 +1,6 @@
 """Hosts as network namespaces of this machine: a link to Postgres and Redis that faults cut, and one to outside parties
 that no fault touches. Root only."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal

@@ -1,7 +1,5 @@
 """A fake Belvo: links, accounts, transactions by page; Basic authentication, trailing slashes, errors as arrays."""
 
-from __future__ import annotations
-
 import base64
 from datetime import UTC
 from typing import Any

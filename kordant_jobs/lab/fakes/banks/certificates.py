@@ -1,7 +1,5 @@
 """A certificate authority for a test, with a server's and a client's certificate, as PEM files."""
 
-from __future__ import annotations
-
 import ipaddress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta

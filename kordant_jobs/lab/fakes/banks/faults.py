@@ -1,7 +1,5 @@
 """Faults of a provider: by script (the next request), or now and then by a seeded die."""
 
-from __future__ import annotations
-
 from collections import deque
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta

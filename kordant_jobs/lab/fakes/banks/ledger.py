@@ -3,8 +3,6 @@
 The servers show it in their own words. What a sync must end with is `Ledger.booked`.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal

@@ -4,8 +4,6 @@ It keeps the rules of the contract: page sizes, pagination-key, D-6 of the curre
 there, limits of a month (only calls that succeeded count), and who is allowed at all.
 """
 
-from __future__ import annotations
-
 import socketserver
 import ssl
 from collections import Counter

@@ -1,7 +1,5 @@
 """A fake Pluggy v2: /auth, /items, /accounts, /v2/transactions by cursor, /bills; and its webhooks."""
 
-from __future__ import annotations
-
 import base64
 import json
 from collections.abc import Mapping

@@ -5,8 +5,6 @@ Traps: nulls left out and numbers as strings (Socrata), rows in any order unless
 error in a 200 (ArcGIS), a layer without pagination, fewer rows a page than asked, 429 that means a time-out (CARTO).
 """
 
-from __future__ import annotations
-
 import json
 import random
 import re

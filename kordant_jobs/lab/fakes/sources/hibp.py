@@ -1,7 +1,5 @@
 """A fake of Have I Been Pwned, API v3: its sixteen test accounts, a few breaches, and its moods by order."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Iterable, Mapping

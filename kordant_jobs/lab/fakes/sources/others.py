@@ -1,7 +1,5 @@
 """Fakes of XposedOrNot and LeakCheck."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,7 +1,5 @@
 """The HTTP server of fakes of sources: what it is asked with path and query apart, and a log of it."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -1,8 +1,6 @@
 """The start: `m0039_start.sql` beside this file makes every table, index, function and trigger. Nothing was released
 before it; a database that the 39 migrations before it made is the same."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
