@@ -20,8 +20,6 @@ _NAME = re.compile(r"[a-z][a-z0-9]*_[a-z0-9_]*[a-z0-9]")
 FILES = {
     "kordant_jobs/catalog/$name.py": '''"""$name in the catalogue: what a request carries, and its limits."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -57,8 +55,6 @@ ROW = JobRow(
     "kordant_jobs/jobs/$name/__init__.py": '"""TODO: $name in one line."""\n',
     "kordant_jobs/jobs/$name/rules.py": '''"""The decisions of $name. Values in, values out; the time is an argument."""
 
-from __future__ import annotations
-
 
 def is_due(number: int, *, limit: int) -> bool:
     """TODO: the rule.
@@ -69,8 +65,6 @@ def is_due(number: int, *, limit: int) -> bool:
     return number < limit
 ''',
     "kordant_jobs/jobs/$name/service.py": '''"""Load, decide, save."""
-
-from __future__ import annotations
 
 from dataclasses import dataclass
 
@@ -97,8 +91,6 @@ def $verb(limit: int, *, db: Engine) -> Done:
 ''',
     "kordant_jobs/jobs/$name/job.py": '''"""$name in Dagster: one op. For work in chunks: `sharded_job`."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 
 from sqlalchemy import Engine
@@ -117,8 +109,6 @@ def $verb(payload: $Payload, db: Engine) -> Summary:
 JOBS = one_op_job(BY_NAME[service.JOB], service="$area", run=$verb)
 ''',
     "kordant_jobs_tests/jobs/test_$name.py": '''"""$name: its service, and its job in Dagster."""
-
-from __future__ import annotations
 
 from sqlalchemy import Engine
 

@@ -130,7 +130,7 @@ _PEOPLE = [(f"joe{at}.doe", f"joe{at}@mail.example", hashlib.md5(bytes([at])).he
         ('{{"login": "{name}", "password": "hush"}}', "username", "clear"),
     ],
 )
-def test_the_person_and_the_kind_of_password_are_told(tmp_path: Path, row: str, kind: str, secret: str) -> None:
+def test_the_person_and_the_kind_of_password_are_read(tmp_path: Path, row: str, kind: str, secret: str) -> None:
     text = "\n".join(row.format(name=name, mail=mail, hash=digest) for name, mail, digest in _PEOPLE)
     found, *_ = lines_of(tmp_path, text)
     wanted = {name if kind == "username" else mail for name, mail, _ in _PEOPLE}
