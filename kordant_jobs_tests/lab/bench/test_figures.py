@@ -62,7 +62,7 @@ def test_a_missed_goal_is_exit_code_1(value: float, code: int, capsys: pytest.Ca
     assert finish("thing", lambda: [figure], as_json=True) == code
     said = json.loads(capsys.readouterr().out)
     assert (said["name"], set(said["machine"]) >= {"cpus"}) == ("thing", True)
-    expected = {"key", "value", "unit", "goal", "direction", "peer", "peer_value", "ratio", "met"}
+    expected = {"key", "value", "unit", "goal", "direction", "peer", "peer_value", "row", "ratio", "met"}
     assert set(said["figures"][0]) == expected
     assert (said["figures"][0]["ratio"], said["figures"][0]["met"]) == (2.0, not code)
 
