@@ -106,8 +106,9 @@ def _holds_value(text, start, end):
 @njit(nogil=True, cache=True)
 def _is_handle(text, start, end):
     """True for a key that may be a login: short, or with an '@', and from a letter on. Databases' own keys are numbers,
-    long, or begin with a '-'."""
+    long, begin with a '-', or are one letter and a number."""
     good, limit = end - start >= 3 and 65 <= (text[start] & 0xDF) <= 90, 19
+    good &= not 48 <= text[start + 1] <= 57
     for at in range(start, min(end, start + 65)):
         good &= _IN_LABEL[text[at]] == 1 or text[at] in (43, 45, 46, 64, 95)
         limit = 64 if text[at] == 64 else limit
