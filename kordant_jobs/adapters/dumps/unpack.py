@@ -1,6 +1,7 @@
 """Reads packed streams piece by piece, and reports damage in them. The caller knows the kind of compression."""
 
 import bz2
+import errno
 import lzma
 import struct
 import tarfile
@@ -12,7 +13,7 @@ from typing import Protocol
 
 import zstandard
 
-from kordant_jobs.errors import DumpUnreadable
+from kordant_jobs.errors import DumpUnreadable, TransientError
 
 _DAMAGE = (
     EOFError,
@@ -26,6 +27,12 @@ _DAMAGE = (
     tarfile.TarError,
 )
 
+_PASSING = frozenset(
+    (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.ECONNRESET, errno.EHOSTDOWN, errno.EHOSTUNREACH)
+    + (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
+)
+"""Errors of a disk, a mount or this machine, which say nothing about the dump."""
+
 
 class Reader(Protocol):
     """Reads bytes in order; b'' at the end."""
@@ -36,12 +43,19 @@ class Reader(Protocol):
 
 @contextmanager
 def reading(what: str = "The dump") -> Iterator[None]:
-    """Convert any exception that a damaged file causes in the libraries to DumpUnreadable."""
+    """Convert any exception that a damaged file causes in the libraries to DumpUnreadable.
+
+    Raises:
+        DumpUnreadable: the file is damaged, gone, or may not be opened.
+        TransientError: its disk, its mount or this machine fails just now.
+    """
     try:
         yield
     except zstandard.ZstdError as error:
         raise DumpUnreadable(_damaged(what, error)) from None
     except (*_DAMAGE, MemoryError) as error:
+        if isinstance(error, OSError) and error.errno in _PASSING:
+            raise TransientError(f"{what} cannot be read just now: {error.strerror}. The run is tried again.") from None
         if isinstance(error, OSError) and error.strerror:  # of the file system; the text would hold the path
             raise DumpUnreadable(f"{what} cannot be read: {error.strerror}. Check the file and its rights.") from None
         raise DumpUnreadable(_damaged(what, error)) from None

@@ -39,7 +39,7 @@ def k8s_launcher(config: Mapping[str, Any]) -> RunLauncher:
             "dagster-k8s is not installed: install the extra `k8s` (pip install -r requirements-hosts.lock), or set "
             "KORDANT_LAUNCHER=warm."
         ) from None
-    fields = K8sRunLauncher.config_type()  # type: ignore[no-untyped-call] # Dagster has no types here  # it has no types
+    fields = K8sRunLauncher.config_type()  # type: ignore[no-untyped-call]  # Dagster's has no types
     checked = process_config(Field(fields).config_type, dict(config))
     if not checked.success or checked.value is None:
         words = "; ".join(error.message for error in checked.errors or [])

@@ -102,8 +102,8 @@ def register_dropped(db: Engine, box: DropBox, keyring: Keyring) -> int:
     for file in files:
         try:
             made += register_file(db, file, keyring) is not None
-        except DumpUnreadable:
-            continue  # it vanished, or may not be opened: it stays unregistered and is tried at the next scan
+        except (DumpUnreadable, TransientError):
+            continue  # it vanished, or can't be opened: it stays unregistered and is tried at the next scan
     if not box.keep_files:
         _remove_ingested(db, box, keyring)
     return made

@@ -15,7 +15,7 @@ from kordant_jobs.adapters.drop_folder import DroppedFile
 from kordant_jobs.adapters.dumps import BlindBatch, Blinder, Dump, ReaderOptions, open_dump
 from kordant_jobs.domain.darkwatch.exposures import DumpStatus
 from kordant_jobs.engine import Progress
-from kordant_jobs.errors import DumpUnreadable
+from kordant_jobs.errors import DumpUnreadable, TransientError
 from kordant_jobs.jobs.darkwatch_scan.drops import DropBox, file_of
 from kordant_jobs.jobs.darkwatch_scan.retro import Watch
 from kordant_jobs.store.darkwatch import dumps
@@ -178,16 +178,17 @@ class Ingestion:
 
 @contextmanager
 def _own_faults() -> Iterator[None]:
-    """Any error of a reader is the dump's fault, not the scan's.
+    """Any error of a reader is the dump's fault, not the scan's, unless the file can't be read just now.
 
     Raises:
         DumpUnreadable: in place of any other exception, whose text may quote the dump.
+        TransientError: the disk, the mount or this machine failed.
     """
     try:
         yield
-    except (GeneratorExit, DumpUnreadable):
+    except (GeneratorExit, DumpUnreadable, TransientError):
         raise
-    except Exception as error:  # noqa: BLE001 - any
+    except Exception as error:  # noqa: BLE001 - a dump is from outside: whatever it makes a reader raise is its fault
         raise DumpUnreadable(
             f"A reader failed ({type(error).__name__}). `kordant-jobs dumps explain` shows where."
         ) from None

@@ -18,7 +18,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kordant_jobs.adapters.dumps import DumpLimits, DumpShape, content_sha256, open_dump
-from kordant_jobs.errors import DumpUnreadable
+from kordant_jobs.errors import DumpUnreadable, TransientError
 from kordant_jobs_tests.adapters.dumps.planted import (
     COMPRESSIONS,
     LIMITS,
@@ -157,6 +157,16 @@ def test_a_file_that_is_not_there_or_a_folder_is_unreadable(dump: Path, tmp_path
         content_sha256(dump)
 
 
+def test_an_error_of_the_disk_says_nothing_about_the_dump() -> None:
+    memory = Path("/proc/self/mem")  # a file that opens, and whose first page can't be read: EIO
+    if not memory.exists():
+        pytest.skip("no /proc here")
+    with pytest.raises(TransientError, match="Input/output error"):
+        content_sha256(memory)
+    with pytest.raises(TransientError, match="Input/output error"), open_dump(memory, limits=LIMITS, phone_region="US"):
+        pass
+
+
 def test_a_given_shape_that_does_not_fit_is_refused(dump: Path) -> None:
     dump.write_text(combo(people(1)))
     assert "json_lines" in refused(dump, shape=DumpShape.JSON_LINES)
@@ -176,7 +186,7 @@ MEASURED = """
 import resource, sys, threading, time
 from pathlib import Path
 from kordant_jobs.adapters.dumps import DumpLimits, open_dump
-from kordant_jobs.errors import DumpUnreadable
+from kordant_jobs.errors import DumpUnreadable, TransientError
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 found, lines, bad = 0, 0, {}
 try:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
 
-from kordant_jobs.jobs.darkwatch_scan import service
+from kordant_jobs.adapters.dumps import unpack
+from kordant_jobs.errors import TransientError
+from kordant_jobs.jobs.darkwatch_scan import ingestion, service
 from kordant_jobs.jobs.darkwatch_scan.left import scan_again
 from kordant_jobs.jobs.darkwatch_scan.service import ScanPlan
 from kordant_jobs.store.darkwatch import dumps
@@ -49,6 +53,23 @@ def test_a_dump_that_another_scan_reads_is_left_and_found_in_later(bench: Bench)
     assert bench.rows(VERDICT) == [("unknown", "1 breach dump could not be read yet", 0)]
     assert bench.rows(WAITING) == [("true", True)]
     scan(bench, scope=scope)
+    assert bench.rows(VERDICT) == [("exposed", None, 1)]
+
+
+def test_a_dump_whose_disk_fails_just_now_is_not_quarantined(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    subscribe(bench.db, bench.keyring, "ann@example.com", created_at=datetime.now(UTC))
+    bench.drop("x.txt", "ann@example.com:a\n")
+
+    def fails(path: Path, **_: object) -> None:
+        with unpack.reading():
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ingestion, "open_dump", fails)
+        with pytest.raises(TransientError, match="just now"):
+            scan(bench)
+    assert bench.rows("SELECT status FROM kordant.breach_dumps") == [("registered",)]
+    scan(bench)
     assert bench.rows(VERDICT) == [("exposed", None, 1)]
 
 
