@@ -27,10 +27,10 @@ _DAMAGE = (
     tarfile.TarError,
 )
 
-_PASSING = frozenset(
-    (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.ECONNRESET, errno.EHOSTDOWN, errno.EHOSTUNREACH)
-    + (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN)
-)
+_PASSING = {
+    errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.ECONNRESET, errno.EHOSTDOWN, errno.EHOSTUNREACH,
+    errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN,
+}  # fmt: skip
 """Errors of a disk, a mount or this machine, which say nothing about the dump."""
 
 
