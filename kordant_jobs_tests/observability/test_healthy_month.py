@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 from kordant_jobs.catalog import CATALOG
 from kordant_jobs.observability.alerting import MEASURES, evaluate
 from kordant_jobs.postgres import database
-from kordant_jobs_tests.observability.test_alerting import Heard
+from kordant_jobs_tests.observability.alerts import Heard
 
 pytestmark = pytest.mark.long
 
