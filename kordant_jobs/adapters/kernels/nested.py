@@ -1,5 +1,5 @@
 """Reads XML by its elements and attributes, and PHP by its arrays, serialised or as source. A row is what has named
-values: an element that contains elements or has attributes, or an array. Names are compared as in `kernels.keyed`.
+values: an element that contains elements or has attributes, or an array. Names are compared as in `kernels.names`.
 
 Reading starts with nothing open, at any place. It stops, if possible, where a record has just ended at the lowest
 depth. So no stack passes from one window to the next, and records stay whole where a window has room for one.
@@ -17,8 +17,8 @@ from kordant_jobs.adapters.kernels.cells import (
     UNFINISHED,
     _trimmed,
 )
-from kordant_jobs.adapters.kernels.keyed import _slot, name_hash
 from kordant_jobs.adapters.kernels.machine import equal_at, lowest_bit
+from kordant_jobs.adapters.kernels.names import _slot, name_hash
 
 ENTITIES = 5
 DEPTH_MAX, CLOSED_MAX = 256, 32

@@ -7,8 +7,8 @@ Only form and check digits are judged here; `adapters.dumps.sweep` passes each c
 import numpy as np
 from numba import njit
 
-from kordant_jobs.adapters.kernels.keyed import name_hash
 from kordant_jobs.adapters.kernels.machine import between_at, bits_set, equal_at, lowest_bit
+from kordant_jobs.adapters.kernels.names import name_hash
 from kordant_jobs.adapters.kernels.sweep import _has, words_table
 
 PHONE, CARD, IBAN, NATIONAL_ID, GROUPED_PHONE, NAMED_PHONE = 1, 2, 3, 4, 5, 6

@@ -13,7 +13,7 @@ from kordant_jobs.adapters.kernels.cells import (
     _trimmed,
     other_shape,
 )
-from kordant_jobs.adapters.kernels.keyed import _slot, name_hash
+from kordant_jobs.adapters.kernels.names import _slot, name_hash
 
 HEXADECIMAL = 3
 TUPLE_MAX = 4 << 20

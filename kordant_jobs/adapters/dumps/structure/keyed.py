@@ -23,7 +23,7 @@ _AHEAD_MAX = 1 << 20
 @cache
 def names(labels: bool = False) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint8]]:
     """The names with a role, for the kernels. With `labels`, names that also occur as values in logs are left out."""
-    from kordant_jobs.adapters.kernels.keyed import names_table
+    from kordant_jobs.adapters.kernels.names import names_table
 
     roles = known_names()
     if labels:
@@ -92,7 +92,7 @@ class LabelReader:
     def read(self, window: Window, at: int, line: int) -> Part:
         """The records from `at` on."""
         from kordant_jobs.adapters.kernels import cells as why_kernel
-        from kordant_jobs.adapters.kernels import keyed as kernel
+        from kordant_jobs.adapters.kernels import labels as kernel
 
         size = window.stop - at
         rows_room, cells_room = size // _ROW_BYTES + 64, size // _CELL_BYTES + 128
