@@ -54,7 +54,7 @@ class Call:
         owner = owner_of(self.principal, by=request.requested_by, tenant=request.tenant, entity=request.entity_key)
         return decide(self.principal, action, owner, critical=request.job in SYSTEM_CRITICAL).allowed
 
-    def entry(self, action: str, kind: str, target: str, **more: Any) -> Entry:
+    def audit_entry(self, action: str, kind: str, target: str, **more: Any) -> Entry:
         """An entry of the audit log in the caller's name."""
         return Entry(
             actor=self.principal.id,
@@ -75,7 +75,7 @@ class Call:
     def record_denial(self, connection: Connection, operation: str, rule: str) -> None:
         """Record in the audit log that the policy refused `operation`, and count the denial."""
         counts.add_denial(connection, rule, self.principal.role.value)
-        self.record(connection, self.entry("denied", "operation", operation, outcome=Outcome.DENIED, rule=rule))
+        self.record(connection, self.audit_entry("denied", "operation", operation, outcome=Outcome.DENIED, rule=rule))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -152,7 +152,7 @@ class DagsterProxy:
             named = mutation.named
             target = next((named[one] for one in ("runId", "runIds", "jobName", "pipelineName", "scheduleName",
                                                   "sensorName", "backfillId") if one in named), "-")  # fmt: skip
-            entry = call.entry(f"dagster.{mutation.field}", "dagster", target[:200], rule=rule, after=named)
+            entry = call.audit_entry(f"dagster.{mutation.field}", "dagster", target[:200], rule=rule, after=named)
             call.record(connection, entry)
 
     async def _pass_on(self, request: Request, body: bytes | None) -> Response:

@@ -149,7 +149,7 @@ def read(connection: Connection, call: Call, request_id: UUID) -> Answer:
     return _answer(call, _of(connection, call, request_id))
 
 
-def read_found(call: Call, found: Request | None) -> Answer:
+def status_answer(call: Call, found: Request | None) -> Answer:
     """As `read`, for a request that was looked up already; None: there is none."""
     return _answer(call, _permitted(call, found))
 
@@ -270,7 +270,7 @@ def create(connection: Connection, call: Call, body: NewRequest) -> Answer:
     priority = priority_of(body.priority, row.priority)
     left = bounded(connection, call, row, priority, charge=not body.dry_run)
     if body.dry_run:
-        call.record(connection, call.entry("requests.trigger_dry_run", "job", row.name, rule=rule, tenant=tenant))
+        call.record(connection, call.audit_entry("requests.trigger_dry_run", "job", row.name, rule=rule, tenant=tenant))
         return Answer(body={"would": "allow", "job": row.name, "priority": priority.word, "budget_left": left})
     try:
         request_id = enqueue(
@@ -285,7 +285,7 @@ def create(connection: Connection, call: Call, body: NewRequest) -> Answer:
         raise Problem("invalid", redact(str(error))) from None
     call.record(
         connection,
-        call.entry("requests.trigger", "request", str(request_id), rule=rule, tenant=tenant,
+        call.audit_entry("requests.trigger", "request", str(request_id), rule=rule, tenant=tenant,
                    after={"job": row.name, "priority": priority.word}),
     )  # fmt: skip
     request = operate.find(connection, Filter(ids=(request_id,)))[0]
@@ -317,7 +317,7 @@ def change(connection: Connection, call: Call, request_id: UUID, body: RequestCh
         raise _wrong_state(after, (RequestStatus.PENDING,))
     call.record(
         connection,
-        call.entry("requests.reprioritise", "request", str(request_id), rule=rule, tenant=after.tenant,
+        call.audit_entry("requests.reprioritise", "request", str(request_id), rule=rule, tenant=after.tenant,
                    before={"priority": before.priority.word, "run_at": before.run_at},
                    after={"priority": after.priority.word, "run_at": after.run_at}),
     )  # fmt: skip
@@ -352,7 +352,7 @@ def act(connection: Connection, call: Call, request_id: UUID, action: Action) ->
     after = operate.find(connection, Filter(ids=(request_id,)))[0]
     call.record(
         connection,
-        call.entry(action.value, "request", str(request_id), rule=rule, tenant=after.tenant,
+        call.audit_entry(action.value, "request", str(request_id), rule=rule, tenant=after.tenant,
                    before={"state": before.status.value}, after={"state": after.status.value}),
     )  # fmt: skip
     return _answer(call, after, 202 if action is Action.CANCEL else 200)
@@ -380,7 +380,7 @@ def bulk(connection: Connection, call: Call, body: BulkAction) -> Answer:
                           matched=len(matched))  # fmt: skip
     done = [] if body.dry_run else _apply(connection, call, BULK[body.action], where)
     name = f"requests.bulk_{body.action}" + ("_dry_run" if body.dry_run else "")
-    call.record(connection, call.entry(name, "requests", "bulk", rule=rule,
+    call.record(connection, call.audit_entry(name, "requests", "bulk", rule=rule,
                                        after={"matched": len(matched), "done": len(done)}))  # fmt: skip
     samples = [str(one) for one in (done or matched)[:10]]
     return Answer(body={"action": body.action, "dry_run": body.dry_run, "matched": len(matched), "done": len(done),

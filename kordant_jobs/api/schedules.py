@@ -105,7 +105,9 @@ def change(
     _matches(before, if_match)
     after = _changed(connection, before, body.changes, by=call.principal.id, note=body.note or None)
     versions = {"before": {"version": before.version}, "after": {"version": after.version}}
-    call.record(connection, call.entry("schedules.change", "schedule", "/".join(after.row.key), rule=rule, **versions))
+    call.record(
+        connection, call.audit_entry("schedules.change", "schedule", "/".join(after.row.key), rule=rule, **versions)
+    )
     return _answer(after, call)
 
 
@@ -132,7 +134,7 @@ def pause(connection: Connection, call: Call, key: tuple[str, str], body: Pause)
         after = price_list.pause(connection, before.row.key, reason=body.reason, until=body.until, by=call.principal.id)
     except PermanentError as error:
         raise _invalid(error) from None
-    call.record(connection, call.entry("schedules.pause", "schedule", "/".join(after.row.key), rule=rule))
+    call.record(connection, call.audit_entry("schedules.pause", "schedule", "/".join(after.row.key), rule=rule))
     return _answer(after, call)
 
 
@@ -143,7 +145,7 @@ def resume(connection: Connection, call: Call, key: tuple[str, str]) -> Answer:
     if before.pause is None:
         raise Problem("wrong_state", "the row is not paused.", state="running", allowed=["paused"])
     after = price_list.resume(connection, before.row.key, by=call.principal.id)
-    call.record(connection, call.entry("schedules.resume", "schedule", "/".join(after.row.key), rule=rule))
+    call.record(connection, call.audit_entry("schedules.resume", "schedule", "/".join(after.row.key), rule=rule))
     return _answer(after, call)
 
 
@@ -188,7 +190,7 @@ def propose(connection: Connection, call: Call, body: Proposal) -> Answer:
     find_target = grants.target_of if kind in OF_GRANTS else _target_of
     job, tier, version, values = find_target(connection, call, body)
     if body.dry_run:
-        call.record(connection, call.entry("changes.propose_dry_run", kind.value, f"{job}/{tier}", rule=rule))
+        call.record(connection, call.audit_entry("changes.propose_dry_run", kind.value, f"{job}/{tier}", rule=rule))
         expires_at = call.now + WAITS
         return Answer(
             body=change_shown(
@@ -201,7 +203,7 @@ def propose(connection: Connection, call: Call, body: Proposal) -> Answer:
         )  # fmt: skip
     made = changes.propose(connection, kind=kind, job=job, tier=tier, base_version=version, changes=values,
                            by=call.principal.id, owner=call.principal.on_behalf_of, now=call.now)  # fmt: skip
-    call.record(connection, call.entry("changes.propose", "change_set", str(made.id), rule=rule,
+    call.record(connection, call.audit_entry("changes.propose", "change_set", str(made.id), rule=rule,
                                        after={"digest": made.digest}))  # fmt: skip
     return _change_answer(made, 202)
 
@@ -259,7 +261,7 @@ def _ended(connection: Connection, call: Call, found: ChangeSet, state: ChangeSt
     if found.state is not ChangeState.PROPOSED:
         raise Problem("wrong_state", f"the change set is {found.state}.", state=found.state.value, allowed=["proposed"])
     changes.move(connection, found.id, state, by=call.principal.id, now=call.now)
-    call.record(connection, call.entry(f"changes.{state}", "change_set", str(found.id), rule=rule,
+    call.record(connection, call.audit_entry(f"changes.{state}", "change_set", str(found.id), rule=rule,
                                        before={"state": "proposed"}, after={"state": state.value}))  # fmt: skip
     after = changes.get(connection, found.id)
     return _change_answer(after or found)
@@ -328,6 +330,6 @@ def audit(connection: Connection, call: Call, *, before: int | None, limit: int)
     actor = None if call.principal.role is Role.ADMIN else call.principal.id
     found = log.entries(connection, actor=actor, before=before, limit=limit)
     with isolation.released(connection):
-        call.record(connection, call.entry("audit.read", "audit", "log", after={"rows": len(found)}))
+        call.record(connection, call.audit_entry("audit.read", "audit", "log", after={"rows": len(found)}))
     items = [{"seq": seq, "entry": entry} for seq, entry in found]
     return Answer(body={"items": items, "next_before": found[-1][0] if len(found) == limit else None})

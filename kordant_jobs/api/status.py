@@ -108,4 +108,4 @@ class StatusReads:
     def _answer(self, principal: Principal, found: Request | None) -> Answer:
         call = Call(principal=principal, keyring=self._backend.keyring, now=datetime.now(UTC),
                     ui_url=self._backend.ui_url)  # fmt: skip
-        return requests.read_found(call, found)
+        return requests.status_answer(call, found)

@@ -27,7 +27,9 @@ def issue_token(connection: Connection, call: Call, body: SubscriberTokenWanted)
     token = SubscriberToken(subscriber_id=body.subscriber_id, service_id=call.principal.id, expires_at=expires_at)
     if people.subscriber(connection, token) is None:
         raise not_found()
-    call.record(connection, call.entry("tokens.issue_subscriber", "subscriber", str(body.subscriber_id), rule=rule))
+    call.record(
+        connection, call.audit_entry("tokens.issue_subscriber", "subscriber", str(body.subscriber_id), rule=rule)
+    )
     written = subscriber_tokens.sign(token, call.keyring.subscriber_token_key)
     return Answer(body={"token": written, "expires_at": expires_at}, headers={"Cache-Control": "no-store"})
 

@@ -85,7 +85,7 @@ def receive(connection: Connection, call: Call, body: CloudEvent) -> Answer:
         made = publish(connection, body.type, event, requested_by=call.principal.id, tenant=tenant, entity_key=entity,
                        allow=allow)  # fmt: skip
     received.finish(connection, **key, request_ids=made)
-    call.record(connection, call.entry("events.publish", "topic", body.type, rule=rule, tenant=tenant,
+    call.record(connection, call.audit_entry("events.publish", "topic", body.type, rule=rule, tenant=tenant,
                                        after={"started": [str(one) for one in made]}))  # fmt: skip
     return _answer(body, made, replayed=False)
 

@@ -36,7 +36,7 @@ def propose(connection: Connection, call: Call, body: NewWorkflow) -> Answer:
         definition=body.definition,
         now=call.now,
     )
-    call.record(connection, call.entry("workflows.propose", "workflow", str(made.id), rule=rule,
+    call.record(connection, call.audit_entry("workflows.propose", "workflow", str(made.id), rule=rule,
                                        after={"digest": made.digest, "version": made.version}))  # fmt: skip
     return Answer(body={"workflow": _shown(made), "change_set": change_shown(change)}, status=202)
 
@@ -93,8 +93,8 @@ def execute(connection: Connection, call: Call, workflow_id: UUID, body: NewExec
     if begun is None:
         raise not_found()
     workflows.check_again(connection, begun, at=call.now)
-    call.record(connection, call.entry("workflows.execute", "execution", str(execution_id), rule=rule, tenant=tenant,
-                                       after={"workflow": str(found.id)}))  # fmt: skip
+    call.record(connection, call.audit_entry("workflows.execute", "execution", str(execution_id), rule=rule,
+                                             tenant=tenant, after={"workflow": str(found.id)}))  # fmt: skip
     return Answer(body=_execution_shown(connection, begun), status=202)
 
 

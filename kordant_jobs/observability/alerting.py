@@ -389,7 +389,7 @@ def notice_text(rule: AlertRule, subject: str, kind: NoticeKind, value: float | 
     figure = "" if value is None else f"{value:,.4g} {rule.unit}; it fires at {rule.fires_at:,.4g}.\n"
     return (
         f"{still}{rule.severity}: {rule.name} {subject}",
-        f"{rule.what[:1].upper()}{rule.what[1:]} ({subject}).\n{figure}To begin with: {rule.mend}",
+        f"{rule.what[:1].upper()}{rule.what[1:]} ({subject}).\n{figure}To begin with: {rule.first_step}",
     )
 
 

@@ -62,7 +62,7 @@ def _rule(rule: AlertRule) -> dict[str, Any]:
         "expr": EXPRESSIONS[rule.name].replace("{at}", f"{rule.fires_at:g}"),
         "for": f"{max(rule.for_s, 60.0):g}s",
         "labels": {"severity": rule.severity.value},
-        "annotations": {"summary": rule.what, "description": f"{rule.unit}. To begin with: {rule.mend}"},
+        "annotations": {"summary": rule.what, "description": f"{rule.unit}. To begin with: {rule.first_step}"},
     }
 
 

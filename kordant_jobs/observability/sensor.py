@@ -19,7 +19,7 @@ def _write_on_run(instance: dg.DagsterInstance, db: Engine, rule: str, subject: 
     run = instance.get_run_by_id(run_id) if run_id else None
     if run is not None:
         known = BY_NAME[rule]
-        instance.report_engine_event(f"Alert {rule}: {known.what}. To begin with: {known.mend}", run)
+        instance.report_engine_event(f"Alert {rule}: {known.what}. To begin with: {known.first_step}", run)
 
 
 @dg.sensor(

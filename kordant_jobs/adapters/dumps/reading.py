@@ -194,7 +194,7 @@ def _phone_lines(found: Found) -> Places:
 def _bad_rows(window: Window, part: Part, found: Found) -> tuple[Mapping[str, int], int]:
     """Rows without a person where one is expected, counted by reason; and the number of them with a phone-like
     number and no phone found."""
-    from kordant_jobs.adapters.kernels.cells import has_control
+    from kordant_jobs.adapters.kernels.cells import find_controls
     from kordant_jobs.adapters.kernels.unread import count_numbered
 
     if not part.rows:
@@ -214,7 +214,7 @@ def _bad_rows(window: Window, part: Part, found: Found) -> tuple[Mapping[str, in
         return {}, 0
     ends = part.row_ends if part.row_ends is not None else np.append(part.row_starts[1:], part.end)
     control = np.zeros(len(at), bool)
-    has_control(window.bytes, part.row_starts[at], np.minimum(ends[at], part.row_starts[at] + 4_096), control)
+    find_controls(window.bytes, part.row_starts[at], np.minimum(ends[at], part.row_starts[at] + 4_096), control)
     undecodable = int(np.count_nonzero(control))
     counts = {
         BadLine.UNDECODABLE.value: undecodable,

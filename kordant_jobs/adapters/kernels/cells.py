@@ -369,7 +369,7 @@ def read_combo(
 
 
 @njit(nogil=True, cache=True)
-def has_control(text, starts, ends, found):
+def find_controls(text, starts, ends, found):
     """Sets `found` to True for each span with a control character, other than blanks, in its first line."""
     for span in range(len(starts)):
         found[span] = False

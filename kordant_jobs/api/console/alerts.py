@@ -59,7 +59,7 @@ def acknowledge(connection: Connection, call: Call, alert_id: UUID) -> None:
     rule = call.permit(Action.ALERT_HANDLE, call.of_all())
     if not alerts.acknowledge(connection, alert_id, by=call.principal.id):
         raise Problem("wrong_state", "the alert has ended, or is acknowledged already.")
-    call.record(connection, call.entry("alerts.acknowledge", "alert", str(alert_id), rule=rule))
+    call.record(connection, call.audit_entry("alerts.acknowledge", "alert", str(alert_id), rule=rule))
 
 
 def silence(connection: Connection, call: Call, name: str, subject: str | None, *, reason: str, hours: float) -> None:
@@ -73,4 +73,4 @@ def silence(connection: Connection, call: Call, name: str, subject: str | None, 
         raise Problem("invalid", f"a silence has a rule, a reason, and at most {LONGEST_H} hours.")
     until = call.now + timedelta(hours=hours)
     made = alerts.silence(connection, name, subject, reason=reason.strip()[:500], until=until, by=call.principal.id)
-    call.record(connection, call.entry("alerts.silence", "silence", str(made), rule=rule, after={"rule": name}))
+    call.record(connection, call.audit_entry("alerts.silence", "silence", str(made), rule=rule, after={"rule": name}))

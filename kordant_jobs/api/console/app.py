@@ -78,7 +78,7 @@ def _sign_in(connection: Connection, visit: Visit) -> Response:
     if token is None or verified is None or verified.principal.role not in PEOPLE:
         return _sign_in_page(visit, to, status=401)
     call = call_of(visit.console, verified.principal, now)
-    call.record(connection, call.entry("console.sign_in", "console", "console"))
+    call.record(connection, call.audit_entry("console.sign_in", "console", "console"))
     answer = visit.go(to)
     visit.begin_session(answer, token.id)
     return answer
@@ -86,7 +86,7 @@ def _sign_in(connection: Connection, visit: Visit) -> Response:
 
 def _sign_out(connection: Connection, visit: Visit) -> Response:
     people.end_session(connection, visit.who.principal.token_id, made_by=openid.BY, now=datetime.now(UTC))
-    visit.who.record(connection, visit.who.entry("console.sign_out", "console", "console"))
+    visit.who.record(connection, visit.who.audit_entry("console.sign_out", "console", "console"))
     return visit.sign_out()
 
 

@@ -99,7 +99,7 @@ def _known(visit: Visit, openid: OpenId, claims: Mapping[str, Any]) -> str:
             if not token or not verified:
                 raise _refused(visit, "disabled")
             call = call_of(visit.console, verified.principal, now)
-            call.record(connection, call.entry("console.sign_in", "console", "console", rule="openid"))
+            call.record(connection, call.audit_entry("console.sign_in", "console", "console", rule="openid"))
             return token.id
     raise denied(NO_ROLE)
 

@@ -92,7 +92,7 @@ def show_one(connection: Connection, visit: Visit) -> Response:
     is_revealed = may_read and visit.asked("show") == "payload"
     attempts = operate.inspect(connection, request.id).attempts
     if is_revealed:
-        visit.who.record(connection, visit.who.entry("requests.read_payload", "request", str(request.id)))
+        visit.who.record(connection, visit.who.audit_entry("requests.read_payload", "request", str(request.id)))
     return visit.page(
         "request.html",
         visit.words.say("Request of %(job)s", job=request.job),

@@ -51,7 +51,7 @@ def show_one(connection: Connection, visit: Visit) -> Response:
         raise not_found()
     masks = None
     if visit.asked("show") == "masks":
-        visit.who.record(connection, visit.who.entry("subscriptions.read_masks", "subscription", str(found.id)))
+        visit.who.record(connection, visit.who.audit_entry("subscriptions.read_masks", "subscription", str(found.id)))
         masks = subscriptions.masks(connection, visit.who.keyring, found)
     return visit.page(
         "subscription.html",

@@ -41,7 +41,7 @@ _MOVES = frozenset({TransactionType.PIX, TransactionType.TED, TransactionType.DO
 _MOVED = re.compile(r"\b(?:PIX|TED|DOC|TEF|TBI|TRANSF\w*)\b")
 
 
-def plain(text: str) -> str:
+def plain_letters(text: str) -> str:
     """A text in upper case without accents, with signs as blanks."""
     if text.isascii():
         return _SIGNS.sub(" ", text.upper())
@@ -69,10 +69,10 @@ def merchant_of(description: str, counterparty: str = "") -> str:
     return " ".join(re.findall(r"[A-Z0-9&+']+", text))[:60]
 
 
-def known_firm(merchant: str) -> tuple[str, str]:
+def split_known_firm(merchant: str) -> tuple[str, str]:
     """The well-known firm at the start of a name, and the rest of the name, which may be a person's.
 
-    >>> known_firm("UBER TRIP HELP"), known_firm("NETFLIX MARIA SILVA"), known_firm("RAIA LIMA")
+    >>> split_known_firm("UBER TRIP HELP"), split_known_firm("NETFLIX MARIA SILVA"), split_known_firm("RAIA LIMA")
     (('UBER TRIP', 'HELP'), ('NETFLIX', 'MARIA SILVA'), ('', 'RAIA LIMA'))
     """
     words = merchant.split()
@@ -95,5 +95,5 @@ def likeness(one: str, other: str) -> float:
     """The likeness of two descriptions, from 0 to 1."""
     left, right = merchant_of(one), merchant_of(other)
     if not left and not right:
-        return fuzz.ratio(plain(one), plain(other)) / 100
+        return fuzz.ratio(plain_letters(one), plain_letters(other)) / 100
     return max(fuzz.ratio(left, right), fuzz.token_sort_ratio(left, right)) / 100

@@ -50,7 +50,7 @@ class AlertRule:
     for_s: float = 0.0
     unit: str
     what: str
-    mend: str
+    first_step: str
     """The command to start the repair with."""
     enabled: bool = True
 

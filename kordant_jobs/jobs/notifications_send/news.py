@@ -23,7 +23,7 @@ LINES_MAX = 40
 
 
 @dataclass(frozen=True, kw_only=True)
-class NewsLine:
+class NoticeLine:
     """One line of news: its subject, what to do or what happened, and the page to open, if any."""
 
     about: str
@@ -39,9 +39,9 @@ class NewsMessage(MailText):
     """Such a mail."""
 
     yours_title: str
-    yours: list[NewsLine]
+    yours: list[NoticeLine]
     others_title: str
-    others: list[NewsLine]
+    others: list[NoticeLine]
     more: str | None
 
 
@@ -49,7 +49,7 @@ def write_news(
     words: Wording,
     locale: Locale,
     name: str,
-    lines: Sequence[tuple[NewsLine, bool]],
+    lines: Sequence[tuple[NoticeLine, bool]],
     *,
     subject: str,
     others_title: str,
@@ -168,7 +168,10 @@ def write_finance_message(rows: Sequence[FinanceNoticeRow], name: str) -> NewsMe
         Locale(rows[0].locale),
         name,
         [
-            (NewsLine(about=_about(words, row), text=_finance_text(words, row)), NoticeKind(row.kind) in FINANCE_YOURS)
+            (
+                NoticeLine(about=_about(words, row), text=_finance_text(words, row)),
+                NoticeKind(row.kind) in FINANCE_YOURS,
+            )
             for row in rows
         ],
         subject=finance_subject(words, rows),
@@ -227,7 +230,7 @@ def write_removal_message(
     page_of = {row.id: page for row, page in zip(rows, pages, strict=True)}
     lines = [
         (
-            NewsLine(
+            NoticeLine(
                 about=one_line(row.broker_name, 80),
                 text=_removal_text(words, row, has_page=bool(page_of[row.id])),
                 page=page_of[row.id] if row.state in ASKED else "",

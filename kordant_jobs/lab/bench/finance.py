@@ -38,7 +38,7 @@ from kordant_jobs.postgres import database
 from kordant_jobs.postgres.embedded import EmbeddedPostgres
 from kordant_jobs.store import migrate
 from kordant_jobs.store.finance import connections, entities
-from kordant_jobs.store.finance.rows import Target, alias_of
+from kordant_jobs.store.finance.rows import Target, alias_hash
 from kordant_jobs.store.finance.tables import bank_accounts, transactions
 from kordant_jobs.store.finance.upsert import upsert
 from kordant_jobs.store.people.keyring import Keyring, SubscriberKeys
@@ -286,7 +286,7 @@ def _values(
     made = uuid7()
     content = keyring.sign("bank-row-content", f"{one.booked_on}|{one.amount}|{one.description}".encode())
     return (
-        str(made), str(account_id), str(entity_id), alias_of(keyring, Provider.PLUGGY, one.provider_id or ""),
+        str(made), str(account_id), str(entity_id), alias_hash(keyring, Provider.PLUGGY, one.provider_id or ""),
         one.state.value, one.booked_on, one.amount, one.currency, one.type.value,
         keys.seal(entity_id, transactions.c.description_encrypted, made, one.description), "x", content, content,
     )  # fmt: skip

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import polars as pl
 
-from kordant_jobs.domain.finance.merchants import merchant_of, plain
+from kordant_jobs.domain.finance.merchants import merchant_of, plain_letters
 from kordant_jobs.domain.finance.states import TransactionType as T
 from kordant_jobs.domain.finance.transfers import DAYS, MOVES, Pair, decide
 from kordant_jobs.lab.households.generator import World
@@ -17,7 +17,7 @@ def as_written(world: World) -> pl.DataFrame:
     """The rows seen, with `row`, `name` (of the payee), `orig_currency`, `is_own` and `is_candidate`."""
     rows = world.seen.with_row_index("row")
     lines = rows["description"].unique()
-    names = dict(zip(lines, [merchant_of(line) or plain(line) for line in lines], strict=True))
+    names = dict(zip(lines, [merchant_of(line) or plain_letters(line) for line in lines], strict=True))
     owners = dict(world.entities.select("entity", "owner").iter_rows())
     rows = rows.with_columns(
         pl.col("description").replace_strict(names).alias("name"),

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from rapidfuzz import fuzz, process
 from sqlalchemy import Connection
 
-from kordant_jobs.domain.finance.merchants import KNOWN, known_firm, merchant_of
+from kordant_jobs.domain.finance.merchants import KNOWN, merchant_of, split_known_firm
 from kordant_jobs.store.finance.tables import transactions
 from kordant_jobs.store.people.keyring import Keyring, SubscriberKeys
 
@@ -52,7 +52,7 @@ class Payee:
 def own_key(keyring: Keyring, payee: Payee) -> str:
     """The key of a name by itself. A well-known firm at its start stays in clear; the rest, or the whole name, becomes
     a keyed hash after `~`."""
-    firm, rest = ("", payee.name) if payee.is_person else known_firm(payee.name)
+    firm, rest = ("", payee.name) if payee.is_person else split_known_firm(payee.name)
     hashed = "~" + keyring.blind_index(MERCHANT, rest).hex() if rest else ""
     return f"{firm} {hashed}".strip()
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from uuid import UUID
 
 from kordant_jobs.domain.finance.matching import Posting, is_another, ordinals
-from kordant_jobs.domain.finance.merchants import plain
+from kordant_jobs.domain.finance.merchants import plain_letters
 from kordant_jobs.domain.finance.states import AccountKind, ChangeReason, Provider, TransactionState
 from kordant_jobs.domain.finance.types import refined
 from kordant_jobs.domain.finance.values import SeenTransaction
@@ -68,7 +68,7 @@ class Row:
     reason: ChangeReason | None = None
 
 
-def alias_of(keyring: Keyring, provider: Provider, provider_id: str) -> bytes:
+def alias_hash(keyring: Keyring, provider: Provider, provider_id: str) -> bytes:
     """The blind index by which a provider's id of a row is found."""
     return keyring.blind_index(ROW, f"{provider}|{provider_id}")
 
@@ -129,7 +129,7 @@ def _names(target: Target) -> list[str]:
     """The text that each row's alias is the hash of: the provider's id, else the values that distinguish the row on its
     day."""
     prints = {
-        n: (str(one.booked_on), str(one.amount.normalize()), one.currency, plain(one.description))
+        n: (str(one.booked_on), str(one.amount.normalize()), one.currency, plain_letters(one.description))
         for n, one in enumerate(target.rows)
         if one.provider_id is None
     }

@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 
 from kordant_jobs.domain.finance.states import ConnectionStatus, Provider
 from kordant_jobs.store.finance import connections
-from kordant_jobs.store.finance.rows import alias_of
+from kordant_jobs.store.finance.rows import alias_hash
 from kordant_jobs.store.people.keyring import Keyring
 
 EVENT = "bank-webhook"
@@ -48,7 +48,7 @@ def take(connection: Connection, keyring: Keyring, provider: Provider, webhook: 
         "key": keyring.blind_index(EVENT, f"{provider}|{webhook.event_id}"),
         "event": webhook.event[:60],
         "item": connections.item_index(keyring, provider, webhook.item),
-        "aliases": [alias_of(keyring, provider, one) for one in webhook.deleted],
+        "aliases": [alias_hash(keyring, provider, one) for one in webhook.deleted],
         "now": now,
     }
     row = connection.execute(_KEEP, given).one_or_none()
