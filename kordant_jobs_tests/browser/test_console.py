@@ -242,3 +242,21 @@ def test_an_open_page_shows_a_change_by_itself_and_keeps_what_is_focused(
         took_s.append(time.monotonic() - began)
     assert statistics.median(took_s) <= 1.0  # a change is shown within a second
     context.close()
+
+
+def test_an_open_page_whose_stream_is_refused_or_whose_server_is_away_catches_up(
+    browser: Browser, console: tuple[str, str, Engine]
+) -> None:
+    address, _, db = console
+    context = window(browser, console, scheme="light", width=1280, locale="en")
+    page = context.new_page()
+    page.route("**/console/changes", lambda route: route.fulfill(status=503), times=1)
+    page.goto(address)
+    page.route(address, lambda route: route.abort(), times=1)  # what it asks for after the refusal
+    with db.begin() as connection:
+        operate.pause(connection, "voiceprint_batch", reason="a test", by="user:test", now=datetime.now(UTC))
+    expect(page.get_by_role("row", name="voiceprint_batch").get_by_text("paused")).to_be_visible(timeout=30_000)
+    with db.begin() as connection:
+        operate.resume(connection, "voiceprint_batch")
+    expect(page.get_by_role("row", name="voiceprint_batch").get_by_text("ready")).to_be_visible(timeout=30_000)
+    context.close()

@@ -3,8 +3,10 @@
 
 const watched = document.body.dataset.watch;
 const question = document.body.dataset.ask;
+const AGAIN_MS = 5000;
 let isBusy = false;
 let isDue = false;
+let isOver = false;
 
 function nameOf(element) {
   return element && element !== document.body ? element.id || element.getAttribute("href") || "" : "";
@@ -14,16 +16,21 @@ function nameOf(element) {
 async function look() {
   if (isBusy) { isDue = true; return; }
   isBusy = true;
+  let pause = 500;
   try {
     const answer = await fetch(location.href, { credentials: "same-origin" });
+    if (answer.status >= 429) throw new Error(answer.statusText);
     if (!answer.ok || answer.redirected) { location.reload(); return; }
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const now = document.getElementById("live"), then = page.getElementById("live");
     if (now && then && now.innerHTML !== then.innerHTML) (question ? offer : replace)(now, then);
-    if (page.body.dataset.watch !== watched) stream.close();
+    if (page.body.dataset.watch !== watched) end();
+  } catch {
+    isDue = true;  // no answer just now: what was to be shown is still due
+    pause = AGAIN_MS;
   } finally {
     isBusy = false;
-    setTimeout(() => { if (isDue) { isDue = false; look(); } }, 500);
+    setTimeout(() => { if (isDue) { isDue = false; look(); } }, pause);
   }
 }
 
@@ -44,12 +51,26 @@ function offer() {
   news.append(link);
 }
 
+// A stream that the server refuses is not tried again by the browser; the page is asked for then, too, and shows what has
+// changed, or that the session is over.
 let stream;
-if (watched && window.EventSource) {
+function watch() {
+  if (isOver) return;
   stream = new EventSource(watched);
   for (const name of ["watching", "changed", "snapshot", "state"]) stream.addEventListener(name, look);
-  stream.addEventListener("end", () => { stream.close(); look(); });
-  addEventListener("pagehide", () => stream.close());
+  stream.addEventListener("end", () => { end(); look(); });
+  stream.addEventListener("error", () => {
+    if (stream.readyState === EventSource.CLOSED) setTimeout(() => { watch(); look(); }, AGAIN_MS);
+  });
+}
+function end() {
+  isOver = true;
+  stream.close();
+}
+if (watched && window.EventSource) {
+  watch();
+  addEventListener("pagehide", end);
+  addEventListener("pageshow", (event) => { if (event.persisted) { isOver = false; watch(); look(); } });
 }
 
 document.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
