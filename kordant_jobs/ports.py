@@ -105,7 +105,7 @@ class ExposureSource(Protocol):
         """The terms of its key, read again; None where they are the same for all keys.
 
         Raises:
-            SourceUnavailable: it did not say.
+            SourceUnavailable: the source gave no usable answer.
         """
 
     def under(self, terms: SourceTerms) -> ExposureSource:
@@ -115,7 +115,7 @@ class ExposureSource(Protocol):
         """The source's description of one of its breaches; None when it has none with that key.
 
         Raises:
-            SourceUnavailable: it did not say.
+            SourceUnavailable: the source gave no usable answer.
         """
 
 
@@ -126,7 +126,7 @@ class BreachFeed(Protocol):
         """The breach that was added last.
 
         Raises:
-            SourceUnavailable: it did not say.
+            SourceUnavailable: the source gave no usable answer.
         """
 
 
@@ -218,8 +218,8 @@ class Transport(Protocol[M_contra]):
         Raises:
             SourceUnavailable: the transport itself failed (not reached).
             SettingsError: our key, account or address of it is wrong: nothing is sent until an operator acts.
-                In both cases messages whose outcome was not given were not accepted, or, at most for the ones in hand,
-                it is not known.
+                In both cases a message without a yielded outcome was not accepted; of those in progress it is not
+                known.
         """
 
 
@@ -479,7 +479,7 @@ class SignIn:
     nonce: str
     verifier: str = field(repr=False)
     """The PKCE verifier: its holder may redeem the code."""
-    is_again: bool = False
+    must_repeat: bool = False
     """True: the person must sign in again, even with a session at the provider."""
 
 

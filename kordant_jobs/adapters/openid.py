@@ -31,7 +31,7 @@ SCOPE = "openid profile"
 WITHIN_S = 5.0
 LEEWAY_S = 60
 METADATA_FOR_S = 3600.0
-KEYS_AGAIN_S = 10.0
+KEYS_REFETCH_MIN_S = 10.0
 """The shortest time in seconds between two fetches of the provider's keys, which are fetched again when a token names
 an unknown key."""
 LONGEST_LOGIN_S = 12 * 3600
@@ -60,7 +60,7 @@ class OpenIdProvider:
         Raises:
             SourceUnavailable: the provider's metadata could not be read.
         """
-        prompt = {"prompt": "login"} if sign_in.is_again else {}
+        prompt = {"prompt": "login"} if sign_in.must_repeat else {}
         with self._client(sign_in) as client:
             url, _ = client.create_authorization_url(
                 self._at("authorization_endpoint"), state=sign_in.state, code_verifier=sign_in.verifier,
@@ -128,7 +128,7 @@ class OpenIdProvider:
             name = getattr(error, "claim", None) or getattr(error, "error", None) or type(error).__name__
             raise SignInRefused(f"id_token: {name}") from None
         since = claims.get("auth_time")
-        if since is None and sign_in.is_again:
+        if since is None and sign_in.must_repeat:
             raise SignInRefused("no auth_time")
         if since is not None and since < time.time() - _longest_login_s(sign_in) - LEEWAY_S:
             raise SignInRefused("auth_time")
@@ -166,7 +166,7 @@ class OpenIdProvider:
         url = self._at("jwks_uri")
         with self._lock:
             asked_at, keys = self._keys or (0.0, None)
-            if keys is None or (again and time.monotonic() - asked_at > KEYS_AGAIN_S):
+            if keys is None or (again and time.monotonic() - asked_at > KEYS_REFETCH_MIN_S):
                 found = _get(url)
                 usable = [one for one in found.get("keys") or [] if isinstance(one, dict) and one.get("kty") != "oct"]
                 try:
@@ -178,7 +178,7 @@ class OpenIdProvider:
 
 
 def _longest_login_s(sign_in: SignIn) -> int:
-    return LONGEST_AGAIN_S if sign_in.is_again else LONGEST_LOGIN_S
+    return LONGEST_AGAIN_S if sign_in.must_repeat else LONGEST_LOGIN_S
 
 
 def is_safe(url: str) -> bool:

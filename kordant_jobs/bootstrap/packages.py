@@ -45,7 +45,7 @@ class Installation:
         )
 
 
-BUILT = ("dkimpy",)
+BUILT_FROM_SOURCE = ("dkimpy",)
 """Development packages without wheels; all others have them. The lock includes their build tools."""
 
 
@@ -179,7 +179,9 @@ def _sync(job: Installation, uv: Path, options: Mapping[str, str], trust: Mappin
 def _wheels(job: Installation) -> list[str]:
     """Options of pip and uv: wheels only, except for packages without one."""
     lock = job.lock.read_text(encoding="utf-8")
-    sources = [option for name in BUILT if locked_requirement(lock, name) for option in ("--no-binary", name)]
+    sources = [
+        option for name in BUILT_FROM_SOURCE if locked_requirement(lock, name) for option in ("--no-binary", name)
+    ]
     return ["--only-binary=:all:", *sources]
 
 

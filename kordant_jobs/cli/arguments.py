@@ -25,7 +25,7 @@ FIND = "`kordant-jobs subscribers find`"
 
 Word = TypeVar("Word", bound=StrEnum)
 STDIN = "-"
-SHOWN = 5
+MATCHING_IDS_SHOWN = 5
 _PREFIX = re.compile(r"[0-9a-f]{4,32}")
 
 
@@ -58,12 +58,12 @@ def id_of(connection: Connection, column: sa.Column[Any], text: str, what: str, 
             f"are enough.{where}"
         )
     between = column.between(UUID(digits.ljust(32, "0")), UUID(digits.ljust(32, "f")))
-    query = sa.select(column).where(between).order_by(column.desc()).limit(SHOWN + 1)
+    query = sa.select(column).where(between).order_by(column.desc()).limit(MATCHING_IDS_SHOWN + 1)
     found: list[UUID] = list(connection.execute(query).scalars())
     if not found:
         raise SettingsError(f"there is no {what} whose id begins with {text}.{where}")
     if len(found) > 1:
-        several = ", ".join(map(str, found[:SHOWN])) + (", …" if len(found) > SHOWN else "")
+        several = ", ".join(map(str, found[:MATCHING_IDS_SHOWN])) + (", …" if len(found) > MATCHING_IDS_SHOWN else "")
         raise SettingsError(f"several {what} ids begin with {text}: {several}")
     return found[0]
 

@@ -97,7 +97,7 @@ def db_prune(
 
     with open_session() as session:
         files = session.settings.state_dir / "dagster" / "storage"
-        now, keep = operate.DatabaseClock(session.db).now(), operate.Keep.of(SYSTEM.settings())
+        now, keep = operate.DatabaseClock(session.db).now(), operate.RetentionDays.of(SYSTEM.settings())
         pruned = operate.prune(session.db, now=now, keep=keep, more=SYSTEM.prunable, run_files=files, dry_run=dry_run)
     facts = {"dry_run": dry_run, **pruned.counts}
     print_json(facts) if as_json else print_facts(facts)

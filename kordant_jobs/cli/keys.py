@@ -79,7 +79,7 @@ def rotate(as_json: AsJson = False) -> None:
             left = rotation.count_outdated_keys(connection, keyring)
         began = said_at = time.monotonic()
 
-        def show_progress(done: rotation.Rotated) -> None:
+        def show_progress(done: rotation.RotationSummary) -> None:
             nonlocal said_at
             if time.monotonic() - said_at > 2:
                 said_at = time.monotonic()

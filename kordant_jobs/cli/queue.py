@@ -29,7 +29,7 @@ Entity = Annotated[str | None, typer.Option("--entity", help="Only what is about
 CauseName = Annotated[
     str | None, typer.Option("--cause", help="exception, timeout, memory, cpu, killed, lost or invalid.")
 ]
-ErrorWords = Annotated[str | None, typer.Option("--error", help="Only those whose error holds these words.")]
+ErrorContains = Annotated[str | None, typer.Option("--error", help="Only those whose error holds these words.")]
 OlderThan = Annotated[float | None, typer.Option("--older-than-days", help="Only those that ended before that.")]
 All = Annotated[bool, typer.Option("--all", help="Mean every one, when nothing else narrows it.")]
 Limit = Annotated[int, typer.Option(min=1, help="At most so many, the newest first.")]
@@ -251,7 +251,7 @@ def requests_reprioritise(
 
 @dead_app.command("list")
 def dead_list(
-    job: Job = None, cause: CauseName = None, error: ErrorWords = None, older_than_days: OlderThan = None,
+    job: Job = None, cause: CauseName = None, error: ErrorContains = None, older_than_days: OlderThan = None,
     unseen: Annotated[bool, typer.Option("--unseen", help="Only those that are not acknowledged.")] = False,
     limit: Limit = 50, as_json: AsJson = False,
 ) -> None:  # fmt: skip
@@ -270,7 +270,7 @@ def dead_show(request: Annotated[str, typer.Argument(help="The request's id.")],
 
 @dead_app.command("replay")
 def dead_replay(
-    ids: Ids = None, job: Job = None, cause: CauseName = None, error: ErrorWords = None,
+    ids: Ids = None, job: Job = None, cause: CauseName = None, error: ErrorContains = None,
     older_than_days: OlderThan = None, everything: All = False, dry_run: DryRun = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Queue dead requests again, with all their retries."""
@@ -288,7 +288,7 @@ def dead_replay(
 
 @dead_app.command("ack")
 def dead_ack(
-    ids: Ids = None, job: Job = None, cause: CauseName = None, error: ErrorWords = None,
+    ids: Ids = None, job: Job = None, cause: CauseName = None, error: ErrorContains = None,
     older_than_days: OlderThan = None, everything: All = False, dry_run: DryRun = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Mark dead requests as seen: they stay, and no alarm counts them."""
@@ -306,7 +306,7 @@ def dead_ack(
 
 @dead_app.command("expire")
 def dead_expire(
-    ids: Ids = None, job: Job = None, cause: CauseName = None, error: ErrorWords = None,
+    ids: Ids = None, job: Job = None, cause: CauseName = None, error: ErrorContains = None,
     older_than_days: OlderThan = None, everything: All = False, dry_run: DryRun = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Give up dead requests for good."""

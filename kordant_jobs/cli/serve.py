@@ -50,7 +50,7 @@ def serve(*, port: int | None, demo: bool, ui_read_only: bool = False) -> None:
         with open_session(settings) as session:
             say_key_was_made(session)
             keep_local_token(session)
-            with stack_of(session, port, ui_read_only=ui_read_only) as stack:
+            with build_stack(session, port, ui_read_only=ui_read_only) as stack:
                 _say_where(session, stack, took_s=time.monotonic() - began)
                 stack.wait(stop)
                 err.print("stopping …")
@@ -60,7 +60,7 @@ def serve(*, port: int | None, demo: bool, ui_read_only: bool = False) -> None:
     err.print("stopped; nothing is left running")
 
 
-def stack_of(session: Session, port: int | None = None, *, ui_read_only: bool = False) -> Stack:
+def build_stack(session: Session, port: int | None = None, *, ui_read_only: bool = False) -> Stack:
     """The processes of this session's system, not yet started."""
     return Stack(
         StackConfig(

@@ -217,9 +217,9 @@ class Stack:
         self._claim.release()
 
     def wait(self, stop_event: threading.Event) -> int:
-        """Supervise the parts until `stop_event` is set: one that ends is restarted after a delay. Parts whose work
-        cannot wait for that have a standby. Returns 0 while the parts still run, for `stop` to end them; also after a
-        host was drained."""
+        """Supervise the parts until `stop_event` is set, or the host part was drained. A part that ends is restarted
+        after a delay; with our launcher, those in `STANDBYS` have a standby process, too. Returns 0 and leaves the
+        parts running: `stop` ends them."""
         for name, standby in STANDBYS.items():
             if name in self._parts and self.config.launcher != "stock":
                 self._launch(standby, self._parts[name].command[1:])

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg2
 import sqlalchemy as sa
 
-from kordant_jobs.postgres.database import direct
+from kordant_jobs.postgres.database import url_without_pooler
 
 KEEPALIVE: dict[str, Any] = {
     "keepalives_idle": 2,
@@ -36,7 +36,9 @@ def connect(url: str | sa.URL, *, name: str | None = None) -> Any:
     Raises:
         psycopg2.Error: the database is away.
     """
-    connection = psycopg2.connect(**{**libpq(direct(url)), "connect_timeout": 5, "application_name": name, **KEEPALIVE})
+    connection = psycopg2.connect(
+        **{**libpq(url_without_pooler(url)), "connect_timeout": 5, "application_name": name, **KEEPALIVE}
+    )
     connection.autocommit = True
     return connection
 

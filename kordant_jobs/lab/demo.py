@@ -24,7 +24,7 @@ from kordant_jobs.adapters.drop_folder import dropped_files
 from kordant_jobs.catalog.reports_generate import ReportsGenerate
 from kordant_jobs.cli.output import bold, err, out, print_json, print_table
 from kordant_jobs.cli.runs import progress_bar
-from kordant_jobs.cli.serve import say_key_was_made, stack_of
+from kordant_jobs.cli.serve import build_stack, say_key_was_made
 from kordant_jobs.cli.session import Session, open_session, use_demo_state
 from kordant_jobs.errors import KordantError, SettingsError
 from kordant_jobs.jobs.darkwatch_scan.drops import label_of, register_file
@@ -99,7 +99,7 @@ def run_demo(*, seed: int, subscribers: int, lines: int, reports: int | None, ke
     _must_be_the_same_world(state, {"seed": seed, "subscribers": subscribers, "lines": lines})
     with open_session(load_settings()) as session, ThreadPoolExecutor(1) as beside:
         say_key_was_made(session)
-        stack = stack_of(session)
+        stack = build_stack(session)
         starting = beside.submit(stack.start)
         try:
             err.print(

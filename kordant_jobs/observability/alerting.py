@@ -252,7 +252,7 @@ class Machine:
                 inodes = room.f_favail / room.f_files if room.f_files else 1.0
                 yield "disk", name, 1 - min(room.f_bavail / room.f_blocks, inodes)
 
-    def unclaimed(self, connection: Connection, now: datetime) -> Values:
+    def count_unaccepted_clips(self, connection: Connection, now: datetime) -> Values:
         """The number of files in the drop folder of clips that no run accepts, by reason."""
         if self.voice_drop is not None:
             for why, count in left_behind(self.voice_drop, now).items():
@@ -293,10 +293,11 @@ MEASURES: Mapping[tuple[str, ...], Measure] = {
 
 
 def measures(machine: Machine) -> Mapping[tuple[str, ...], Measure]:
-    """The measure of every group of rules that can be evaluated on a machine."""
+    """The function that measures each group of alert rules that this machine can evaluate; dropped clips only where
+    their folder exists."""
     found = {**MEASURES, ("disk",): machine.disk, ("replica_clock",): machine.apart_s}
     if machine.voice_drop is not None and machine.voice_drop.is_dir():
-        found[(UNCLAIMED,)] = machine.unclaimed
+        found[(UNCLAIMED,)] = machine.count_unaccepted_clips
     return found
 
 

@@ -67,7 +67,7 @@ def jobs(
         oldest[job] = max(oldest[job], float(oldest_s))
     running, dead, paused = (
         {job: int(count) for job, count in connection.execute(sa.text(query))}
-        for query in (standing.RUNNING, standing.DEAD, standing.PAUSED)
+        for query in (standing.RUNNING, standing.DEAD, standing.PAUSED_JOBS)
     )
     names = [row.name for row in CATALOG]
     last_good = dict(connection.execute(_LAST_GOOD, {"jobs": names}).tuples().all())

@@ -180,7 +180,7 @@ def _queue(connection: Connection) -> Iterator[Metric]:
     yield sla
     yield _gauge(connection, standing.RUNNING, "running", "requests that run", ["job_name"])
     yield _gauge(connection, standing.DEAD, "dead", "dead letters that are not acknowledged yet", ["job_name"])
-    yield _gauge(connection, standing.PAUSED, "paused", "jobs that are paused", ["job_name"])
+    yield _gauge(connection, standing.PAUSED_JOBS, "paused", "jobs that are paused", ["job_name"])
     yield _gauge(connection, _LEASES, "leases", "slots that are held; empty: not a job's", ["job_name"])
 
 

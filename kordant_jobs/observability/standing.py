@@ -27,7 +27,7 @@ GROUP BY 1 ORDER BY 1
 """By job, the time from due to done of its slowest request, open or completed within an hour, as a multiple of its
 SLA."""
 RUNNING = "SELECT job, count(*) FROM kordant.job_requests WHERE status = 'running' GROUP BY 1 ORDER BY 1"
-PAUSED = "SELECT job, 1 FROM kordant.job_pauses ORDER BY 1"
+PAUSED_JOBS = "SELECT job, 1 FROM kordant.job_pauses ORDER BY 1"
 SOURCES = """
 SELECT source, CASE WHEN open_until > now() THEN 0 ELSE 1 END,
        coalesce(extract(epoch FROM last_ok_at), 0) FROM kordant.source_states ORDER BY 1

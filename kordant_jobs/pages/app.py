@@ -33,7 +33,7 @@ from kordant_jobs.domain.reports.retention import ExpiredLink, check_link
 from kordant_jobs.errors import PermanentError, TransientError
 from kordant_jobs.jobs.notifications_send import receipts
 from kordant_jobs.jobs.notifications_send.unsubscribe import BadLink, Choice, read_token
-from kordant_jobs.pages.hooks import MAIL_WITHIN_S, bank_routes, removal_routes
+from kordant_jobs.pages.hooks import MAIL_BODY_TIMEOUT_S, bank_routes, removal_routes
 from kordant_jobs.pages.html import PRIVATE, page, preferred_locale
 from kordant_jobs.pages.limits import BODY_WITHIN_S, ERRORS, read_body
 from kordant_jobs.ports import ReportStorage
@@ -153,7 +153,7 @@ def application(context: PagesContext) -> Starlette:
                 context.db,
                 context.keyring,
                 context.clock,
-                partial(_signed, context, at_most=MAIL_MAX, within_s=MAIL_WITHIN_S),
+                partial(_signed, context, at_most=MAIL_MAX, within_s=MAIL_BODY_TIMEOUT_S),
             ),
         ],
         middleware=ERRORS,

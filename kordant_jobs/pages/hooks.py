@@ -34,7 +34,7 @@ from kordant_jobs.postgres.database import saying_what_failed
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.wording import wording
 
-MAIL_WITHIN_S = 60.0
+MAIL_BODY_TIMEOUT_S = 60.0
 """Seconds that a mail may take: `MAIL_MAX` bytes at 1 Mbit/s."""
 STATUS_MAX = 1 << 18
 """The most bytes of a status callback; its content is ignored."""

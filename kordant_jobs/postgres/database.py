@@ -76,7 +76,7 @@ DIRECT_VARIABLE = "KORDANT_DATABASE_DIRECT_URL"
 mode. It is read here, since every process needs it, the engine's included."""
 
 
-def direct(url: str | URL) -> URL:
+def url_without_pooler(url: str | URL) -> URL:
     """The address of the server of `url` without a pooler: for a LISTEN, a session lock, and Dagster's storage, which
     sets its search path and commit mode by session. Unchanged where there is no pooler."""
     given = url if isinstance(url, URL) else normal_url(url)
@@ -90,7 +90,7 @@ def direct(url: str | URL) -> URL:
 
 def direct_engine(db: Engine) -> Engine:
     """An engine on the server of `db` itself, without a pooler; `db` where there is none."""
-    url = direct(db.url)
+    url = url_without_pooler(db.url)
     return db if url == db.url else _engine_without_pool(url)
 
 
@@ -103,7 +103,7 @@ def _engine_without_pool(url: URL) -> Engine:
 def dagster_url(url: str) -> str:
     """The URL of Dagster's own storage: the same database, the schema `dagster`, without a pooler."""
     return normal_url(
-        str(direct(url).render_as_string(hide_password=False)), search_path=DAGSTER_SCHEMA
+        str(url_without_pooler(url).render_as_string(hide_password=False)), search_path=DAGSTER_SCHEMA
     ).render_as_string(hide_password=False)
 
 

@@ -40,7 +40,7 @@ def choice(name: str, values: type[StrEnum], *, nullable: bool = False, **more: 
 
 
 def moment(name: str, *, nullable: bool = False, default_now: bool = False) -> Column[Any]:
-    """A column for a time."""
+    """A `timestamp with time zone` column; with `default_now` it is filled with now()."""
     return Column(name, DateTime(timezone=True), nullable=nullable, server_default=func.now() if default_now else None)
 
 

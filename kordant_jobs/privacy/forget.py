@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Forgotten:
+class ForgetSummary:
     """The counts of deleted data, and of documents that could not be deleted yet, in a store that did not answer."""
 
     erased: Erased
@@ -40,7 +40,7 @@ class Forgotten:
 
 def forget(
     subscriber_id: UUID, *, db: Engine, keyring: Keyring, banks: Banks, storage: ReportStorage, maildir: Path
-) -> Forgotten | None:
+) -> ForgetSummary | None:
     """Delete all data of a subscriber; their bank connections are first deleted at the providers, so that these stop
     gathering data. None when there is no such subscriber.
 
@@ -56,7 +56,7 @@ def forget(
     if found is None:
         return None
     erased, mails, left = found
-    return Forgotten(erased=erased, mails=mails, documents_left=left, scrubbed=scrub(db))
+    return ForgetSummary(erased=erased, mails=mails, documents_left=left, scrubbed=scrub(db))
 
 
 def forget_all(
@@ -133,7 +133,7 @@ def end_at_provider(owner_id: UUID, *, db: Engine, keyring: Keyring, banks: Bank
     their number. Safe to repeat; our own rows stay unchanged.
 
     Raises:
-        TransientError: a provider did not delete one, or is off. Those before it are gone there; try again.
+        TransientError: a provider did not delete one, or is not configured here. Earlier ones are deleted; try again.
     """
     with db.connect() as connection:
         live = [one for one in connections.secrets_of(connection, keyring, owner_id) if one.provider != Provider.FILE]

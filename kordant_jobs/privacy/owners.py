@@ -28,7 +28,7 @@ def sealed_columns() -> Iterator[SealedColumn]:
     """Every encrypted column of ours: those whose names end in `_encrypted`.
 
     Raises:
-        KeyError: a table has one and does not say whose it is.
+        KeyError: a table has one, and no column that names its owner.
     """
     for table in metadata.sorted_tables:
         for column in table.columns:
@@ -43,9 +43,9 @@ def key_table(table: sa.Table) -> sa.Table:
 
 
 def owner_of(table: sa.Table) -> sa.Column[Any]:
-    """The owner column of a table with ciphertexts.
+    """The column with the id of the owner whose key decrypts a table's ciphertexts.
 
     Raises:
-        KeyError: it does not say.
+        KeyError: the table has no such column.
     """
     return table.c.id if table in (subscribers, entities) else table.c[owner_column(key_table(table)).name]

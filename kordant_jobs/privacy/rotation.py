@@ -18,7 +18,7 @@ BATCH = 500
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rotated:
+class RotationSummary:
     """The result of one rotation: the subscribers and entities with a new key, and the values that were encrypted
     again."""
 
@@ -37,13 +37,13 @@ def count_outdated_keys(connection: Connection, keyring: Keyring) -> int:
     return found
 
 
-def rotate(db: Engine, keyring: Keyring, *, each: Callable[[Rotated], None] | None = None) -> Rotated:
+def rotate(db: Engine, keyring: Keyring, *, each: Callable[[RotationSummary], None] | None = None) -> RotationSummary:
     """Move everything under the keyring's current master key. `each` is called after every batch, with the sum so far.
 
     Raises:
         KeyringError: something is under a master key that the keyring does not have; what was moved before stays.
     """
-    done = Rotated(subscribers=0, values=0)
+    done = RotationSummary(subscribers=0, values=0)
     for table in KEY_TABLES:
         while True:
             with db.begin() as connection:

@@ -23,7 +23,7 @@ from kordant_jobs.store.people.tables import subscriber_keys, subscribers, watch
 
 BATCH = 1000
 """Owners whose values are read at once."""
-OWNERS = ((subscriber_keys, subscribers), (entity_keys, entities))
+KEY_AND_OWNER_TABLES = ((subscriber_keys, subscribers), (entity_keys, entities))
 """The tables of keys, each with the table of their owners."""
 
 
@@ -48,7 +48,7 @@ class Verified:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opened:
+class DecryptedValue:
     """One encrypted value of a row. `text` None: it does not open."""
 
     column: sa.Column[Any]
@@ -61,10 +61,10 @@ class Opened:
         return f"{self.column.table.name}.{self.column.name}"
 
 
-def opened(connection: Connection, keyring: Keyring) -> Iterator[Opened]:
-    """Every encrypted value of subscribers and entities, a batch of owners at once."""
+def opened(connection: Connection, keyring: Keyring) -> Iterator[DecryptedValue]:
+    """Every encrypted value of subscribers and entities, decrypted (`text` None where that failed)."""
     columns = list(sealed_columns())
-    for keys_table, owners in OWNERS:
+    for keys_table, owners in KEY_AND_OWNER_TABLES:
         for batch in _batches(connection, owners):
             keys = keyring.load_keys(connection, batch, table=keys_table)
             for one in columns:
@@ -80,14 +80,16 @@ def _batches(connection: Connection, owners: sa.Table) -> Iterator[list[UUID]]:
         last = batch[-1]
 
 
-def _opened(connection: Connection, one: SealedColumn, batch: Sequence[UUID], keys: SubscriberKeys) -> Iterator[Opened]:
+def _opened(
+    connection: Connection, one: SealedColumn, batch: Sequence[UUID], keys: SubscriberKeys
+) -> Iterator[DecryptedValue]:
     query = sa.select(one.column.table.c.id, one.owner.label("owner"), one.column.label("sealed"))
     for row in connection.execute(query.where(one.owner.in_(batch), one.column.is_not(None))).all():
         try:
             text: str | None = keys.open(row.owner, one.column, row.id, row.sealed)
         except KeyringError:
             text = None
-        yield Opened(column=one.column, row_id=row.id, text=text)
+        yield DecryptedValue(column=one.column, row_id=row.id, text=text)
 
 
 def verify(db: Engine, keyring: Keyring, *, each: Callable[[Verified], None] | None = None) -> Verified:

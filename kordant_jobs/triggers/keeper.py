@@ -22,7 +22,7 @@ from kordant_jobs.store.schedules import config as scheduler_config
 from kordant_jobs.store.schedules import due_slots
 from kordant_jobs.store.schedules import progress as schedule_progress
 from kordant_jobs.triggers.orders import run_requests
-from kordant_jobs.triggers.schedules import is_busy, stop_others
+from kordant_jobs.triggers.schedules import cancel_unfinished_requests, is_busy
 from kordant_jobs.triggers.tick import KEEPER, PlannedStart, RowCheck, decide_starts, overdue
 
 EVERY_S = 60
@@ -54,8 +54,8 @@ def find_missed_starts(
         if row.name not in off_schedules and overdue(stored, progress.get(row.key), now - GRACE):
             check = RowCheck(key=row.key, source=f"{KEEPER} {now.isoformat()}")
             taken = decide_starts(db, check, busy=partial(is_busy, db, row.name))
-            if taken.cancel_others:
-                stop_others(db, row.name)
+            if taken.cancel_earlier_runs:
+                cancel_unfinished_requests(db, row.name)
     requests: list[dg.RunRequest] = []
     with db.connect() as connection:
         decided = schedule_progress.recorded(connection, after_id=cursor)

@@ -73,7 +73,7 @@ def read_row(connection: Connection, key: Key, *, lock: bool = False) -> StoredS
     """The row with this key, as stored.
 
     Raises:
-        PermanentError: there is none; names those that are.
+        PermanentError: there is no such row; the message lists those that exist.
     """
     found = scheduler_config.get(connection, key, lock=lock)
     if found is None:

@@ -43,7 +43,7 @@ def is_busy(db: Engine, name: str) -> bool:
         return operate.under_way(connection, requested_by=asked_by(name))
 
 
-def stop_others(db: Engine, name: str) -> None:
+def cancel_unfinished_requests(db: Engine, name: str) -> None:
     """Cancel the unfinished requests of a schedule."""
     with db.begin() as connection:
         operate.cancel(connection, Filter(requested_by=asked_by(name)), now=operate.DatabaseClock(db).now())
@@ -53,8 +53,8 @@ def answer(db: Engine, taken: StartDecision) -> list[dg.RunRequest]:
     """The runs to start. The row's earlier runs are stopped first where its overlap policy requires that."""
     if taken.row is None:
         return []
-    if taken.cancel_others:
-        stop_others(db, taken.row.name)
+    if taken.cancel_earlier_runs:
+        cancel_unfinished_requests(db, taken.row.name)
     return [request for one in taken.starts for request in run_requests(taken.row, one)]
 
 

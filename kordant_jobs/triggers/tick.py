@@ -41,13 +41,13 @@ class PlannedStart:
 
 @dataclass(frozen=True, kw_only=True)
 class StartDecision:
-    """The starts that a check decided, or the reason why there are none. `cancel_others`: the row's earlier runs must
-    be stopped first."""
+    """The starts that a check decided, or the reason why there are none. `cancel_earlier_runs`: the row's earlier runs
+    must be stopped first."""
 
     row: ScheduleRow | None = None
     starts: tuple[PlannedStart, ...] = ()
     reason: str = ""
-    cancel_others: bool = False
+    cancel_earlier_runs: bool = False
 
 
 def decide_starts(
@@ -131,7 +131,7 @@ def _decide(
         row=row,
         starts=tuple(PlannedStart(start=start, served=whom[start]) for start in real),
         reason=reason,
-        cancel_others=decision.cancel_others,
+        cancel_earlier_runs=decision.cancel_earlier_runs,
     )
 
 

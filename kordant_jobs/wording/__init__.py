@@ -63,7 +63,8 @@ def _catalogue(locale: Locale) -> NullTranslations:
 
 
 class Wording:
-    """One language. `say` and `count` look up English texts and fill in `%(name)s`."""
+    """The texts of one language. `say` and `count` look up the translation of an English text and fill in
+    `%(name)s`."""
 
     def __init__(self, locale: Locale) -> None:
         self.locale = locale
@@ -115,7 +116,7 @@ class Wording:
         return [self._names.get(name.lower()) or _within_a_sentence(name) for name in names]
 
     def actions(self, classes: Collection[str], secret: SecretKind) -> list[str]:
-        """The actions when these classes leaked, the most urgent first."""
+        """The advised actions after a leak of these data classes or of this kind of password, the most urgent first."""
         held = set(classes)
         return [one.text[self.locale] for one in self._advice if one.classes & held or secret in one.secret]
 

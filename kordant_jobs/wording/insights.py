@@ -10,7 +10,7 @@ from kordant_jobs.domain.insights.insight import BELOW_ZERO_SAID, Kind, Unknown
 from kordant_jobs.wording import Wording
 
 Facts = Mapping[str, Any]
-PAYEE_MAX = 40
+PAYEE_NAME_MAX = 40
 
 
 def sentence(words: Wording, kind: Kind, facts: Facts, *, payee: str | None = None, unknown: str | None = None) -> str:
@@ -27,7 +27,7 @@ def payee_name(line: str) -> str:
     >>> payee_name("PAG*PADARIA SOL 03/11 SAO PAULO BR"), payee_name("12/03")
     ('Padaria Sol', '12/03')
     """
-    return (merchant_of(line) or line).title()[:PAYEE_MAX]
+    return (merchant_of(line) or line).title()[:PAYEE_NAME_MAX]
 
 
 def _why(words: Wording, reason: Unknown) -> str:

@@ -3,12 +3,12 @@
 from kordant_jobs.domain.voice.verdicts import Band, ClipStatus, ClipSummary, Reason, Synthesis
 from kordant_jobs.wording import Wording
 
-PERSON_MAX = 60
+PERSON_NAME_MAX = 60
 
 
 def person_word(words: Wording, name: str) -> str:
     """A member's name on one line, or general words in its place."""
-    return " ".join(name.split())[:PERSON_MAX] or words.voice("labels.somebody")
+    return " ".join(name.split())[:PERSON_NAME_MAX] or words.voice("labels.somebody")
 
 
 def short_clip_id(said: ClipSummary) -> str:

@@ -97,7 +97,7 @@ def test_counters_never_fall_when_history_is_folded_or_pruned(db: Engine) -> Non
         assert attempt_counts.fold(connection) > 0
         assert attempt_counts.fold(connection) == 0
     later = datetime.now(UTC) + timedelta(days=400)
-    operate.prune(db, now=later, keep=operate.Keep(done_days=1, dead_days=1, tick_days=1))
+    operate.prune(db, now=later, keep=operate.RetentionDays(done_days=1, dead_days=1, tick_days=1))
     with db.connect() as connection:
         assert connection.execute(sa.text("SELECT count(*) FROM kordant.job_attempts")).scalar_one() == 0
     after = read(db)

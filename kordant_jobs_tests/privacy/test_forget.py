@@ -19,7 +19,7 @@ from kordant_jobs.adapters.report_storage import LocalReportStorage
 from kordant_jobs.ports import OutgoingMail
 from kordant_jobs.postgres import database
 from kordant_jobs.postgres.embedded import EmbeddedPostgres
-from kordant_jobs.privacy.forget import Forgotten, forget
+from kordant_jobs.privacy.forget import ForgetSummary, forget
 from kordant_jobs.store import migrate
 from kordant_jobs.store.notifications.tables import notification_outbox
 from kordant_jobs.store.people.keyring import Keyring, _derive
@@ -55,7 +55,7 @@ class World:
     maildir: Path
     mail_id: UUID
 
-    def try_to_forget(self) -> Forgotten | None:
+    def try_to_forget(self) -> ForgetSummary | None:
         return forget(
             self.person.subscriber_id,
             db=self.db,
@@ -65,7 +65,7 @@ class World:
             maildir=self.maildir,
         )
 
-    def forget(self) -> Forgotten:
+    def forget(self) -> ForgetSummary:
         found = self.try_to_forget()
         assert found is not None
         return found

@@ -18,7 +18,7 @@ from kordant_jobs.errors import TransientError
 from kordant_jobs.lab.banks.small_bank import NOON, SmallBank
 from kordant_jobs.lab.fakes.banks.ledger import Ledger
 from kordant_jobs.lab.fakes.banks.pluggy import FakePluggy
-from kordant_jobs.privacy.forget import Forgotten, forget, forget_all
+from kordant_jobs.privacy.forget import ForgetSummary, forget, forget_all
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs_tests.jobs.people import Person, subscribe
 
@@ -42,7 +42,7 @@ def person(bank: SmallBank) -> Person:
     return made
 
 
-def forgotten(person: Person, bank: SmallBank, banks: Banks, folder: Path) -> Forgotten | None:
+def forgotten(person: Person, bank: SmallBank, banks: Banks, folder: Path) -> ForgetSummary | None:
     storage = LocalReportStorage(folder / "reports")
     return forget(
         person.subscriber_id, db=bank.db, keyring=bank.keyring, banks=banks, storage=storage, maildir=folder / "mails"

@@ -118,7 +118,7 @@ def test_old_mails_logs_and_suppressed_addresses_go(db: Engine, settings: Settin
             )
         )
     clock = operate.DatabaseClock(db)
-    operate.prune(db, now=clock.now(), keep=operate.Keep.of(SYSTEM.settings()), more=SYSTEM.prunable)
+    operate.prune(db, now=clock.now(), keep=operate.RetentionDays.of(SYSTEM.settings()), more=SYSTEM.prunable)
     assert [path.exists() for path in (*kept, *old)] == [True] * 3 + [False] * 3
     with db.connect() as connection:
         left = connection.execute(sa.text("SELECT address_index FROM kordant.suppressions")).scalars().all()

@@ -13,7 +13,7 @@ from kordant_jobs.domain.finance.states import EntityKind
 from kordant_jobs.errors import KeyringError
 from kordant_jobs.privacy import rotation
 from kordant_jobs.privacy.owners import KEY_TABLES, sealed_columns
-from kordant_jobs.privacy.rotation import Rotated, rotate
+from kordant_jobs.privacy.rotation import RotationSummary, rotate
 from kordant_jobs.store.finance import entities
 from kordant_jobs.store.people.keyring import Keyring, SubscriberKeys, owner_column
 from kordant_jobs.store.people.tables import keyring_check, subscriber_keys
@@ -52,7 +52,7 @@ def test_everything_is_readable_under_the_new_key_alone(db: Engine, keyring: Key
     moving = Keyring(NEW_KEY, previous=[MASTER_KEY])
     with db.begin() as connection:
         moving.check(connection)
-    assert rotate(db, moving) == Rotated(subscribers=3, values=13, entities=1)
+    assert rotate(db, moving) == RotationSummary(subscribers=3, values=13, entities=1)
     new = Keyring(NEW_KEY)
     with db.begin() as connection:
         new.check(connection)
@@ -61,7 +61,7 @@ def test_everything_is_readable_under_the_new_key_alone(db: Engine, keyring: Key
         assert new.blind_index("email", "x@y.example") == keyring.blind_index("email", "x@y.example")
     with db.begin() as connection, pytest.raises(KeyringError, match="is not the one this database"):
         Keyring(MASTER_KEY).check(connection)
-    assert rotate(db, new) == Rotated(subscribers=0, values=0)
+    assert rotate(db, new) == RotationSummary(subscribers=0, values=0)
 
 
 def test_a_rotation_that_is_killed_after_every_batch_goes_on(
@@ -75,7 +75,7 @@ def test_a_rotation_that_is_killed_after_every_batch_goes_on(
     with db.begin() as connection:
         moving.check(connection)
 
-    def killed(done: Rotated) -> None:
+    def killed(done: RotationSummary) -> None:
         raise KeyboardInterrupt
 
     kills = 0

@@ -43,7 +43,7 @@ class CountyReader:
         """The source's state by its own report.
 
         Raises:
-            SourceUnavailable: it did not say.
+            SourceUnavailable: the source gave no usable answer.
         """
         return self.tables.freshness()
 
@@ -151,7 +151,7 @@ class CountyReader:
         """The state of the owner roll, as `freshness`.
 
         Raises:
-            SourceUnavailable: it did not say.
+            SourceUnavailable: the source gave no usable answer.
         """
         return self._roll_reader().freshness()
 

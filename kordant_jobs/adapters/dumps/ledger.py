@@ -42,7 +42,8 @@ class Segment:
 
     @property
     def not_understood(self) -> int:
-        """The number of lines about which nothing is known except the sweep's results."""
+        """The number of lines that no reader understood: of free text all, when the sweep found something in it; else
+        `bad`."""
         return self.lines if self.reader == DumpShape.TEXT and self.only_swept else self.bad
 
 

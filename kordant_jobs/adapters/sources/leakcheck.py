@@ -112,7 +112,8 @@ class LeakCheck(HttpSource):
         return {"x-api-key": self._key.get_secret_value()} if self._key else {}
 
     def requests_for(self, kind: IdentifierKind) -> int:
-        """One request for an e-mail address or username, and with a key also for a phone number or domain; else 0."""
+        """The number of requests for an identifier of this kind: 1 for an e-mail address or username, and with a key
+        also for a phone number or domain; otherwise 0."""
         if kind in {IdentifierKind.PHONE, IdentifierKind.DOMAIN}:
             return int(self._key is not None)
         return int(kind in {IdentifierKind.EMAIL, IdentifierKind.USERNAME})

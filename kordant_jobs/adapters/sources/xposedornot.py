@@ -70,7 +70,7 @@ class XposedOrNot(HttpSource):
         """One breach by its id.
 
         Raises:
-            SourceUnavailable: it did not say.
+            SourceUnavailable: the source gave no usable answer.
         """
         reply = self.fetch("/v1/breaches", params={"breach_id": reference})
         if reply.status == 404 and not reply.looks_like_a_page:

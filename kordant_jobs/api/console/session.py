@@ -69,7 +69,7 @@ def form_code(keyring: Keyring, cookie: str) -> str:
 
 
 def is_form_code(keyring: Keyring, cookie: str, code: str) -> bool:
-    """True when the code is the one of pages with this cookie."""
+    """True when `code` is the code against CSRF that belongs to this session's cookie; False for an empty cookie."""
     return bool(cookie) and hmac.compare_digest(code.encode(), form_code(keyring, cookie).encode())
 
 
@@ -85,7 +85,7 @@ class Away:
 def depart(redirect_uri: str, to: str, *, now: datetime, again: bool = False) -> Away:
     """A new sign-in at the provider. `again`: the person must authenticate there even if they are signed in."""
     state, nonce, verifier = (secrets.token_urlsafe(32) for _ in range(3))
-    sign_in = SignIn(redirect_uri=redirect_uri, state=state, nonce=nonce, verifier=verifier, is_again=again)
+    sign_in = SignIn(redirect_uri=redirect_uri, state=state, nonce=nonce, verifier=verifier, must_repeat=again)
     return Away(sign_in=sign_in, to=to, until=int((now + AWAY).timestamp()))
 
 

@@ -62,7 +62,8 @@ class Need:
 
 
 def needs(planned: PlannedSize, given: Mapping[str, float] | None = None) -> list[Need]:
-    """The needs of this size. `given` replaces coefficients by name.
+    """The needs of a system of the planned size (runs a day, storage, cores, hosts, connections), one `Need` each.
+    `given` replaces coefficients by name.
 
     >>> found = {one.key: one.value for one in needs(PlannedSize(subscribers=10_000_000))}
     >>> round(found["scans_a_day"] / 1e6, 2), round(found["rows_gb"]), round(found["monday_core_hours"])

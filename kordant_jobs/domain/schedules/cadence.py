@@ -70,7 +70,7 @@ class Decision:
     progress: Progress
     starts: tuple[Start, ...] = ()
     dropped: tuple[Start, ...] = ()
-    cancel_others: bool = False
+    cancel_earlier_runs: bool = False
     reason: str = ""
 
 
@@ -180,8 +180,8 @@ def decide(row: ScheduleRow, progress: Progress, now: datetime, *, busy: bool = 
     if row.overlap is Overlap.QUEUE_ALL and len(due) > 1:
         rest = _waiting(row, replace(progress, until=due[0].due_at), done, due[1:])
         return Decision(progress=rest, starts=due[:1], dropped=dropped)
-    cancel_others = busy and row.overlap is Overlap.CANCEL_OTHER
-    return Decision(progress=done, starts=due, dropped=dropped, cancel_others=cancel_others)
+    cancel_earlier_runs = busy and row.overlap is Overlap.CANCEL_OTHER
+    return Decision(progress=done, starts=due, dropped=dropped, cancel_earlier_runs=cancel_earlier_runs)
 
 
 def _waiting(row: ScheduleRow, progress: Progress, done: Progress, due: tuple[Start, ...]) -> Progress:

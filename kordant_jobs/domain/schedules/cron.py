@@ -32,7 +32,7 @@ class Fold(StrEnum):
     TWICE = "twice"
 
 
-NAMES = ("minute", "hour", "day of month", "month", "day of week")
+FIELD_NAMES = ("minute", "hour", "day of month", "month", "day of week")
 _PLAIN = re.compile(r"[0-9A-Za-z*,/-]+")
 _A_DAY = timedelta(days=1)
 _LONGEST_JUMP = timedelta(days=2)
@@ -53,12 +53,12 @@ def checked_cron(text: str) -> str:
     '1,21,41 2 * * 1-5'
     """
     fields = text.split()
-    if len(fields) != len(NAMES):
+    if len(fields) != len(FIELD_NAMES):
         raise PermanentError(
             f"cron {text!r} has {len(fields)} fields, not 5: minute, hour, day of month, month, day of week. "
             "Write it as 0 2 * * *."
         )
-    for name, field in zip(NAMES, fields, strict=True):
+    for name, field in zip(FIELD_NAMES, fields, strict=True):
         if not _PLAIN.fullmatch(field) or re.search(r"[Ll]|\bW", field.replace("JUL", "").replace("jul", "")):
             raise PermanentError(f"cron {text!r}: the {name} may hold numbers, names and * , - / only, as 0 2 * * *.")
     if fields[2] != "*" and fields[4] != "*":

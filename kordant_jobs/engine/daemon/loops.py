@@ -111,7 +111,8 @@ def wake_all() -> None:
 
 
 def daemons(instance: DagsterInstance, own: Iterable[DagsterDaemon]) -> Iterable[DagsterDaemon]:
-    """The daemons that this instance needs: with our events where Dagster polls, and our own ones."""
+    """Dagster's daemons for this instance, with ours in place of its sensor, backfill and monitoring daemons, and then
+    the daemons in `own`."""
     for daemon in create_daemons_from_instance(instance):
         if type(daemon) is SensorDaemon:
             yield FastSensorDaemon(instance.get_sensor_settings())

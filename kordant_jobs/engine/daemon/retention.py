@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 from kordant_jobs.engine.dagster_private import dagster_home, run_files
 from kordant_jobs.engine.dagster_private.daemons import DaemonIterator, DagsterDaemon
 from kordant_jobs.engine.queue.clock import DatabaseClock
-from kordant_jobs.engine.queue.retention import Keep, prune
+from kordant_jobs.engine.queue.retention import RetentionDays, prune
 from kordant_jobs.engine.system import System
 from kordant_jobs.postgres.database import create_engine
 
@@ -46,7 +46,7 @@ class RetentionDaemon(DagsterDaemon):
                     pruned = prune(
                         db,
                         now=clock.now(),
-                        keep=Keep.of(settings),
+                        keep=RetentionDays.of(settings),
                         more=self._system.prunable,
                         run_files=run_files(dagster_home()),
                         go_on=lambda: not shutdown_event.is_set(),

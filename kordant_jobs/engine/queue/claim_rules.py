@@ -46,8 +46,8 @@ AGED_EVERY = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Room:
-    """The capacity for new runs: in all, additionally for critical requests, by job (below zero where critical requests
-    used more), and requests by party."""
+    """The capacity for new runs: in total, extra for critical and on-time requests, and by job (negative where critical
+    requests used more); and by outside party, how many requests may start."""
 
     runs: int
     critical_extra: int

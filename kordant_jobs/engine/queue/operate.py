@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from kordant_jobs.engine.queue.clock import DatabaseClock
-from kordant_jobs.engine.queue.retention import Keep, prune
+from kordant_jobs.engine.queue.retention import RetentionDays, prune
 from kordant_jobs.engine.requests import Priority, RequestStatus
 from kordant_jobs.engine.store import attempts, requests
 from kordant_jobs.engine.store.attempts import Attempt
@@ -128,7 +128,7 @@ __all__ = [
     "DeadGroup",
     "Inspection",
     "JobPause",
-    "Keep",
+    "RetentionDays",
     "StatusReads",
     "acknowledge",
     "cancel",

@@ -36,7 +36,7 @@ GOOD_RUNS, FAILED_RUNS = ("SUCCESS", "CANCELED"), ("FAILURE",)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Keep:
+class RetentionDays:
     """Days for which each kind is kept after its end. The settings have the numbers."""
 
     done_days: float
@@ -47,7 +47,7 @@ class Keep:
     """Ticks that found nothing to do: several a minute, useful only when a sensor is debugged."""
 
     @classmethod
-    def of(cls, settings: EngineSettings) -> Keep:
+    def of(cls, settings: EngineSettings) -> RetentionDays:
         """The days in the settings KORDANT_KEEP_*."""
         return cls(
             done_days=settings.keep_done_days, dead_days=settings.keep_failed_days, tick_days=settings.keep_tick_days
@@ -82,7 +82,7 @@ def prune(
     db: Engine,
     *,
     now: datetime,
-    keep: Keep,
+    keep: RetentionDays,
     more: Sequence[Prunable] = (),
     bulk: int = BULK,
     run_files: Path | None = None,
@@ -116,7 +116,7 @@ def _bulks(db: Engine, rule: _Rule, bulk: int, go_on: Callable[[], bool]) -> Ite
             return
 
 
-def _rules(now: datetime, keep: Keep, run_files: Path | None, more: Sequence[Prunable]) -> Mapping[str, _Rule]:
+def _rules(now: datetime, keep: RetentionDays, run_files: Path | None, more: Sequence[Prunable]) -> Mapping[str, _Rule]:
     done, dead, tick = (now - timedelta(days=days) for days in (keep.done_days, keep.dead_days, keep.tick_days))
     return {
         "requests": _requests(DONE, done),

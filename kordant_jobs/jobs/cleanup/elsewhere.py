@@ -106,7 +106,7 @@ def _delete_dumps(means: Means, cutoff: datetime, now: datetime) -> Iterator[Bat
 
 
 def _prune(means: Means, now: datetime, *, dry_run: bool) -> int:
-    keep = operate.Keep.of(SYSTEM.settings())
+    keep = operate.RetentionDays.of(SYSTEM.settings())
     pruned = operate.prune(
         means.db, now=now, keep=keep, more=SYSTEM.prunable, run_files=means.run_files, dry_run=dry_run
     )

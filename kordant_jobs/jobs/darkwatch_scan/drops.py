@@ -17,7 +17,7 @@ from kordant_jobs.errors import DumpUnreadable, TransientError
 from kordant_jobs.store.darkwatch import breaches, dumps
 from kordant_jobs.store.people.keyring import Keyring
 
-ENDINGS = frozenset(
+LABEL_EXTENSIONS = frozenset(
     {"7z", "br", "bz2", "csv", "db", "eml", "gpg", "gz", "html", "json", "jsonl", "log", "lz4", "mbox", "ndjson"}
     | {"parquet", "sql", "sqlite", "tar", "tgz", "tsv", "txt", "vcf", "xls", "xlsx", "xml", "xz", "yaml", "yml"}
     | {"zip", "zst"}
@@ -39,8 +39,8 @@ def label_of(name: str, keyring: Keyring) -> str:
     """The label of a file where people see it: 12 digits of the keyed hash of its name, and the endings of its format.
     A name may hold personal data in any form (`ssn_536904399.txt`), so nothing else of it is kept."""
     endings = [part.lower() for part in name.split(".")[1:][-2:]]
-    kept = [part for part in endings[:-1] if endings[-1] in ENDINGS and part in ENDINGS]
-    kept += [part for part in endings[-1:] if part in ENDINGS]
+    kept = [part for part in endings[:-1] if endings[-1] in LABEL_EXTENSIONS and part in LABEL_EXTENSIONS]
+    kept += [part for part in endings[-1:] if part in LABEL_EXTENSIONS]
     return ".".join([keyring.file_key(name).hex()[:12], *kept])
 
 

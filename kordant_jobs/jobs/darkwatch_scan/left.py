@@ -20,8 +20,9 @@ from kordant_jobs.store.darkwatch import dumps
 
 
 def scan_again(plan: ScanPlan, left: Sequence[UUID], *, db: Engine) -> UUID | None:
-    """Queue the scan again, as one that reads dumps. Scans of the same subscriptions queue one request. None when the
-    scan chose no subscriptions."""
+    """Queue the same scan for later, since another scan has the dumps in `left`; the new one reads dumps. Scans of the
+    same subscriptions and window share one waiting request. Returns its id; None when the scan chose no
+    subscriptions."""
     if not plan.subscriptions:
         return None
     window = plan.window

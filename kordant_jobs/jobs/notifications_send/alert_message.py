@@ -47,7 +47,7 @@ def greeting(words: Wording, name: str) -> str:
 
 
 def alert_footer(words: Wording) -> list[str]:
-    """The footer of mails about what is watched."""
+    """The last lines of a mail: why it comes, and that Kordant never asks for a password."""
     return [
         words.say("You get this mail because Kordant watches this for you."),
         words.say("We never ask for a password, and this mail has no link that you need to open."),

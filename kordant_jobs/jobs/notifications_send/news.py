@@ -40,7 +40,7 @@ class NewsMessage(MailText):
 
     yours_title: str
     yours: list[NoticeLine]
-    others_title: str
+    no_action_title: str
     others: list[NoticeLine]
     more: str | None
 
@@ -52,7 +52,7 @@ def write_news(
     lines: Sequence[tuple[NoticeLine, bool]],
     *,
     subject: str,
-    others_title: str,
+    no_action_title: str,
     more: Callable[[int], str],
     why: str,
 ) -> NewsMessage:
@@ -70,7 +70,7 @@ def write_news(
         headline=subject,
         yours_title=words.say("Your turn"),
         yours=yours[:LINES_MAX],
-        others_title=others_title,
+        no_action_title=no_action_title,
         others=others[:LINES_MAX],
         more=more(left_out) if left_out else None,
         footer=[why, words.say("We never ask for a password, and no mail of ours needs one.")],
@@ -175,7 +175,7 @@ def write_finance_message(rows: Sequence[FinanceNoticeRow], name: str) -> NewsMe
             for row in rows
         ],
         subject=finance_subject(words, rows),
-        others_title=words.say("What there is to know"),
+        no_action_title=words.say("What there is to know"),
         more=lambda number: words.count("And one more.", "And %(number)s more.", number),
         why=words.say("You get this mail because you connected bank accounts to Kordant."),
     )
@@ -253,7 +253,7 @@ def write_removal_message(
         name,
         lines,
         subject=subject,
-        others_title=words.say("What became of your requests"),
+        no_action_title=words.say("What became of your requests"),
         more=lambda number: words.count("And one more broker.", "And %(number)s more brokers.", number),
         why=words.say("You get this mail because Kordant asks data brokers to delete your data."),
     )

@@ -77,7 +77,7 @@ def _compiled(texts: Iterable[str]) -> tuple[re.Pattern[str], ...]:
 
 @lru_cache(maxsize=1)
 def reply_rules() -> ReplyRules:
-    """The rules, read once a process."""
+    """The rules that classify brokers' replies, from `reply_rules.yaml`; read once a process."""
     raw: Mapping[str, Any] = yaml.safe_load(files(__package__).joinpath("reply_rules.yaml").read_text("utf-8"))
     return ReplyRules(
         rules=tuple(

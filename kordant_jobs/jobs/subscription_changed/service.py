@@ -24,7 +24,8 @@ SCAN = DarkwatchScan.job
 
 @dataclass(frozen=True, kw_only=True)
 class Placed:
-    """The result for some subscriptions. `gone` counts those that no longer exist."""
+    """The numbers of subscriptions that were scheduled by their tier (`served`), whose schedule was removed since they
+    are not active (`removed`), and that no longer exist (`gone`)."""
 
     served: int = 0
     removed: int = 0

@@ -22,7 +22,7 @@ from kordant_jobs.catalog import enqueue_many
 from kordant_jobs.catalog.darkwatch_scan import DarkwatchScan
 from kordant_jobs.catalog.reports_generate import ReportsGenerate
 from kordant_jobs.cli.output import err
-from kordant_jobs.cli.serve import stack_of
+from kordant_jobs.cli.serve import build_stack
 from kordant_jobs.cli.session import Session, open_session
 from kordant_jobs.domain.schedules.cadence import Position, Progress
 from kordant_jobs.domain.schedules.rows import Overlap, ScheduleRow
@@ -116,7 +116,7 @@ def _system(folder: Path) -> Iterator[Session]:
                 for job in TICKING:
                     row = ScheduleRow(job=job, cron=EVERY_MINUTE, overlap=Overlap.ALLOW)
                     scheduler_config.save(connection, row, by="bench")
-            with stack_of(session, 3970):
+            with build_stack(session, 3970):
                 yield session
     finally:
         os.environ.clear()

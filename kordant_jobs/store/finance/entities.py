@@ -39,7 +39,7 @@ class Entity:
 def load_keys(
     connection: Connection, keyring: Keyring, entity_ids: Sequence[UUID], *, for_writing: bool = False
 ) -> SubscriberKeys:
-    """Decrypt the data keys of these entities. Forgotten entities are missing from the result."""
+    """Decrypt the data keys of these entities. ForgetSummary entities are missing from the result."""
     return keyring.load_keys(connection, entity_ids, table=entity_keys, for_writing=for_writing)
 
 

@@ -15,7 +15,8 @@ from kordant_jobs.store.schedules.tables import due_slots
 
 @dataclass(frozen=True, kw_only=True)
 class Slot:
-    """One job that serves a subscription."""
+    """The place of a subscription in one job's schedule: its anchor (weekday, day of the month, or 0 for none) and its
+    slot, a stable number below `SLOTS`."""
 
     subscription_id: UUID
     job: str

@@ -195,7 +195,7 @@ def test_new_keys_of_the_provider_are_fetched_and_not_for_each_forgery(
     fake.rotate()
     assert sign_in(Reader(app)).status_code == 403, "within 10 s of the last time they are not asked for again"
     assert fake.count("/keys") == asked
-    monkeypatch.setattr("kordant_jobs.adapters.openid.KEYS_AGAIN_S", 0.0)
+    monkeypatch.setattr("kordant_jobs.adapters.openid.KEYS_REFETCH_MIN_S", 0.0)
     assert sign_in(Reader(app)).status_code == 200
     assert fake.count("/keys") == asked + 1
     assert sign_in(Reader(app)).status_code == 200

@@ -238,7 +238,7 @@ def test_overlap_skip_drops_and_allow_and_cancel_go_on(row: ScheduleRow) -> None
     assert decide(replace(row, overlap=Overlap.ALLOW), progress, at(0, 2), busy=True).starts
     other = decide(replace(row, overlap=Overlap.CANCEL_OTHER), progress, at(0, 2), busy=True)
     assert other.starts
-    assert other.cancel_others
+    assert other.cancel_earlier_runs
 
 
 def test_queue_one_keeps_what_is_due_and_runs_it_as_one() -> None:

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from kordant_jobs.app import SYSTEM
 from kordant_jobs.engine.queue.enqueue import Item, enqueue, enqueue_many
-from kordant_jobs.engine.queue.retention import Keep, Pruned, prune
+from kordant_jobs.engine.queue.retention import Pruned, RetentionDays, prune
 from kordant_jobs.engine.requests import RequestStatus
 from kordant_jobs.lab.engine import FakeClock, drain, statuses
 from kordant_jobs.postgres import database
@@ -21,7 +21,7 @@ from kordant_jobs_tests.databases import copy_of, database_at
 from kordant_jobs_tests.engine.queue.test_operate import ROWS, fail
 from kordant_jobs_tests.engine.queue.toys import Mail, Toy
 
-KEEP = Keep(done_days=30, dead_days=90, tick_days=2)
+KEEP = RetentionDays(done_days=30, dead_days=90, tick_days=2)
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 COUNTED = ("runs", "run_tags", "event_logs", "job_ticks")
 
