@@ -215,11 +215,37 @@ def test_trimming_takes_what_developers_need_and_nothing_else(tmp_path: Path) ->
         "numba/a.c",
         "numba/a.h",
         "zstandard/_cffi.x.so",
+        "babel/locale-data/de.dat",
     )
-    kept = ("zstandard/backend_c.x.so", "web/chunk.js", "pandas/c.py", "pytest/tests/d.py", "dagster/_utils/test/e.py")
+    kept = (
+        *(f"babel/locale-data/{name}.dat" for name in ("root", "en_001", "pt_BR")),
+        "zstandard/backend_c.x.so",
+        "web/chunk.js",
+        "pandas/c.py",
+        "pytest/tests/d.py",
+        "dagster/_utils/test/e.py",
+    )
     for name in (*gone, *kept):
         (site / name).parent.mkdir(parents=True, exist_ok=True)
         (site / name).touch()
     venv.trim(tmp_path)
     left = {str(file.relative_to(site)) for file in site.rglob("*") if file.is_file()}
     assert left == set(kept)
+
+
+@pytest.mark.parametrize(("works", "left"), [(True, "short"), (False, "with symbols")])
+def test_symbols_go_from_this_environment_and_not_from_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, works: bool, left: str
+) -> None:
+    cached, library = tmp_path / "cached.so", tmp_path / "lib/python3.11/site-packages" / venv.WITH_SYMBOLS[0]
+    cached.write_text("with symbols")
+    library.parent.mkdir(parents=True)
+    library.hardlink_to(cached)
+    strip = tmp_path / "bin" / "strip"
+    strip.parent.mkdir()
+    strip.write_text(f'#!/bin/sh\nprintf short > "$3"\nexit {0 if works else 1}\n')
+    strip.chmod(0o755)
+    monkeypatch.setenv("PATH", str(strip.parent), prepend=os.pathsep)
+    venv.trim(tmp_path)
+    assert (library.read_text(), cached.read_text()) == (left, "with symbols")
+    assert [one.name for one in library.parent.iterdir()] == [library.name]
