@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
 from sqlalchemy import Engine
 
 from kordant_jobs.engine.queue import operate
@@ -11,7 +12,7 @@ from kordant_jobs.engine.queue.dispatch import Dispatcher, DispatchSettings
 from kordant_jobs.engine.requests import Priority, RequestStatus
 from kordant_jobs.engine.runs import RunEnd
 from kordant_jobs.engine.store.requests import Filter
-from kordant_jobs.lab.engine import FakeClock, Fault, InlineRuns, drain
+from kordant_jobs.lab.engine import FakeClock, Fault, InlineRuns, RunContext, drain
 from kordant_jobs_tests.engine.queue.asking import SEQUENTIAL, look, nothing, numbers, put
 from kordant_jobs_tests.engine.queue.toys import catalog
 
@@ -48,6 +49,30 @@ def test_a_run_that_does_not_heed_a_cancellation_is_stopped_after_the_grace(queu
     with queue.connect() as connection:
         (attempt,) = operate.inspect(connection, request_id).attempts
     assert (attempt.cpu_s, attempt.peak_memory_mb) == (1.5, 80)
+
+
+@pytest.mark.parametrize("end", ["failure", "lost"])
+def test_a_cancelled_request_whose_run_fails_or_is_lost_is_not_tried_again(
+    queue: Engine, clock: FakeClock, end: str
+) -> None:
+    def fail(work: RunContext) -> None:
+        with queue.begin() as connection:
+            operate.cancel(connection, Filter(ids=(request_id,)), now=clock.now())
+        raise RuntimeError("it could not undo what it had begun")
+
+    request_id = put(queue, clock)
+    faults = {"toy": [Fault(silent=True)] if end == "lost" else []}
+    runs = InlineRuns(db=queue, handlers={"toy": fail}, clock=clock, faults=faults)
+    settings = DispatchSettings(tick_s=0, cancel_grace_s=600, lease_s=15)
+    dispatcher = Dispatcher(queue, runs, runs, clock, worker="t", catalog=catalog(), settings=settings)
+    dispatcher.step()
+    if end == "lost":
+        with queue.begin() as connection:
+            operate.cancel(connection, Filter(ids=(request_id,)), now=clock.now())
+        clock.advance(16)
+    dispatcher.step()
+    dispatcher.close()
+    assert look(queue, request_id).status is RequestStatus.CANCELLED
 
 
 def test_priority_and_time_can_be_changed_while_it_waits(queue: Engine, clock: FakeClock) -> None:
