@@ -36,8 +36,8 @@ def changed_at(facts: Mapping[str, Any]) -> datetime | None:
 
 
 def unreachable(what: str, setting: str, error: Exception, *, then: str) -> TransientError:
-    """The error of a store that did not do `what`. Of its own exception only the type is reported, since its text may name
-    accounts and objects."""
+    """The error of a store that did not do `what`. Of its own exception only the type is reported, since its text may
+    name accounts and objects."""
     return TransientError(
         f"{what} ({type(error).__name__}). See that the store of {setting} is there and takes our credentials{then}"
     )
