@@ -12,7 +12,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -208,9 +208,10 @@ class DropStore:
         Raises:
             TransientError: it cannot be read just now, or was replaced or removed since it was listed.
         """
-        self._work.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=self._work) as content:
+        with ExitStack() as after:
             with self._reporting("a dropped file cannot be fetched"):
+                self._work.mkdir(mode=0o700, parents=True, exist_ok=True)
+                content = after.enter_context(tempfile.TemporaryFile(dir=self._work))
                 # one block at a time: get_file of s3fs holds ten of 50 MB in memory
                 with self._files.open(self._key(file.name), "rb", cache_type="none") as source:
                     shutil.copyfileobj(source, content, BLOCK_BYTES)

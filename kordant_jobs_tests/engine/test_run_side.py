@@ -228,8 +228,9 @@ def test_a_sensor_gets_a_plain_engine(chores: Engine, own: Engine) -> None:
 
 
 def test_what_a_run_claims_is_held_for_as_long_as_its_own_lease_and_then_wakes_the_sensors(
-    chores: Engine, own: Engine, instance: dg.DagsterInstance
+    chores: Engine, own: Engine, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("KORDANT_LEASE_S", "600")
     job = toy_definitions.defs.resolve_job_def("chore")
     ordered = instance.create_run_for_job(job, run_config=Chore.run_config([Chore(number=2)]))
     queued(chores, Chore(number=2), ordered.run_id)

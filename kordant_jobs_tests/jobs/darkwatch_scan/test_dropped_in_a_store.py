@@ -16,6 +16,7 @@ from kordant_jobs.adapters.drop_folder import DropStore
 from kordant_jobs.cli.main import app
 from kordant_jobs.errors import TransientError
 from kordant_jobs.jobs.darkwatch_scan import service
+from kordant_jobs.jobs.darkwatch_scan.ingestion import ATTEMPTS
 from kordant_jobs.settings import Settings
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs_tests.adapters.conftest import s3_bucket, s3_endpoint  # noqa: F401
@@ -95,6 +96,19 @@ def test_while_the_store_is_away_the_scan_is_tried_again_and_nothing_is_decided(
     assert bench.rows("SELECT status, reason, begun FROM kordant.breach_dumps") == [("registered", None, 0)]
     assert bench.rows("SELECT * FROM kordant.source_verdicts") == []
     assert on_host(bench, url, tmp_path).match(plan).new_exposures == 1
+
+
+def test_a_dump_that_can_be_listed_and_not_fetched_is_tried_again_however_often(
+    bench: Bench, url: str, tmp_path: Path
+) -> None:
+    subscribe(bench.db, bench.keyring, "ann@example.com")
+    drop(url, NAME, "ann@example.com:a\n")
+    plan = on_host(bench, url, tmp_path).plan()
+    (tmp_path / "full").write_text("no folder")
+    for _ in range(ATTEMPTS + 1):
+        with pytest.raises(TransientError, match="has room"):
+            on_host(bench, url, tmp_path / "full").match(plan)
+    assert bench.rows("SELECT status, reason, begun FROM kordant.breach_dumps") == [("registered", None, 0)]
 
 
 def test_a_host_with_another_place_leaves_the_dump_alone(bench: Bench, url: str, tmp_path: Path) -> None:

@@ -361,28 +361,38 @@ def test_kill_9_between_sending_and_marking_leaves_each_mail_once(
 
 
 @contextmanager
-def as_run(db: Engine) -> Iterator[Engine]:
+def as_run(url: str) -> Iterator[Engine]:
     """The engine as the ops of a run of the job have it."""
-    with dg.DagsterInstance.ephemeral() as instance:
-        run = instance.create_run_for_job(JOBS.plain)
-        with database_of_run(SYSTEM, db, run, instance) as own:
-            yield own
+    db = database.create_engine(url)
+    try:
+        with dg.DagsterInstance.ephemeral() as instance:
+            run = instance.create_run_for_job(JOBS.plain)
+            with database_of_run(SYSTEM, db, run, instance) as own:
+                yield own
+    finally:
+        db.dispose()
+
+
+@pytest.fixture
+def long_lease(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run's lease outlasts the test, however busy the machine is; `reap` ends it."""
+    monkeypatch.setenv("KORDANT_LEASE_S", "300")
 
 
 def reap(db: Engine) -> int:
     """What the dispatcher does once the lease of every run has ended; the number of runs that were lost."""
     with db.begin() as connection:
-        return len(outcomes.reap_lost(connection, BY_NAME, now=datetime.now(UTC) + timedelta(minutes=1)))
+        return len(outcomes.reap_lost(connection, BY_NAME, now=datetime.now(UTC) + timedelta(seconds=301)))
 
 
 def test_the_mails_of_a_killed_run_are_free_as_soon_as_its_own_lease_ends(
-    db: Engine, database_url: str, keyring: Keyring, settings: Settings, tmp_path: Path
+    db: Engine, database_url: str, keyring: Keyring, long_lease: None, tmp_path: Path
 ) -> None:
     alerted(db, keyring, 40)
     child = os.fork()
     if child == 0:
         try:
-            with as_run(database.create_engine(database_url)) as own:
+            with as_run(database_url) as own:
                 send(own, keyring, KilledAfter(tmp_path / "mails", 30))
         finally:
             os._exit(0)
@@ -396,7 +406,7 @@ def test_the_mails_of_a_killed_run_are_free_as_soon_as_its_own_lease_ends(
 
 
 def test_a_run_that_lost_its_lease_while_it_sends_writes_nothing_more_and_no_mail_goes_out_under_another_id(
-    db: Engine, database_url: str, keyring: Keyring, settings: Settings, tmp_path: Path
+    db: Engine, database_url: str, keyring: Keyring, long_lease: None, tmp_path: Path
 ) -> None:
     alerted(db, keyring, 3)
     transport = MaildirTransport(tmp_path / "mails")
@@ -409,7 +419,7 @@ def test_a_run_that_lost_its_lease_while_it_sends_writes_nothing_more_and_no_mai
             assert send(db, keyring, transport).sent == 3
             yield from transport.deliver(mails)
 
-    with pytest.raises(LeaseLost), as_run(database.create_engine(database_url)) as own:
+    with pytest.raises(LeaseLost), as_run(database_url) as own:
         send(own, keyring, Slow())
     assert {(row.status, row.attempts) for row in outbox_rows(db).values()} == {("sent", 2)}
     ids = [str(mail["Message-ID"]) for mail in mails_in(tmp_path / "mails")]
