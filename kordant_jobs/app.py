@@ -33,7 +33,7 @@ def engine_settings() -> EngineSettings:
         database_url=None if found.database_url is None else found.database_url.get_secret_value(),
         broker_url=None if found.broker_url is None else found.broker_url.get_secret_value(),
         k8s_launcher=found.k8s_launcher or {},
-        watched_folders=(found.drop, found.voice_drop),
+        watched_folders=found.watched_drops,
         **{name: getattr(found, name) for name in alike - {"database_url", "broker_url", "k8s_launcher"}},
     )
 

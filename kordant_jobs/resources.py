@@ -11,6 +11,7 @@ from kordant_jobs.adapters.banks.registry import Banks, open_banks
 from kordant_jobs.adapters.breach_catalogue import open_catalogue
 from kordant_jobs.adapters.corpus import Corpus, open_corpus
 from kordant_jobs.adapters.counties import Counties, open_counties
+from kordant_jobs.adapters.drop_folder import open_dump_place
 from kordant_jobs.adapters.dumps import DumpLimits
 from kordant_jobs.adapters.messengers import Messengers, open_mail, open_messengers
 from kordant_jobs.adapters.report_storage import open_report_storage
@@ -47,12 +48,12 @@ def keyring(context: dg.InitResourceContext) -> Keyring:
     return ring
 
 
-@dg.resource(description="The drop folder for breach dumps, and how they are read.")
+@dg.resource(description="The drop place of breach dumps, and how they are read.")
 def drop_box(_: dg.InitResourceContext) -> DropBox:
-    """The drop folder of the settings."""
+    """The drop place of the settings."""
     loaded = load_settings()
     return DropBox(
-        folder=loaded.drop,
+        place=open_dump_place(loaded),
         keep_files=loaded.drop_keep,
         limits=DumpLimits(max_bytes=loaded.dump_max_bytes, max_ratio=loaded.dump_max_ratio),
         phone_region=loaded.phone_region,

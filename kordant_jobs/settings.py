@@ -47,6 +47,11 @@ class Settings(BaseSettings):
     )
     master_key_path: Path | None = Field(None, description="A file that holds the master key, mode 0600.")
     drop_dir: Path | None = Field(None, description="Where breach dumps are dropped.")
+    drop_url: str | None = Field(
+        None,
+        description="Where breach dumps are dropped instead, for fsspec: s3://bucket/drop (as `reports_url`); new ones "
+        "are seen within a minute.",
+    )
     corpus_dir: Path | None = Field(None, description="Where ingested dumps are kept, blinded.")
     corpus_url: str | None = Field(
         None, description="The same, elsewhere: an address that fsspec knows, as s3://bucket/corpus (needs s3fs)."
@@ -139,6 +144,9 @@ class Settings(BaseSettings):
     models_dir: Path | None = Field(None, description="Where the models of voices are; `models pull` makes them.")
     voice_drop_dir: Path | None = Field(
         None, description="Where clips are dropped: files whose names begin with the subscription's id."
+    )
+    voice_drop_url: str | None = Field(
+        None, description="Where clips are dropped instead, for fsspec: s3://bucket/clips (as `reports_url`)."
     )
     voice_detector: Path | None = Field(
         None, description="The manifest of another detector of synthesis; unset: the screen for older synthesis."
@@ -314,7 +322,7 @@ class Settings(BaseSettings):
                 raise ValueError("it should be https:// (or http://) and a host, perhaps with a path")
         return value
 
-    @field_validator("corpus_url", "reports_url")
+    @field_validator("corpus_url", "reports_url", "drop_url", "voice_drop_url")
     @classmethod
     def _check_storage(cls, value: str | None) -> str | None:
         if value is not None and "://" not in value:
@@ -394,6 +402,13 @@ class Settings(BaseSettings):
     def voice_drop(self) -> Path:
         """The drop folder for clips."""
         return self.voice_drop_dir or self.state_dir / "voice_drop"
+
+    @property
+    def watched_drops(self) -> tuple[Path, ...]:
+        """The drop folders of dumps and clips, without those for which there is an object store."""
+        pairs = ((self.drop_url, self.drop), (self.voice_drop_url, self.voice_drop))
+        folders = (folder if url is None else folder_of(url) for url, folder in pairs)
+        return tuple(folder for folder in folders if folder is not None)
 
     @property
     def counties(self) -> Path:

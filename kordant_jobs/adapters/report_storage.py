@@ -5,13 +5,14 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from kordant_jobs.adapters.object_store import changed_at, open_store, unreachable
 from kordant_jobs.domain.reports.retention import storage_key
-from kordant_jobs.errors import PermanentError, SettingsError, TransientError
+from kordant_jobs.errors import PermanentError, TransientError
 from kordant_jobs.ports import ReportStorage
 from kordant_jobs.settings import Settings, folder_of
 
@@ -116,16 +117,8 @@ class ObjectReportStorage:
     nothing. Of exceptions of the store's library only the type is reported, since their text may name accounts."""
 
     def __init__(self, url: str) -> None:
-        import fsspec
-
-        try:
-            self._files, root = fsspec.url_to_fs(url)
-        except (ImportError, ValueError) as error:
-            raise SettingsError(
-                f"KORDANT_REPORTS_URL names a store that cannot be used ({type(error).__name__}). Take "
-                "s3://bucket/folder and install the extra: pip install 'kordant-jobs[s3]'."
-            ) from None
-        self._root = root.rstrip("/")
+        """Raises SettingsError when the store is unknown or its library is missing."""
+        self._files, self._root = open_store(url, "KORDANT_REPORTS_URL")
 
     def put(self, content: bytes) -> str:
         """See `ReportStorage.put`. An existing object is written again: that is one request; a check would make it
@@ -168,18 +161,14 @@ class ObjectReportStorage:
             raise _unreachable("reports cannot be listed", error) from None
         for path, facts in sorted(found.items()):
             key = path.removeprefix(f"{self._root}/")
-            put_at = facts.get("LastModified") or facts.get("created") or facts.get("mtime")
-            if isinstance(put_at, int | float):
-                put_at = datetime.fromtimestamp(put_at, UTC)
-            if _KEY.fullmatch(key) and isinstance(put_at, datetime) and put_at < before:
+            put_at = changed_at(facts)
+            if _KEY.fullmatch(key) and put_at is not None and put_at < before:
                 yield key
 
 
 def _unreachable(what: str, error: Exception) -> TransientError:
-    return TransientError(
-        f"{what} ({type(error).__name__}). See that the store of KORDANT_REPORTS_URL is there and takes our "
-        "credentials, then run the job again: reports that were written are kept."
-    )
+    then = ", then run the job again: reports that were written are kept."
+    return unreachable(what, "KORDANT_REPORTS_URL", error, then=then)
 
 
 def open_report_storage(settings: Settings) -> ReportStorage:

@@ -36,9 +36,10 @@ def corpus_status(as_json: AsJson = False) -> None:
 
 @corpus_app.command("ingest")
 def corpus_ingest(as_json: AsJson = False) -> None:
-    """Ingest every dump that waits in the drop folder now, without a scan. It may be stopped at any time and continues
+    """Ingest every dump that waits in the drop place now, without a scan. It may be stopped at any time and continues
     later."""
     from kordant_jobs.adapters.corpus import open_corpus
+    from kordant_jobs.adapters.drop_folder import open_dump_place
     from kordant_jobs.adapters.dumps import DumpLimits
     from kordant_jobs.jobs.darkwatch_scan.drops import DropBox, now_of, register_dropped
     from kordant_jobs.jobs.darkwatch_scan.ingestion import Ingestion
@@ -54,7 +55,10 @@ def corpus_ingest(as_json: AsJson = False) -> None:
         settings = session.settings
         limits = DumpLimits(max_bytes=settings.dump_max_bytes, max_ratio=settings.dump_max_ratio)
         box = DropBox(
-            folder=settings.drop, keep_files=settings.drop_keep, limits=limits, phone_region=settings.phone_region
+            place=open_dump_place(settings),
+            keep_files=settings.drop_keep,
+            limits=limits,
+            phone_region=settings.phone_region,
         )
         register_dropped(session.db, box, session.keyring)
         with session.db.connect() as connection:

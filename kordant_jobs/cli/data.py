@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,8 +9,9 @@ from uuid import UUID
 
 import sqlalchemy as sa
 import typer
+from uuid_utils.compat import uuid7
 
-from kordant_jobs.adapters.drop_folder import DroppedFile, dropped_files
+from kordant_jobs.adapters.drop_folder import open_dump_place
 from kordant_jobs.cli.arguments import id_of, one_of
 from kordant_jobs.cli.output import AsJson, out, print_facts, print_json, print_table
 from kordant_jobs.cli.session import open_session
@@ -158,7 +158,7 @@ def dumps_list(
 
 @dumps_app.command("add")
 def dumps_add(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The dump; it is copied.")],
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The dump; it is copied or uploaded.")],
     breach: Annotated[
         str | None, typer.Option(help="The breach it is of, by catalogue name; else by file name.")
     ] = None,
@@ -170,28 +170,28 @@ def dumps_add(
         typer.Option(formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"], help="When it became known (UTC), as 2026-11-21."),
     ] = None,
 ) -> None:
-    """Copy a dump to the drop folder and register it, with options that cannot be detected from the file."""
+    """Put a dump into the drop place and register it, with options that cannot be detected from the file."""
+    from kordant_jobs.adapters.dumps import content_sha256
     from kordant_jobs.cli.explain import reader_options
     from kordant_jobs.jobs.darkwatch_scan.drops import register_file
 
     options = reader_options(shape, columns, region).to_text()
     with open_session() as session:
         _breach_must_be_known(session.db, breach)
-        target = session.settings.drop / file.name
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = target.with_name(f".{file.name}.part")
-        shutil.copyfile(file, draft)
-        facts = draft.stat()
-        dropped = DroppedFile(path=draft, size=facts.st_size, mtime_ns=facts.st_mtime_ns)
+        digest = bytes.fromhex(content_sha256(file))
+        with session.db.connect() as connection:
+            if dumps.is_registered(connection, digest):
+                out.print("this dump is known already: nothing to do")
+                return
         moment = known_at.replace(tzinfo=UTC) if known_at else None
-        made = register_file(
-            session.db, dropped, session.keyring, name=file.name, known_at=moment, breach_name=breach, shape=options
-        )
-        if made is None:
-            draft.unlink()
-            out.print("this dump is known already: nothing to do")
-            return
-        draft.rename(target)
+        place, made = open_dump_place(session.settings), uuid7()
+        draft = place.put(file, f".{file.name}.part")
+        with dumps.ingesting(session.db, made):  # no scan reads it before it has its name
+            register_file(
+                session.db, draft, session.keyring, name=file.name, known_at=moment, breach_name=breach, shape=options,
+                content=file, dump_id=made,
+            )  # fmt: skip
+            register_file(session.db, place.rename(draft, file.name), session.keyring, content=file)
         out.print(f"registered as {made}; the next scan reads it")
 
 
@@ -218,8 +218,8 @@ def dumps_show(dump: DumpId, as_json: AsJson = False) -> None:
         row = connection.execute(query.where(breach_dumps.c.id == dump_id)).mappings().first()
         if row is None:
             raise SettingsError(f"there is no dump {dump_id}. See `kordant-jobs dumps list`.")
-        files = dropped_files(session.settings.drop)
-        lies_at = next((f.path for f in files if label_of(f.name, session.keyring) == row["file_label"]), None)
+        files = open_dump_place(session.settings).files()
+        lies_at = next((one.where for one in files if label_of(one.name, session.keyring) == row["file_label"]), None)
     ledger = Ledger.of_json(row["ledger"])
     if as_json:
         print_json({**row, "understood_share": ledger.understood_share})

@@ -9,6 +9,7 @@ from kordant_jobs.adapters.banks.registry import open_banks
 from kordant_jobs.adapters.breach_catalogue import open_catalogue
 from kordant_jobs.adapters.corpus import open_corpus
 from kordant_jobs.adapters.counties import open_counties
+from kordant_jobs.adapters.drop_folder import open_clip_place, open_dump_place
 from kordant_jobs.adapters.report_storage import open_report_storage
 from kordant_jobs.adapters.sources.registry import open_sources
 from kordant_jobs.adapters.voice.models.files import load_models
@@ -76,6 +77,8 @@ OPENERS: Mapping[str, Callable[[Settings], object]] = {
     "hosts": _several_hosts,
     "report storage": open_report_storage,
     "corpus": open_corpus,
+    "dumps": open_dump_place,
+    "clips": open_clip_place,
     "catalogue": lambda settings: open_catalogue(settings.breach_catalogue),
     "sources": open_sources,
     "counties": open_counties,

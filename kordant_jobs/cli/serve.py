@@ -122,7 +122,7 @@ def _say_where(session: Session, stack: Stack, *, took_s: float) -> None:
             **({"console": stack.urls["API"].replace("/api/jobs", HOME)} if "API" in stack.urls else {}),
             "database": session.server.shown,
             **_database_files(session),
-            "drop folder": session.settings.drop,
+            "drop folder": session.settings.drop_url or session.settings.drop,
             "mails": (session.settings.smtp_url and "SMTP") or session.settings.mails,
             "reports": session.settings.reports,
             "pages of mails": _pages(session.settings),

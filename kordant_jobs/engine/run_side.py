@@ -287,11 +287,12 @@ def _end_at_sigterm() -> None:
 def _fenced(lease: Lease, run_id: str) -> Callable[..., None]:
     """Returns a hook that proves in a transaction, until it ends, that the lease is held (as `leases.fenced` does). It
     names the session for that time, so that the session can be cut if the run is lost in the middle of it; a pooler
-    passes the session on without the name. Writes belong to the run's trace, if there is one."""
+    passes the session on without the name. Leases that the transaction makes end with the run's. Writes belong to the
+    run's trace, if there is one."""
     name = leases.session_name(run_id)
     held = (
-        "SELECT set_config('application_name', %s, true) FROM kordant.job_leases WHERE id = %s AND fence = %s "
-        "FOR KEY SHARE"
+        "SELECT set_config('application_name', %s, true), set_config('kordant.lease', id::text, true) "
+        "FROM kordant.job_leases WHERE id = %s AND fence = %s FOR KEY SHARE"
     )
 
     def prove(connection: Connection) -> None:

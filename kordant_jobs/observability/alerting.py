@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from kordant_jobs.adapters.drop_folder import DropFolder, open_clip_place
 from kordant_jobs.adapters.voice.drop_folder import left_behind
 from kordant_jobs.catalog import CATALOG
 from kordant_jobs.domain.operators.alert_rules import AlertRule, NoticeKind, Severity, move
@@ -255,7 +256,7 @@ class Machine:
     def count_unaccepted_clips(self, connection: Connection, now: datetime) -> Values:
         """The number of files in the drop folder of clips that no run accepts, by reason."""
         if self.voice_drop is not None:
-            for why, count in left_behind(self.voice_drop, now).items():
+            for why, count in left_behind(DropFolder(self.voice_drop), now).items():
                 yield UNCLAIMED, why, float(count)
 
     def apart_s(self, connection: Connection, now: datetime) -> Values:
@@ -273,9 +274,11 @@ HERE = Machine()
 
 
 def machine_of(settings: Settings) -> Machine:
-    """This machine, with the folders that are configured."""
+    """This machine, with the folders that are configured. Of clips in an object store only the doctor tells: an
+    evaluation is one transaction, in which no call waits for a network."""
     names = {"state": settings.state_dir, "drop": settings.drop, "corpus": settings.corpus, "reports": settings.reports}
-    return Machine(folders=names, voice_drop=settings.voice_drop)
+    place = open_clip_place(settings)
+    return Machine(folders=names, voice_drop=place.folder if isinstance(place, DropFolder) else None)
 
 
 Measure = Callable[[Connection, datetime], Values]

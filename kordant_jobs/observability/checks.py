@@ -12,11 +12,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import sqlalchemy as sa
 
+from kordant_jobs.adapters.drop_folder import open_clip_place, open_dump_place
 from kordant_jobs.adapters.voice.drop_folder import left_behind
 from kordant_jobs.domain.operators.alert_rules import BY_NAME
 from kordant_jobs.domain.schedules.simulation import check_moments
 from kordant_jobs.engine.control import host_rows
 from kordant_jobs.engine.plugins import DAGSTER_VERSION
+from kordant_jobs.errors import KordantError, TransientError
 from kordant_jobs.observability import database_checks, heartbeats, outside_checks, standing, system_checks
 from kordant_jobs.observability.doctor import Check, ExaminedSystem, Finding, Skipped, fail, warn
 from kordant_jobs.observability.query_checks import QUERIES
@@ -85,9 +87,15 @@ def migrations(system: ExaminedSystem) -> Iterator[Finding]:
     if system.db is None:
         raise Skipped("the database does not answer")
     stands_at, newest = migrate.revision(system.db), migrate.newest()
-    if stands_at != newest:
+    if stands_at is None:
         yield fail(
-            f"the database is at migration {stands_at or 'none'}, this version's newest is {newest}",
+            "the database is empty",
+            "there is nothing to check in it yet",
+            "run `kordant-jobs up`, or `kordant-jobs db upgrade`, which make its tables",
+        )
+    elif stands_at != newest:
+        yield fail(
+            f"the database is at migration {stands_at}, this version's newest is {newest}",
             "tables that the code speaks of are missing, or are another version's",
             "`kordant-jobs db upgrade`, or use the version that brought it there",
         )
@@ -260,15 +268,32 @@ def indexes(system: ExaminedSystem) -> Iterator[Finding]:
             yield fail(f"the index kordant.{name} is missing", "what it was made for reads whole tables", statement)
 
 
+def drop_places(system: ExaminedSystem) -> Iterator[Finding]:
+    """The drop places of dumps and clips can be read."""
+    for open_place in (open_dump_place, open_clip_place):
+        try:
+            sum(1 for _ in open_place(system.settings).entries())
+        except (KordantError, OSError) as error:
+            yield fail(
+                str(error).rstrip("."),
+                "nothing that is dropped there is read, and scans wait for it",
+                "correct KORDANT_DROP_URL or KORDANT_VOICE_DROP_URL, or the credentials (AWS_…) of this process",
+            )
+
+
 def voices(system: ExaminedSystem) -> Iterator[Finding]:
     """No clip waits for models, none has waited for over two hours, and runs accept every file in the drop folder."""
-    left = left_behind(system.settings.voice_drop, system.clock())
+    place = open_clip_place(system.settings)
+    try:
+        left = left_behind(place, system.clock())
+    except TransientError:
+        left = {}  # the check of drop places says so
     if left:
         kinds = ", ".join(f"{number:,} {why}" for why, number in sorted(left.items()))
         yield warn(
             f"{sum(left.values()):,} files in the drop folder of clips are not imported: {kinds}",
             "no alert comes of them, and their content lies there in clear",
-            f"name each `<id of the subscription>-…`, or delete it, in {system.settings.voice_drop}",
+            f"name each `<id of the subscription>-…`, or delete it, in {place}",
         )
     [[missing, late]] = system.rows(
         "SELECT count(*) FILTER (WHERE a.reason = 'model_missing'), count(*) FILTER (WHERE a.id IS NULL AND "
@@ -336,7 +361,7 @@ _MADE = (
     system_checks.leader, daemon, system_checks.code, system_checks.processes, system_checks.ports,
     system_checks.servers, system_checks.exposure, system_checks.children, QUERIES["runs"], QUERIES["queue"],
     dead_letters, QUERIES["connections"], hosts, QUERIES["locks"], QUERIES["tables"], indexes,
-    database_checks.replication, QUERIES["sources"], QUERIES["dumps"], QUERIES["counties"], voices,
+    database_checks.replication, QUERIES["sources"], QUERIES["dumps"], drop_places, QUERIES["counties"], voices,
     system_checks.models, QUERIES["outbox"], outside_checks.mail, outside_checks.dkim, outside_checks.openid,
     QUERIES["agents"], system_checks.tokens, database_checks.isolation, audit, system_checks.anchors, cleanup,
     outside_checks.notices,

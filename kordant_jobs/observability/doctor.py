@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,6 +17,7 @@ from sqlalchemy import Connection, Engine
 
 from kordant_jobs.errors import KordantError
 from kordant_jobs.settings import Settings
+from kordant_jobs.store import migrate
 
 
 class State(StrEnum):
@@ -90,6 +92,13 @@ class ExaminedSystem:
         with self.connection() as connection:
             return connection.execute(sa.text(query), given).all()
 
+    @cached_property
+    def missing_tables(self) -> str | None:
+        """The reason why the database lacks tables or columns that checks read; None: it is at the newest migration."""
+        if self.db is None or (stands_at := migrate.revision(self.db)) == migrate.newest():
+            return None
+        return "the database is empty" if stands_at is None else f"the database is at migration {stands_at}"
+
     def must_run(self) -> None:
         """Skip the check unless `up` runs.
 
@@ -126,6 +135,8 @@ def _made(name: str, check: Check, system: ExaminedSystem) -> Result:
     except Skipped as skipped:
         return Result(id=name, what=what, state=State.SKIPPED, reason=str(skipped))
     except (KordantError, sa.exc.SQLAlchemyError, OSError) as error:
+        if isinstance(error, sa.exc.ProgrammingError) and system.missing_tables is not None:
+            return Result(id=name, what=what, state=State.SKIPPED, reason=system.missing_tables)
         text = str(error).splitlines()[0].rstrip(".")
         broken = fail(
             f"the check itself broke: {text}", "nothing is known of this", "fix that, and run the check again"

@@ -7,15 +7,17 @@ one (`keeper`) for starts that schedules missed.
 
 import hashlib
 import json
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Self
+from typing import Self, TypeVar
 
 import dagster as dg
 from sqlalchemy import Engine
 
 from kordant_jobs.adapters.counties import Counties
+from kordant_jobs.adapters.drop_folder import open_clip_place
 from kordant_jobs.adapters.messengers import channels_on
 from kordant_jobs.adapters.voice.drop_folder import dropped_clips, facts_of
 from kordant_jobs.adapters.voice.models.files import LoadedModels
@@ -24,8 +26,8 @@ from kordant_jobs.catalog.hometitle_scan import HometitleScan
 from kordant_jobs.catalog.notifications_send import NotificationsSend
 from kordant_jobs.catalog.voiceprint_batch import REALTIME, VoiceprintBatch
 from kordant_jobs.engine.control import WAKES, operate
-from kordant_jobs.errors import SourceUnavailable
-from kordant_jobs.jobs.darkwatch_scan.drops import DropBox, new_files, now_of
+from kordant_jobs.errors import SourceUnavailable, TransientError
+from kordant_jobs.jobs.darkwatch_scan.drops import DropBox, new_files
 from kordant_jobs.jobs.hometitle_scan.rules.freshness import next_to_ask
 from kordant_jobs.ports import BreachFeed
 from kordant_jobs.settings import load_settings
@@ -62,8 +64,8 @@ def new_data_sensor(
     """Request a scan of the real-time tiers for new files and breaches, and one of the subscriptions that wait for a
     first scan of an identifier. Each file or breach counts once, and scans follow each other: new data that arrives
     during a scan waits for its end, so that no file is read twice."""
+    files = _listed(context, partial(new_files, db, drop_box, keyring))
     with db.connect() as connection:
-        files = new_files(connection, drop_box, keyring, now_of(connection))
         tiers = new_data.realtime_tiers(connection, DarkwatchScan.job)
         newest = new_data.newest_breach(connection)
         queued = load_settings().has_queue
@@ -86,6 +88,18 @@ def new_data_sensor(
     if not asked and newest == seen:
         return dg.SkipReason("nothing is new")
     return dg.SensorResult(run_requests=asked, cursor=json.dumps({"breach": newest}))
+
+
+One = TypeVar("One")
+
+
+def _listed(context: dg.SensorEvaluationContext, files: Callable[[], Iterable[One]]) -> list[One]:
+    """Dropped files; none while their store does not answer, so that other new data does not wait for it."""
+    try:
+        return list(files())
+    except TransientError as error:
+        context.log.warning(str(error))
+        return []
 
 
 def _scan(payload: DarkwatchScan, *, run_key: str | None, trigger: str) -> dg.RunRequest:
@@ -167,7 +181,9 @@ def voice_sensor(
     with db.connect() as connection:
         if operate.under_way(connection, job=VoiceprintBatch.job):
             return dg.SkipReason("a run is under way or waiting; its end wakes this sensor")
-        files = list(dropped_clips(load_settings().voice_drop, settled_at=datetime.now(UTC)))
+    place = open_clip_place(load_settings())
+    files = _listed(context, partial(dropped_clips, place, settled_at=datetime.now(UTC)))
+    with db.connect() as connection:
         tiers = [tier.value for tier in REALTIME]
         given = clips.waiting(connection, tiers, has_models=voice_models.models is not None)
         owners = {owner for owner, _ in files}

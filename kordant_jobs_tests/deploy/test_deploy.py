@@ -98,6 +98,12 @@ def test_every_pod_is_no_root_and_writes_only_to_its_volumes(launcher: str) -> N
             assert "readinessProbe" in container or "startupProbe" in container
 
 
+def test_the_image_can_open_the_stores_that_the_chart_names() -> None:
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    assert {str(url).split("://")[0] for name, url in values["settings"].items() if name.endswith("_URL")} == {"s3"}
+    assert re.search(r"^s3fs==", (CHECKOUT / "requirements-hosts.lock").read_text(), re.MULTILINE)
+
+
 def test_every_service_and_policy_selects_a_pod_that_there_is() -> None:
     objects = rendered("celery")
     pods = [one["spec"]["template"]["metadata"]["labels"] for one in objects if one["kind"] == "Deployment"]

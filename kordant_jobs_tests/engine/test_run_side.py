@@ -11,13 +11,16 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from kordant_jobs.engine.listen import Listener
+from kordant_jobs.engine.queue import outcomes
 from kordant_jobs.engine.queue.enqueue import enqueue
 from kordant_jobs.engine.requests import Cause, Outcome, RequestStatus
 from kordant_jobs.engine.run_side import database_of_run
+from kordant_jobs.engine.runs import RunEnd
 from kordant_jobs.engine.store import attempts, leases, waiting
 from kordant_jobs.engine.store.attempts import Attempt, attempts_of
 from kordant_jobs.engine.store.leases import Lease, LeaseLost
-from kordant_jobs.engine.store.requests import Filter, Request, find
+from kordant_jobs.engine.store.requests import EVENTS, Filter, Request, find
 from kordant_jobs.postgres import database
 from kordant_jobs.settings import Settings
 from kordant_jobs_tests.engine import toy_definitions
@@ -222,3 +225,30 @@ def test_repeating_a_run_that_ended_well_is_a_request_of_its_own(chores: Engine,
 def test_a_sensor_gets_a_plain_engine(chores: Engine, own: Engine) -> None:
     with database_of_run(SYSTEM, own, None, None) as db, db.connect() as connection:
         assert connection.execute(sa.text("SELECT count(*) FROM kordant.job_leases")).scalar_one() == 0
+
+
+def test_what_a_run_claims_is_held_for_as_long_as_its_own_lease_and_then_wakes_the_sensors(
+    chores: Engine, own: Engine, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KORDANT_LEASE_S", "600")
+    job = toy_definitions.defs.resolve_job_def("chore")
+    ordered = instance.create_run_for_job(job, run_config=Chore.run_config([Chore(number=2)]))
+    queued(chores, Chore(number=2), ordered.run_id)
+    held = sa.text(f"SELECT {leases.held_sql('cast(:id AS uuid)')}")
+    listener = Listener(chores.url, [EVENTS])
+    listener.open()
+    with database_of_run(SYSTEM, own, ordered, instance) as db:
+        with db.begin() as connection:
+            now = connection.execute(sa.select(sa.func.now())).scalar_one()
+            (claim,) = leases.insert(connection, ["mails"], holder="x", now=now, ttl_s=600)
+        with chores.begin() as connection:
+            (other,) = leases.insert(connection, ["mails"], holder="x", now=now, ttl_s=600)
+            assert connection.execute(held, {"id": claim.id}).scalar_one()
+            end = RunEnd(run_id=ordered.run_id, outcome="lost", cause="killed")
+            assert outcomes.run_ended(connection, end, ROWS, now=now)
+        with chores.begin() as connection:
+            assert [connection.execute(held, {"id": one.id}).scalar_one() for one in (claim, other)] == [False, True]
+        with pytest.raises(LeaseLost), db.begin() as connection:
+            leases.insert(connection, ["mails"], holder="x", now=now, ttl_s=600)
+    assert [one.payload for one in listener.wait(5.0)] == ["ended"]
+    listener.close()

@@ -25,6 +25,7 @@ from kordant_jobs.observability.checks import CHECKS
 from kordant_jobs.observability.doctor import ExaminedSystem, State, examine, exit_code
 from kordant_jobs.observability.query_checks import LIMITS
 from kordant_jobs.postgres import database
+from kordant_jobs.store import migrate
 from kordant_jobs_tests.databases import await_rows
 from kordant_jobs_tests.observability.conftest import OF_THE_TESTS, facts, only, run, wrong
 
@@ -289,6 +290,18 @@ def test_without_a_database_one_check_fails_and_the_others_are_skipped(healthy: 
     assert [one.id for one in results if one.state is State.FAIL] == ["database"]
     assert {one.id for one in results if one.state is State.SKIPPED} >= {"queue", "audit", "master_key", "migrations"}
     assert exit_code(results) == 2
+
+
+def test_an_empty_database_is_reported_once_and_what_needs_its_tables_is_skipped(
+    healthy: ExaminedSystem, db: Engine
+) -> None:
+    migrate.downgrade(db, "base")
+    results = examine(replace(healthy, stack=None), CHECKS)
+    failed = {one.id: one.findings[0].fact for one in results if one.state is State.FAIL}
+    assert failed == {"migrations": "the database is empty"}
+    assert "db upgrade" in next(one for one in results if one.id == "migrations").findings[0].fix
+    skipped = {one.id for one in results if one.reason == "the database is empty"}
+    assert skipped >= {"zones", "queue", "outbox", "voices", "audit"}
 
 
 @pytest.mark.injects("database")

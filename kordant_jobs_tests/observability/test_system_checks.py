@@ -309,6 +309,16 @@ ENROLMENT = (
 """Without the consent that it belongs to."""
 
 
+@pytest.mark.injects("drop_places")
+def test_a_drop_place_that_cannot_be_read_is_reported_once(
+    healthy: ExaminedSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # where nothing listens
+    away = changed(healthy, voice_drop_url="s3://none/clips")
+    assert only(away, "drop_places").startswith("dropped files cannot be listed")
+    assert "KORDANT_VOICE_DROP_URL" in only(away, "drop_places")
+
+
 @pytest.mark.injects("voices")
 def test_clips_that_no_run_accepts_are_reported_by_reason_and_never_by_name(healthy: ExaminedSystem) -> None:
     folder, old = healthy.settings.voice_drop, time.time() - 2 * 3600

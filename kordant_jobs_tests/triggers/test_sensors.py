@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
+import fsspec
 import pytest
 import sqlalchemy as sa
 from dagster._serdes import serialize_value
 from sqlalchemy import Engine
 
+from kordant_jobs.adapters.drop_folder import DropStore
 from kordant_jobs.catalog import enqueue
 from kordant_jobs.catalog.darkwatch_scan import DarkwatchScan
 from kordant_jobs.catalog.notifications_send import NotificationsSend
@@ -73,8 +76,32 @@ def test_a_registered_file_asks_for_nothing(bench: Bench, instance: dg.DagsterIn
 def test_a_file_that_is_still_coming_asks_for_nothing(bench: Bench, instance: dg.DagsterInstance) -> None:
     bench.drop("a.txt.part", "ann@example.com:x\n")
     bench.drop(".b.txt", "ann@example.com:x\n")
-    (bench.box.folder / "c.txt").write_text("written just now")
+    (bench.folder / "c.txt").write_text("written just now")
     assert _evaluate(new_data_sensor, bench, instance) == []
+
+
+def test_while_the_store_of_dumps_is_away_other_new_data_still_asks(
+    bench: Bench, instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # where nothing listens
+    place = DropStore("s3://none/drop", setting="KORDANT_DROP_URL", work=tmp_path)
+    away = replace(bench, box=replace(bench.box, place=place))
+    assert _evaluate(new_data_sensor, away, instance) == []
+    person = subscribe(bench.db, bench.keyring, "ann@example.com")
+    [request] = _evaluate(new_data_sensor, away, instance)
+    assert str(person.subscription_id) in str(request.run_config)
+
+
+def test_an_object_in_a_store_asks_until_it_is_registered(
+    bench: Bench, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    place = DropStore("memory://sensor/drop", setting="KORDANT_DROP_URL", work=tmp_path)
+    there = replace(bench, box=replace(bench.box, place=place))
+    fsspec.filesystem("memory").pipe_file("/sensor/drop/a.txt", b"ann@example.com:x\n")
+    [first], [again] = (_evaluate(new_data_sensor, there, instance) for _ in range(2))
+    assert first.run_key == again.run_key
+    register_dropped(there.db, there.box, there.keyring)
+    assert _evaluate(new_data_sensor, there, instance) == []
 
 
 def test_a_due_notification_asks_for_one_run_and_none_is_asked_when_nothing_is_due(

@@ -280,7 +280,7 @@ def read_clips(folder: Path, models: VoiceModels) -> list[EnrolmentClip]:
     with Decoder() as decoder:
         for file in dropped_files(folder):
             try:
-                decoded = decoder.decode([file.path.read_bytes()], ending_of(file.name))
+                decoded = decoder.decode([(folder / file.name).read_bytes()], ending_of(file.name))
             except Undecodable as error:
                 raise SettingsError(f"{file.name} holds no sound that can be read ({_words(error.reason)}).") from None
             clip = enrolment_clip(file.name, decoded.channels, models)

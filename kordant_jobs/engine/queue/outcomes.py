@@ -13,7 +13,7 @@ from kordant_jobs.engine.jobs import DEFAULT_RETRIES, JobRow
 from kordant_jobs.engine.queue.retry_rules import Ended, next_state
 from kordant_jobs.engine.requests import Cause, Outcome
 from kordant_jobs.engine.runs import RETURNING, RunEnd
-from kordant_jobs.engine.store import attempts, leases
+from kordant_jobs.engine.store import attempts, leases, requests
 from kordant_jobs.engine.store.attempts import Move, Running
 from kordant_jobs.engine.store.leases import Reaped
 from kordant_jobs.redaction import redact
@@ -51,6 +51,8 @@ def run_ended(
         return False
     settle(connection, [lease.id], ended, rows, error=end.error, now=now, end=end)
     attempts.note_use(connection, lease.id, cpu_s=end.cpu_s, peak_memory_mb=end.peak_memory_mb)
+    if leases.release_claims(connection, [lease.id]):
+        requests.wake_sensors(connection)  # what the run had claimed waits for another
     leases.release(connection, [lease.id])
     return True
 
@@ -72,6 +74,7 @@ def reap_lost(connection: Connection, rows: Mapping[str, JobRow], *, now: dateti
     gone = leases.reap(connection, now=now)
     begun, not_begun = ([one.id for one in gone if one.adopted is adopted] for adopted in (True, False))
     if begun:
+        requests.wake_sensors(connection)  # what these runs had claimed waits for others
         settle(connection, begun, Ended(outcome=Outcome.LOST, cause=Cause.LOST), rows, error=LOST_TEXT, now=now)
     if not_begun:
         settle(connection, not_begun, Ended(outcome=Outcome.RETURNED), rows, error=None, now=now)

@@ -59,6 +59,9 @@ class Host:
         self._listener = Listener(self._db.url, [host_rows.ORDERS])
         self._instance = dagster_private.open_instance(dagster_private.dagster_home())
         self._runs: dict[str, threading.Event] = {}
+        self._left: set[str] = set()
+        """Runs in the warm process that a worker before this one, which was killed, handed over. Each fills a place."""
+        self._worker: Any = None
         self._ending = threading.Event()
         self._over = threading.Event()
         self._draining = False
@@ -74,7 +77,7 @@ class Host:
         bodies = (self._live, self._obey, lambda: self._report(watcher))
         threads = [threading.Thread(target=body, name="kordant-host", daemon=True) for body in bodies]
         self._app.task(self._execute, name=broker.RUN_TASK)
-        worker = self._app.Worker(
+        self._worker = worker = self._app.Worker(
             hostname=f"kordant@{self.name}",
             queues=[broker.queue_of(self._version)],
             pool="threads",
@@ -85,6 +88,7 @@ class Host:
             without_heartbeat=True,
             quiet=True,
         )
+        self._count_left()
         for thread in threads:
             thread.start()
         ending = threading.Thread(target=self._end_runs, name="kordant-host-end", daemon=True)
@@ -182,6 +186,7 @@ class Host:
             if self._over.is_set():
                 return
             pause_s = self._settings.lease_s / 3
+            self._count_left()
             try:
                 with self._db.begin() as connection:
                     drains = host_rows.beat(
@@ -226,6 +231,8 @@ class Host:
                 self._settle(end)
                 if known := self._runs.get(end.run_id):
                     known.set()
+                self._left.discard(end.run_id)
+                self._limit()
 
     def _settle(self, end: RunEnd) -> None:
         pause_s = 0.2
@@ -252,6 +259,20 @@ class Host:
             self._draining = True
             self._say("draining: no more runs are accepted")
             os.kill(os.getpid(), signal.SIGTERM)  # Celery takes no more, and ends once its tasks have
+
+    def _count_left(self) -> None:
+        """Find the runs that an earlier worker left in the warm process. While that does not answer, those known stay.
+        The slots in the database need no change: there every run counts by its lease."""
+        own = set(self._runs)
+        with suppress(TransientError):
+            running = ask(self._warm, {"op": "ping"})["running"]
+            self._left = set(running) - own - set(self._runs)
+        self._limit()
+
+    def _limit(self) -> None:
+        """Have the worker fetch no more runs than there are places. It reads `max_concurrency` before each fetch, where
+        0 means unset."""
+        self._worker.max_concurrency = max(0, self._settings.host_runs - len(self._left)) or -1
 
     def _offer_slots(self) -> None:
         self._slots = self._settings.host_runs

@@ -59,7 +59,7 @@ def insert(
     run_ids: Sequence[str | None] | None = None,
 ) -> list[Lease]:
     """A new lease for each name, in that order, with the run that will work under it. The caller has checked the
-    limits."""
+    limits. One that a run makes for what it claims expires sooner than `ttl_s` if the run loses its own."""
     expires_at = now + timedelta(seconds=ttl_s)
     ids = [uuid7() for _ in names]
     rows = [
@@ -81,6 +81,12 @@ def release(connection: Connection, lease_ids: Sequence[UUID]) -> None:
     """Release slots."""
     if lease_ids:
         connection.execute(sa.delete(job_leases).where(job_leases.c.id.in_(lease_ids)))
+
+
+def release_claims(connection: Connection, lease_ids: Sequence[UUID]) -> bool:
+    """Release what runs claimed under these leases and have not released. False when there is nothing."""
+    done = connection.execute(sa.delete(job_leases).where(job_leases.c.under.in_(lease_ids)))
+    return bool(done.rowcount)
 
 
 def extend(connection: Connection, lease_ids: Sequence[UUID], *, now: datetime, ttl_s: float) -> set[UUID]:

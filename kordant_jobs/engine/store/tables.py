@@ -48,9 +48,17 @@ job_leases = Table(
     Column("host", Text, comment="the host that took the run; it keeps the lease alive until the run does"),
     moment("taken_at"),
     moment("expires_at"),
+    Column(
+        "under",
+        Uuid,
+        ForeignKey(f"{SCHEMA}.job_leases.id", ondelete="CASCADE"),
+        server_default=text("kordant.run_lease()"),
+        comment="the lease of the run that claimed something under this one, which ends with it",
+    ),
     Index(None, "name"),
     Index(None, "run_id"),
     Index(None, "expires_at"),
+    Index(None, "under"),
     comment="Slots that expire. Who has no row here any more has lost it and may write nothing.",
 )
 

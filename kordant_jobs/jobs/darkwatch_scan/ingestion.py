@@ -7,11 +7,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 from sqlalchemy import Engine
 
 from kordant_jobs.adapters.corpus import Corpus
-from kordant_jobs.adapters.drop_folder import DroppedFile
 from kordant_jobs.adapters.dumps import BlindBatch, Blinder, Dump, ReaderOptions, open_dump
 from kordant_jobs.domain.darkwatch.exposures import DumpStatus
 from kordant_jobs.engine import Progress
@@ -72,17 +72,21 @@ class Ingestion:
         Raises:
             DumpUnreadable: it was quarantined, for this reason; alerts of what `watch` found up to there were written.
             ReadElsewhere: another process reads it just now.
+            TransientError: the place of its file does not answer, or is not this machine's.
         """
         with dumps.ingesting(self.db, dump.id, wait=self.wait) as ours:
             if not ours:
                 raise ReadElsewhere
             with self.db.connect() as connection:
-                if dumps.load(connection, [dump.id])[0].status is not DumpStatus.REGISTERED:
-                    return None
+                [dump] = dumps.load(connection, [dump.id])  # its file may have been moved since it was planned
+            if dump.status is not DumpStatus.REGISTERED:
+                return None
             what = _ingested_before(self.corpus, dump)
             try:
                 file = file_of(dump, self.box, self.keyring)
-                what = what or self._read_within_bounds(dump, file, watch)
+                if what is None:
+                    with self.box.place.fetch(file) as content:
+                        what = self._read_within_bounds(dump, content, watch)
             except DumpUnreadable as error:
                 if what is None:
                     with self.db.begin() as connection:
@@ -92,10 +96,10 @@ class Ingestion:
             with self.db.begin() as connection:
                 dumps.mark_ingested(connection, dump.id, what)
             if file is not None and not self.box.keep_files and what.problem is None:
-                file.path.unlink(missing_ok=True)
+                self.box.place.remove(file)
             return what
 
-    def _read_within_bounds(self, dump: dumps.DumpRow, file: DroppedFile, watch: Watch | None) -> dumps.Ingested:
+    def _read_within_bounds(self, dump: dumps.DumpRow, file: Path, watch: Watch | None) -> dumps.Ingested:
         """Read a dump, unless reading it was interrupted too often.
 
         Raises:
@@ -110,13 +114,13 @@ class Ingestion:
             )
         return self._read(dump, file, watch)
 
-    def _read(self, dump: dumps.DumpRow, file: DroppedFile, watch: Watch | None) -> dumps.Ingested:
+    def _read(self, dump: dumps.DumpRow, file: Path, watch: Watch | None) -> dumps.Ingested:
         options = ReaderOptions.of_text(dump.told_shape)
         region = options.region or self.box.phone_region
         began = time.process_time()
         with _own_faults():
             opened = open_dump(
-                file.path, limits=self.box.limits, phone_region=region, shape=options.shape, columns=options.columns
+                file, limits=self.box.limits, phone_region=region, shape=options.shape, columns=options.columns
             )
         with opened as source, self.corpus.write(dump.id, origin=self._origin(dump)) as writer:
             read = 0

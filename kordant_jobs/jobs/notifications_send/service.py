@@ -48,7 +48,7 @@ BATCH = 200
 
 LEASE = timedelta(minutes=10)
 """The longest time for a batch. Notifications that are not sent by then are returned, and another sender may claim
-them."""
+them; those of a run that is lost as soon as its own lease ends."""
 
 
 @dataclass(frozen=True, kw_only=True)

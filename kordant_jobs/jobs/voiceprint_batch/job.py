@@ -6,6 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import Engine
 
+from kordant_jobs.adapters.drop_folder import open_clip_place
 from kordant_jobs.adapters.voice.models.files import LoadedModels
 from kordant_jobs.catalog import BY_NAME
 from kordant_jobs.catalog.voiceprint_batch import VoiceprintBatch
@@ -26,7 +27,7 @@ def plan(
     settings: Settings,
 ) -> VoicePlan:
     """Import dropped clips, and divide the pending clips into chunks."""
-    drop = settings.voice_drop if payload.read_drops else None
+    drop = open_clip_place(settings) if payload.read_drops else None
     made = service.plan(payload.subscription_ids, drop=drop, db=db, keyring=keyring, loaded=voice_models, now=now)
     if voice_models.models is None and made.total:
         report.warn(f"{voice_models.problem} Until then verdicts are unknown; the clips wait.")

@@ -7,15 +7,15 @@ from contextlib import suppress
 from dataclasses import dataclass, fields
 from datetime import datetime
 from itertools import chain
-from pathlib import Path
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from kordant_jobs.adapters.drop_folder import DropPlace
 from kordant_jobs.adapters.voice.analysis import measure
 from kordant_jobs.adapters.voice.decoding import Decoder, Undecodable
-from kordant_jobs.adapters.voice.drop_folder import dropped_clips, ending_of, has_changed
+from kordant_jobs.adapters.voice.drop_folder import dropped_clips, ending_of
 from kordant_jobs.adapters.voice.models.files import LoadedModels, VoiceModels
 from kordant_jobs.domain.voice.verdicts import (
     ChannelMeasurements,
@@ -69,7 +69,7 @@ class Analysed:
 def plan(
     subscription_ids: Sequence[UUID] | None,
     *,
-    drop: Path | None,
+    drop: DropPlace | None,
     db: Engine,
     keyring: Keyring,
     loaded: LoadedModels,
@@ -84,25 +84,29 @@ def plan(
     return VoicePlan(chunks=chunked(waiting), total=len(waiting), imported=taken, refused=refused)
 
 
-def import_dropped_clips(drop: Path, *, db: Engine, keyring: Keyring, now: datetime) -> tuple[int, int]:
+def import_dropped_clips(drop: DropPlace, *, db: Engine, keyring: Keyring, now: datetime) -> tuple[int, int]:
     """Import dropped clips; each is sealed before its file is removed. Returns the numbers of imported and of refused
     files, which stay. Safe to repeat: the same file gives one clip. A file that changed while it was read stays until
-    it is complete."""
+    it is complete.
+
+    Raises:
+        TransientError: an object store does not answer. What was imported by then stays.
+    """
     taken = refused = 0
     for subscription_id, file in dropped_clips(drop, settled_at=now):
         try:
-            with file.path.open("rb") as content, db.begin() as connection:
+            with drop.fetch(file) as path, path.open("rb") as content, db.begin() as connection:
                 clips.add(connection, keyring, subscription_id, content, ending=ending_of(file.name))
-                if has_changed(file):
+                if drop.has_changed(file):
                     raise FileNotFoundError
         except FileNotFoundError:
             continue  # another run took it, or it grew: nothing of it is kept
         except (PermanentError, OSError):
             refused += 1
             continue
-        if not has_changed(file):
+        if not drop.has_changed(file):
             with suppress(OSError):
-                file.path.unlink(missing_ok=True)
+                drop.remove(file)
         taken += 1
     return taken, refused
 

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.adapters.corpus import Corpus
+from kordant_jobs.adapters.drop_folder import DropFolder
 from kordant_jobs.adapters.dumps import DumpLimits
 from kordant_jobs.engine.store.progress import Progress
 from kordant_jobs.errors import KordantError
@@ -63,8 +64,8 @@ def retro_scan(subscribers: int, dump_bytes: int) -> dict[str, Any]:
         migrate.upgrade(db)
         _fill(db, keyring, subscribers)
         limits = DumpLimits(max_bytes=1 << 40, max_ratio=200)
-        box = DropBox(folder=folder / "drop", keep_files=True, limits=limits, phone_region="US")
-        planted = _drop(box.folder, subscribers, dump_bytes)
+        box = DropBox(place=DropFolder(folder / "drop"), keep_files=True, limits=limits, phone_region="US")
+        planted = _drop(folder / "drop", subscribers, dump_bytes)
         found = _scan(db, keyring, box, Corpus(folder / "corpus"), planted=planted)
         db.dispose()
     if found["alerts"] != planted:

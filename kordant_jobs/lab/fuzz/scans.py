@@ -22,6 +22,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.adapters.corpus import Corpus
+from kordant_jobs.adapters.drop_folder import DropFolder
 from kordant_jobs.adapters.dumps import DumpLimits
 from kordant_jobs.engine.store.progress import Progress
 from kordant_jobs.jobs.darkwatch_scan import service
@@ -91,7 +92,7 @@ class World:
         path = drop / "dump.txt"
         path.write_bytes(content)
         os.utime(path, (_SETTLED, _SETTLED))
-        box = DropBox(folder=drop, keep_files=True, limits=LIMITS, phone_region="US")
+        box = DropBox(place=DropFolder(drop), keep_files=True, limits=LIMITS, phone_region="US")
         try:
             plan = service.plan_scan(
                 Scope(), since=None, until=None, db=self.db, keyring=self.keyring, box=box, catalogue=None

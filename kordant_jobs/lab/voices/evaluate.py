@@ -66,7 +66,9 @@ class Trials:
 def measure_folder(folder: Path, models: VoiceModels, *, is_screened: bool) -> list[Measured]:
     """Measure the clips below the folder that have enough speech. Files that cannot be decoded are reported and left
     out."""
-    files = [(one.name, file.path) for one in sorted(folder.iterdir()) if one.is_dir() for file in dropped_files(one)]
+    files = [
+        (one.name, one / file.name) for one in sorted(folder.iterdir()) if one.is_dir() for file in dropped_files(one)
+    ]
     found = []
     with Decoder() as decoder:
         for speaker, path in track(files, "listening", console=err, transient=True):

@@ -94,6 +94,12 @@ def seen_files(connection: Connection, status: DumpStatus | None = None) -> set[
     return {(row.file_key, row.file_size, row.file_mtime_ns) for row in rows}
 
 
+def is_registered(connection: Connection, content_sha256: bytes) -> bool:
+    """True when a dump with this content is registered."""
+    query = sa.select(sa.exists().where(breach_dumps.c.content_sha256 == content_sha256))
+    return bool(connection.execute(query).scalar_one())
+
+
 def register(
     connection: Connection,
     content_sha256: bytes,
@@ -102,14 +108,15 @@ def register(
     breach_name: str,
     known_at: datetime,
     told_shape: str | None = None,
+    dump_id: UUID | None = None,
 ) -> UUID | None:
-    """Register a new dump. None when a dump with the same content is registered. A quarantined dump of the same file is
-    superseded by this one, its repair."""
+    """Register a new dump (under `dump_id`, if given). None when a dump with the same content is registered. A
+    quarantined dump of the same file is superseded by this one, its repair."""
     table = breach_dumps
     made: UUID | None = connection.execute(
         insert(table)
         .values(
-            id=uuid7(),
+            id=dump_id or uuid7(),
             content_sha256=content_sha256,
             file_key=file.key,
             file_label=file.label,

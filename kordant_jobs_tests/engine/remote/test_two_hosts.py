@@ -133,6 +133,33 @@ def test_a_run_whose_process_was_killed_is_known_at_once_and_done_again(cluster:
     assert cluster.system.effects().count(100) == 1
 
 
+def test_a_worker_that_was_killed_counts_the_runs_it_left_when_it_is_back(cluster: Cluster, tmp_path: Path) -> None:
+    system, requests = cluster.system, dict[UUID, Path]()
+    for number in range(4):
+        (tmp_path / str(number)).mkdir()
+        requests[system.enqueue(number=110 + 2 * number, how="wait", folder=str(tmp_path / str(number)))] = (
+            tmp_path / str(number)
+        )
+    until(lambda: all((folder / "runs").exists() for folder in requests.values()))
+    on_alpha = [one for one in requests if system.request(one)[1][0].worker == "alpha"]
+    (before,) = [one for one in _listed(cluster) if one.name == "alpha"]
+    os.kill(cluster.stacks["alpha"].pids()["host"], signal.SIGKILL)
+    until(lambda: [one for one in _listed(cluster) if one.name == "alpha" and one.slots and one.since > before.since])
+    for one, folder in requests.items():
+        if one not in on_alpha:
+            (folder / "go").touch()
+    others = [system.enqueue(number=120 + 2 * number) for number in range(12)]
+    assert {system.ended(one)[1][-1].worker for one in others} == {"beta"}, "alpha has no place free"
+    for one in on_alpha:
+        (requests[one] / "go").touch()
+        found, attempts = system.ended(one)
+        assert (found.status, len(attempts)) == (RequestStatus.COMPLETED, 1)
+    more = [system.enqueue(number=150 + 2 * number, how="wait", folder=str(tmp_path)) for number in range(4)]
+    until(lambda: (tmp_path / "runs").exists() and len((tmp_path / "runs").read_text().splitlines()) == 4)
+    (tmp_path / "go").touch()
+    assert sorted(system.ended(one)[1][0].worker for one in more) == ["alpha", "alpha", "beta", "beta"]
+
+
 def test_a_run_that_is_cancelled_in_dagster_is_stopped_on_its_host(cluster: Cluster, tmp_path: Path) -> None:
     request = cluster.system.enqueue(number=102, how="wait", folder=str(tmp_path))
     run_id, pid = cluster.worker_of(tmp_path)

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from kordant_jobs.adapters.corpus import Corpus
+from kordant_jobs.adapters.drop_folder import DropFolder
 from kordant_jobs.adapters.dumps import DumpLimits
 from kordant_jobs.engine.store.progress import Progress
 from kordant_jobs.jobs.darkwatch_scan import service
@@ -33,10 +34,16 @@ class Bench:
     box: DropBox
     corpus: Corpus
 
+    @property
+    def folder(self) -> Path:
+        """The drop folder."""
+        assert isinstance(self.box.place, DropFolder)
+        return self.box.place.folder
+
     def drop(self, name: str, content: str | bytes) -> Path:
         """Put a finished file into the drop folder."""
-        self.box.folder.mkdir(exist_ok=True)
-        path = self.box.folder / name
+        self.folder.mkdir(exist_ok=True)
+        path = self.folder / name
         path.write_bytes(content.encode() if isinstance(content, str) else content)
         os.utime(path, (SETTLED, SETTLED))
         return path
@@ -101,5 +108,5 @@ class Bench:
 def bench_in(folder: Path, db: Engine, keyring: Keyring) -> Bench:
     """A bench whose files live in `folder`."""
     limits = DumpLimits(max_bytes=1 << 30, max_ratio=200)
-    box = DropBox(folder=folder / "drop", keep_files=False, limits=limits, phone_region="US")
+    box = DropBox(place=DropFolder(folder / "drop"), keep_files=False, limits=limits, phone_region="US")
     return Bench(db=db, keyring=keyring, box=box, corpus=Corpus(folder / "corpus"))

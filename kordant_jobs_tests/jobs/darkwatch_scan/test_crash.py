@@ -119,7 +119,7 @@ def _rows(bench: Bench) -> dict[str, list[tuple[object, ...]]]:
             "SELECT file_label, status, lines, records, bad_lines::text, breach_name"
             " FROM kordant.breach_dumps ORDER BY 1"
         ),
-        "files": [(sum(1 for path in bench.box.folder.iterdir()),)],
+        "files": [(sum(1 for path in bench.folder.iterdir()),)],
     }
 
 
@@ -136,9 +136,9 @@ class World:
         """Back to where everything was just dropped and nothing scanned."""
         _forget_scan(self.bench)
         shutil.rmtree(self.corpus, ignore_errors=True)
-        shutil.rmtree(self.bench.box.folder, ignore_errors=True)
-        shutil.copytree(self.dumps, self.bench.box.folder)
-        for path in self.bench.box.folder.iterdir():
+        shutil.rmtree(self.bench.folder, ignore_errors=True)
+        shutil.copytree(self.dumps, self.bench.folder)
+        for path in self.bench.folder.iterdir():
             os.utime(path, (SETTLED, SETTLED))
 
 

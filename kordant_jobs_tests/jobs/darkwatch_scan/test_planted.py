@@ -27,8 +27,8 @@ from kordant_jobs_tests.jobs.darkwatch_scan.bench import SETTLED, bench_in
 def test_found_is_planted(seed: int, db: Engine, keyring: Keyring, tmp_path: Path) -> None:
     bench = bench_in(tmp_path, db, keyring)
     population = make_population(seed, 300)
-    dump_set = write_dumps(population, bench.box.folder, seed=seed, lines=20_000)
-    for path in bench.box.folder.iterdir():
+    dump_set = write_dumps(population, bench.folder, seed=seed, lines=20_000)
+    for path in bench.folder.iterdir():
         os.utime(path, (SETTLED, SETTLED))
     (tmp_path / "catalogue.json").write_text(json.dumps(make_catalogue(seed)))
     with db.begin() as connection:

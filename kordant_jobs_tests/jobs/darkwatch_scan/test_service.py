@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from kordant_jobs.adapters.drop_folder import MARK, DroppedFile
+from kordant_jobs.adapters.drop_folder import MARK, DropFolder
 from kordant_jobs.domain.darkwatch.breaches import Breach
 from kordant_jobs.domain.darkwatch.exposures import DumpStatus
 from kordant_jobs.engine.store.progress import Progress, read_progress
@@ -149,8 +149,7 @@ def test_a_dump_dated_back_behind_the_watermark_is_still_seen(bench: Bench) -> N
     subscribe(bench.db, bench.keyring, "ann@example.com")
     bench.scan()
     path = bench.drop("x.txt", "ann@example.com:a\n")
-    facts = path.stat()
-    file = DroppedFile(path=path, size=facts.st_size, mtime_ns=facts.st_mtime_ns)
+    [file] = [one for one in bench.box.place.files() if one.name == path.name]
     register_file(bench.db, file, bench.keyring, known_at=datetime(2026, 3, 1, tzinfo=UTC))
     _, recorded = bench.scan()
     assert recorded.new_alerts == 1
@@ -170,8 +169,7 @@ def test_a_day_covers_the_pairs_that_became_known_on_it(bench: Bench) -> None:
     subscribe(bench.db, bench.keyring, "ann@example.com")
     for offset, name in enumerate(["a.txt", "b.txt", "c.txt"]):
         path = bench.drop(name, f"ann@example.com:{name}\n")
-        facts = path.stat()
-        file = DroppedFile(path=path, size=facts.st_size, mtime_ns=facts.st_mtime_ns)
+        [file] = [one for one in bench.box.place.files() if one.name == path.name]
         known_at = day + timedelta(days=offset - 1, hours=12)
         register_file(bench.db, file, bench.keyring, known_at=known_at)
     matched, recorded = bench.scan(since=day, until=day + timedelta(days=1))
@@ -184,8 +182,7 @@ def test_days_in_any_order_give_what_one_scan_gives(bench: Bench) -> None:
     subscribe(bench.db, bench.keyring, "ann@example.com", created_at=day + timedelta(days=1, hours=3))
     for offset, name in enumerate(["a.txt", "b.txt", "c.txt"]):
         path = bench.drop(name, f"ann@example.com:{name}\n")
-        facts = path.stat()
-        file = DroppedFile(path=path, size=facts.st_size, mtime_ns=facts.st_mtime_ns)
+        [file] = [one for one in bench.box.place.files() if one.name == path.name]
         register_file(bench.db, file, bench.keyring, known_at=day + timedelta(days=offset, hours=12))
     for offset in (2, 0, 1):
         start = day + timedelta(days=offset)
@@ -243,7 +240,7 @@ def test_a_dump_whose_file_vanished_is_quarantined_with_that_reason(bench: Bench
     path.unlink()
     assert len(bench.match(plan).quarantined) == 1
     [(reason,)] = bench.rows("SELECT reason FROM kordant.breach_dumps")
-    assert "no longer in the drop folder" in reason
+    assert "no longer in the drop place" in reason
 
 
 def test_a_dump_whose_folder_this_machine_does_not_see_is_tried_again_and_changes_no_verdict(
@@ -252,7 +249,7 @@ def test_a_dump_whose_folder_this_machine_does_not_see_is_tried_again_and_change
     subscribe(bench.db, bench.keyring, "ann@example.com")
     bench.drop("x.txt", "ann@example.com:a\n")
     plan = bench.plan()
-    elsewhere = replace(bench.box, folder=tmp_path / "not mounted")
+    elsewhere = replace(bench.box, place=DropFolder(tmp_path / "not mounted"))
     with pytest.raises(TransientError, match="KORDANT_DROP_DIR"):
         replace(bench, box=elsewhere).match(plan)
     assert bench.rows("SELECT status, reason FROM kordant.breach_dumps") == [("registered", None)]

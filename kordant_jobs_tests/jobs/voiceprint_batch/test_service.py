@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import fsspec
 import numpy as np
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from kordant_jobs.adapters.drop_folder import is_being_written
+from kordant_jobs.adapters.drop_folder import DropFolder, DropStore, is_being_written
 from kordant_jobs.adapters.voice.decoding import Decoder, Samples
-from kordant_jobs.adapters.voice.drop_folder import dropped_clips, has_changed, left_behind
+from kordant_jobs.adapters.voice.drop_folder import dropped_clips, left_behind
 from kordant_jobs.adapters.voice.models.files import LoadedModels
 from kordant_jobs.domain.voice.models import RATE
 from kordant_jobs.errors import PermanentError, SettingsError
@@ -195,7 +196,7 @@ def test_dropped_clips_are_imported_and_deleted_unless_their_id_is_unknown(desk:
     for path in (mine, tmp_path / f"{uuid4()}.wav", tmp_path / "notes.wav"):
         path.write_bytes(spoken_wav(STRANGER, 1))
     now = datetime.now(UTC) + timedelta(minutes=1)
-    assert service.import_dropped_clips(tmp_path, db=desk.db, keyring=desk.keyring, now=now) == (1, 1)
+    assert service.import_dropped_clips(DropFolder(tmp_path), db=desk.db, keyring=desk.keyring, now=now) == (1, 1)
     assert not mine.exists()
     assert len(list(tmp_path.iterdir())) == 2
     [row] = desk.rows("SELECT * FROM kordant.analysis_jobs")
@@ -207,19 +208,34 @@ def test_a_clip_that_is_still_written_waits_and_is_imported_whole(desk: Desk, tm
     now = datetime.now(UTC) + timedelta(minutes=1)
 
     def taken() -> tuple[int, int]:
-        return service.import_dropped_clips(tmp_path, db=desk.db, keyring=desk.keyring, now=now)
+        return service.import_dropped_clips(DropFolder(tmp_path), db=desk.db, keyring=desk.keyring, now=now)
 
     with path.open("wb") as writer:
         writer.write(whole[:50_000])
         writer.flush()
         assert is_being_written(path) is True
         assert taken() == (0, 0)  # however long the writer pauses
-        [(_, half)] = dropped_clips(tmp_path)
+        [(_, half)] = dropped_clips(DropFolder(tmp_path))
         writer.write(whole[50_000:])
-    assert has_changed(half)
+    assert half.place.has_changed(half)
     assert taken() == (1, 0)
     assert desk.rows("SELECT bytes FROM kordant.analysis_jobs")[0].bytes == len(whole)
     assert not path.exists()
+
+
+def test_a_clip_is_imported_from_a_store_once_and_a_foreign_one_stays_there(desk: Desk, tmp_path: Path) -> None:
+    place, files = (
+        DropStore("memory://clips", setting="KORDANT_VOICE_DROP_URL", work=tmp_path),
+        fsspec.filesystem("memory"),
+    )
+    for name in (f"{desk.person.subscription_id} from Maria.wav", f"{uuid4()}.wav", "notes.wav"):
+        files.pipe_file(f"/clips/{name}", spoken_wav(STRANGER, 1))
+    now = datetime.now(UTC)
+    assert service.import_dropped_clips(place, db=desk.db, keyring=desk.keyring, now=now) == (1, 1)
+    assert service.import_dropped_clips(place, db=desk.db, keyring=desk.keyring, now=now) == (0, 1)
+    [row] = desk.rows("SELECT * FROM kordant.analysis_jobs")
+    assert "maria" not in str(tuple(row)).lower()
+    assert left_behind(place, now + timedelta(hours=2)) == {"no id in the name": 1, "refused": 1}
 
 
 def test_what_lies_in_the_drop_folder_for_good_is_counted_by_why(tmp_path: Path) -> None:
@@ -228,10 +244,10 @@ def test_what_lies_in_the_drop_folder_for_good_is_counted_by_why(tmp_path: Path)
     (tmp_path / f"{uuid4()}.mp3").symlink_to(tmp_path / "notes.wav")
     os.mkfifo(tmp_path / f"{uuid4()}.ogg")
     now = datetime.now(UTC)
-    assert left_behind(tmp_path, now) == {}
-    later = left_behind(tmp_path, now + timedelta(hours=2))
+    assert left_behind(DropFolder(tmp_path), now) == {}
+    later = left_behind(DropFolder(tmp_path), now + timedelta(hours=2))
     assert later == {"no id in the name": 1, "refused": 1, "named as unfinished": 1, "no plain file": 2}
-    assert left_behind(tmp_path / "none", now) == {}
+    assert left_behind(DropFolder(tmp_path / "none"), now) == {}
 
 
 def test_each_channel_of_a_call_is_compared(desk: Desk) -> None:

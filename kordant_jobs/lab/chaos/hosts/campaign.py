@@ -183,7 +183,6 @@ def run_campaign(
                 took = recoveries(struck[-1:], at.attempts())[0]
                 err.print(f"{number} of {faults}: {kind} on {struck[-1].host}, recovered after {took:.1f} s")
             wait_until(lambda: at.open_requests() == 0, ENDED_WITHIN_S, "requests did not end")
-            at.free_mails()
             at.work_at_jobs(["notifications_send"], chance)
             wait_until(lambda: at.open_requests() == 0, ENDED_WITHIN_S, "the last mails were not sent")
         except TransientError as error:

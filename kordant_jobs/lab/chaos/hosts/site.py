@@ -37,7 +37,6 @@ from kordant_jobs.jobs.darkwatch_scan.drops import register_file
 from kordant_jobs.lab.chaos.hosts.app import SYSTEM, OutsideWork
 from kordant_jobs.lab.chaos.hosts.network import Network, network
 from kordant_jobs.lab.chaos.site import sink
-from kordant_jobs.lab.chaos.strike import FREE
 from kordant_jobs.lab.postgres import TcpPostgres
 from kordant_jobs.lab.redis import RedisServer
 from kordant_jobs.lab.world.dump_files import write_dumps
@@ -218,11 +217,6 @@ class HostsSite:
             for job in jobs:
                 fields = SMALL[job](self, connection, chance)
                 enqueue(connection, SYSTEM.rows[job].payload(**fields), requested_by=BY, catalog=SYSTEM.rows)
-
-    def free_mails(self) -> None:
-        """Free the mails of killed senders at once: their claims last for ten minutes."""
-        with self.db.begin() as connection:
-            connection.execute(sa.text(FREE))
 
     def open_requests(self, job: str = "") -> int:
         """Requests that have not ended, of one job or of all."""
