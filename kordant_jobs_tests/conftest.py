@@ -24,7 +24,7 @@ from kordant_jobs.postgres.embedded import EmbeddedPostgres
 from kordant_jobs.settings import Settings, load_settings
 from kordant_jobs.store import migrate
 from kordant_jobs.store.people.keyring import Keyring
-from kordant_jobs_tests.databases import Emptied, copy_of, database_at, run
+from kordant_jobs_tests.databases import Emptied, copy_of, database_at, engine_at, run
 from kordant_jobs_tests.pooler import pgbouncer
 
 MASTER_KEY = bytes(range(32))
@@ -115,11 +115,9 @@ def _fresh_database(request: pytest.FixtureRequest, admin_url: str, template: st
 
 
 @pytest.fixture
-def db(database_url: str) -> Iterator[Engine]:
+def db(database_url: str) -> Engine:
     """An engine on a fresh migrated database."""
-    engine = database.create_engine(database_url)
-    yield engine
-    engine.dispose()
+    return engine_at(database_url)
 
 
 @pytest.fixture
