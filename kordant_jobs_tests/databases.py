@@ -33,7 +33,8 @@ CREATE TABLE pristine.sequences AS
 DO $$ DECLARE t record; is_filled boolean; BEGIN
     FOR t IN {_TABLES} LOOP
         EXECUTE format('SELECT EXISTS (SELECT FROM %I.%I)', t.nspname, t.relname) INTO is_filled;
-        IF is_filled THEN EXECUTE format('CREATE TABLE pristine.%I AS TABLE %I.%I', t.kept, t.nspname, t.relname); END IF;
+        CONTINUE WHEN NOT is_filled;
+        EXECUTE format('CREATE TABLE pristine.%I AS TABLE %I.%I', t.kept, t.nspname, t.relname);
     END LOOP; END $$;
 CREATE EVENT TRIGGER note_drop ON sql_drop EXECUTE FUNCTION pristine.note();
 CREATE EVENT TRIGGER note_change ON ddl_command_end EXECUTE FUNCTION pristine.note();
