@@ -7,6 +7,7 @@ KORDANT_DATABASE_URL names; there databases of the tests' own are made and dropp
 from __future__ import annotations
 
 import base64
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -45,6 +46,12 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The long modules first: one that a worker begins last keeps the other waiting for minutes."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+def pytest_collection_finish() -> None:
+    """Take the modules and the tests out of every later garbage collection: none of them goes away."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
