@@ -7,6 +7,7 @@ KORDANT_DATABASE_URL names; there databases of the tests' own are made and dropp
 from __future__ import annotations
 
 import base64
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ from kordant_jobs.postgres.embedded import EmbeddedPostgres
 from kordant_jobs.settings import Settings, load_settings
 from kordant_jobs.store import migrate
 from kordant_jobs.store.people.keyring import Keyring
-from kordant_jobs_tests.databases import Emptied, copy_of, database_at, run
+from kordant_jobs_tests.databases import Emptied, copy_of, database_at, engine_at, run
 from kordant_jobs_tests.pooler import pgbouncer
 
 MASTER_KEY = bytes(range(32))
@@ -45,6 +46,12 @@ def pytest_configure() -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The long modules first: one that a worker begins last keeps the other waiting for minutes."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+def pytest_collection_finish() -> None:
+    """Take the modules and the tests out of every later garbage collection: none of them goes away."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -115,11 +122,9 @@ def _fresh_database(request: pytest.FixtureRequest, admin_url: str, template: st
 
 
 @pytest.fixture
-def db(database_url: str) -> Iterator[Engine]:
+def db(database_url: str) -> Engine:
     """An engine on a fresh migrated database."""
-    engine = database.create_engine(database_url)
-    yield engine
-    engine.dispose()
+    return engine_at(database_url)
 
 
 @pytest.fixture

@@ -14,7 +14,11 @@ from kordant_jobs.postgres import database
 USES = 100
 """After so many tests a database is copied again: rows that went leave room behind in their tables."""
 
-_KEEP = """
+_TABLES = """SELECT c.oid, n.nspname, relname, format('of_%s_%s', nspname, relname) AS kept
+        FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+        WHERE nspname IN ('kordant', 'dagster') AND relkind = 'r'"""
+
+_KEEP = f"""
 CREATE SCHEMA pristine;
 CREATE TABLE pristine.shape_changes (command text);
 CREATE FUNCTION pristine.note() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
@@ -24,11 +28,13 @@ CREATE FUNCTION pristine.note() RETURNS event_trigger LANGUAGE plpgsql SECURITY 
     THEN INSERT INTO pristine.shape_changes VALUES (TG_TAG); END IF; END $$;
 CREATE TABLE pristine.sequences AS
     SELECT c.oid::regclass::text AS name, pg_sequence_last_value(c.oid) AS last_value, s.seqstart AS start
-    FROM pg_class c JOIN pg_sequence s ON s.seqrelid = c.oid WHERE c.relnamespace = 'kordant'::regnamespace;
-DO $$ DECLARE kept text; is_filled boolean; BEGIN
-    FOR kept IN SELECT relname FROM pg_class WHERE relnamespace = 'kordant'::regnamespace AND relkind = 'r' LOOP
-        EXECUTE format('SELECT EXISTS (SELECT FROM kordant.%I)', kept) INTO is_filled;
-        IF is_filled THEN EXECUTE format('CREATE TABLE pristine.%I AS TABLE kordant.%I', 'of_' || kept, kept); END IF;
+    FROM pg_class c JOIN pg_sequence s ON s.seqrelid = c.oid
+    JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname IN ('kordant', 'dagster');
+DO $$ DECLARE t record; is_filled boolean; BEGIN
+    FOR t IN {_TABLES} LOOP
+        EXECUTE format('SELECT EXISTS (SELECT FROM %I.%I)', t.nspname, t.relname) INTO is_filled;
+        CONTINUE WHEN NOT is_filled;
+        EXECUTE format('CREATE TABLE pristine.%I AS TABLE %I.%I', t.kept, t.nspname, t.relname);
     END LOOP; END $$;
 CREATE EVENT TRIGGER note_drop ON sql_drop EXECUTE FUNCTION pristine.note();
 CREATE EVENT TRIGGER note_change ON ddl_command_end EXECUTE FUNCTION pristine.note();
@@ -41,19 +47,23 @@ WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type 
 """
 """Who is idle holds nothing, and its pool may serve the next test."""
 
-_EMPTY = """
+_EMPTY = f"""
 SET LOCAL session_replication_role = replica;
-DO $$ DECLARE kept text; BEGIN
-    FOR kept IN SELECT relname FROM pg_class WHERE relnamespace = 'kordant'::regnamespace AND relkind = 'r' LOOP
-        EXECUTE format('DELETE FROM kordant.%I', kept);
-        IF to_regclass(format('pristine.%I', 'of_' || kept)) IS NOT NULL THEN
-            EXECUTE format('INSERT INTO kordant.%I OVERRIDING SYSTEM VALUE SELECT * FROM pristine.%I',
-                           kept, 'of_' || kept);
+DO $$ DECLARE t record; BEGIN
+    FOR t IN SELECT *, to_regclass(format('pristine.%I', kept)) IS NOT NULL AS is_filled FROM ({_TABLES}) every LOOP
+        CONTINUE WHEN NOT t.is_filled AND pg_relation_size(t.oid) = 0;
+        EXECUTE format('DELETE FROM %I.%I', t.nspname, t.relname);
+        IF t.is_filled THEN
+            EXECUTE format('INSERT INTO %I.%I OVERRIDING SYSTEM VALUE SELECT * FROM pristine.%I',
+                           t.nspname, t.relname, t.kept);
         END IF;
     END LOOP;
     PERFORM setval(name, coalesce(last_value, start), last_value IS NOT NULL) FROM pristine.sequences
     WHERE pg_sequence_last_value(name::regclass) IS DISTINCT FROM last_value; END $$;
 """
+"""A table whose file has no bytes never had a row."""
+
+_engines: dict[str, sa.Engine] = {}
 
 
 def run(url: str, statement: str) -> None:
@@ -83,6 +93,22 @@ def _plainly(connection: sa.Connection, statements: str) -> None:
     connection.connection.cursor().execute(statements)
 
 
+def engine_at(url: str) -> sa.Engine:
+    """An engine for one test on the connections that this process keeps to a database: what listens to this engine
+    ends with it."""
+    if url not in _engines:
+        _engines[url] = database.create_engine(url)
+    engine = _engines[url]
+    if engine.pool.checkedout():  # type: ignore[attr-defined]  # a QueuePool; a test before has left a connection open
+        engine.dispose()
+    return engine.execution_options()
+
+
+def _forget(url: str) -> None:
+    if engine := _engines.pop(url, None):
+        engine.dispose()
+
+
 @contextmanager
 def copy_of(admin_url: str, template: str) -> Iterator[str]:
     """The name of a copy of a database, which goes away afterwards."""
@@ -91,6 +117,7 @@ def copy_of(admin_url: str, template: str) -> Iterator[str]:
     try:
         yield name
     finally:
+        _forget(database_at(admin_url, name))
         run(admin_url, f"DROP DATABASE {name} WITH (FORCE)")
 
 
@@ -111,7 +138,7 @@ class Emptied:
             run(self._admin_url, f"CREATE DATABASE {self._name} TEMPLATE {self._template}")
             self._keep()
             self._uses = 0
-        yield database_at(self._admin_url, self._name)
+        yield self._url
         self._uses += 1
         if self._uses >= USES or not self._empty():
             self.drop()
@@ -119,20 +146,22 @@ class Emptied:
     def drop(self) -> None:
         """Drop what is there."""
         if self._name:
+            _forget(self._url)
             run(self._admin_url, f"DROP DATABASE {self._name} WITH (FORCE)")
             self._name = None
 
-    def _engine(self) -> sa.Engine:
+    @property
+    def _url(self) -> str:
         assert self._name
-        return sa.create_engine(database.normal_url(database_at(self._admin_url, self._name)), poolclass=sa.NullPool)
+        return database_at(self._admin_url, self._name)
 
     def _keep(self) -> None:
-        with self._engine().begin() as connection:
+        with engine_at(self._url).begin() as connection:
             if connection.execute(sa.text("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")).scalar():
                 _plainly(connection, _KEEP)
 
     def _empty(self) -> bool:
-        with self._engine().begin() as connection:
+        with engine_at(self._url).begin() as connection:
             if connection.execute(sa.text("SELECT to_regclass('pristine.shape_changes') IS NULL")).scalar():
                 return False
             if connection.execute(sa.text("SELECT EXISTS (SELECT FROM pristine.shape_changes)")).scalar():

@@ -119,7 +119,7 @@ def application(
     app.state.tokens = Tokens(backend.db, backend.keyring)
     app.state.quotas = backend.quotas or Quotas()
     app.state.watcher = RequestWatcher(backend.db)
-    app.include_router(router)
+    app.router.routes.extend(router.routes)  # `include_router` builds every model of every route again
     app.add_api_route("/livez", lambda: {"alive": True}, methods=["GET"], include_in_schema=False)
     app.add_api_route("/metrics", _metrics, methods=["GET"], include_in_schema=False)
     app.add_api_route("/.well-known/jwks.json", _keys, methods=["GET"], include_in_schema=False)

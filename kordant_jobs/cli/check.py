@@ -1,5 +1,6 @@
 """`test`: format, lint, types, import contracts, tests. Each step is its tool's own command."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -34,7 +35,9 @@ def _command(step: str, pytest_arguments: Sequence[str]) -> list[str]:
 def _run(command: Sequence[str]) -> int:
     """The command's exit code. However this process ends, the command's servers and test workers end with it."""
     kept = [sys.executable, "-I", "-S", die_with_parent.__file__, str(GRACE_S), *command]
-    with subprocess.Popen(kept, cwd=CHECKOUT, stdin=subprocess.PIPE) as process:
+    # without bytecode on disk each of a run's processes compiles every module again: a tenth of its CPU time
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    with subprocess.Popen(kept, cwd=CHECKOUT, env=environ, stdin=subprocess.PIPE) as process:
         return process.wait()
 
 

@@ -40,8 +40,8 @@ def ensure(connection: Connection) -> int:
     made = scheduler_config.seed(connection, SCHEDULES)
     if made:
         now = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
-        for one in scheduler_config.load(connection).rows:
-            schedule_progress.locked(connection, one.row.key, fresh_progress(one.row, now))
+        rows = [one.row for one in scheduler_config.load(connection).rows]
+        schedule_progress.add_missing(connection, {row.key: fresh_progress(row, now) for row in rows})
         due_slots.place(connection)
     return made
 

@@ -28,7 +28,7 @@ from kordant_jobs.engine.store.waiting import pause, paused, resume
 from kordant_jobs.errors import PermanentError, TransientError
 from kordant_jobs.lab.engine import FakeClock, InlineRuns, RunContext
 from kordant_jobs.postgres import database
-from kordant_jobs_tests.databases import copy_of, database_at
+from kordant_jobs_tests.databases import Emptied, copy_of, database_at
 from kordant_jobs_tests.engine import toy_definitions
 from kordant_jobs_tests.engine.toy_app import SYSTEM
 from kordant_jobs_tests.engine.toy_instance import Coordinator
@@ -123,21 +123,23 @@ class Given(InlineRuns):
 
 
 @pytest.fixture(scope="module")
-def with_dagster(admin_url: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def with_dagster(admin_url: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emptied]:
     """The migrated database with Dagster's tables in it, which take seconds to make."""
     home = tmp_path_factory.mktemp("home")
     (home / "dagster.yaml").write_bytes((CHECKOUT / "dagster.yaml").read_bytes())
     with copy_of(admin_url, template) as name, pytest.MonkeyPatch.context() as environ:
         environ.setenv("KORDANT_DAGSTER_URL", database.dagster_url(database_at(admin_url, name)))
         dagster_private.make_tables(home)
-        yield name
+        databases = Emptied(admin_url, name)
+        yield databases
+        databases.drop()
 
 
 @pytest.fixture
-def database_url(admin_url: str, with_dagster: str) -> Iterator[str]:
-    """A copy of it."""
-    with copy_of(admin_url, with_dagster) as name:
-        yield database_at(admin_url, name)
+def database_url(with_dagster: Emptied) -> Iterator[str]:
+    """It, with no rows."""
+    with with_dagster.lend() as url:
+        yield url
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from kordant_jobs_tests.browser.conftest import environ
 from kordant_jobs_tests.leaks import dumped, files, forms_of, leaks
 
 SEED, SUBSCRIBERS, LINES = 11, 60, 3_000
-ARGUMENTS = ("--seed", str(SEED), "--subscribers", str(SUBSCRIBERS), "--lines", str(LINES), "--json")
+ARGUMENTS = ("--seed", str(SEED), "--subscribers", str(SUBSCRIBERS), "--lines", str(LINES), "--reports", "6", "--json")
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 

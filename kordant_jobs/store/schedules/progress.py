@@ -1,6 +1,6 @@
 """The progress of each row, and the results of its ticks. Only the process that has `locked` a row decides for it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -27,6 +27,12 @@ class RecordedStart:
     start: Start
     decided_at: datetime
     subscriptions: int | None
+
+
+def add_missing(connection: Connection, fresh: Mapping[Key, Progress]) -> None:
+    """Insert the progress of rows that have none yet."""
+    values = [{"job": job, "tier": tier, **_columns(one)} for (job, tier), one in fresh.items()]
+    connection.execute(insert(schedule_progress).on_conflict_do_nothing(), values)
 
 
 def locked(connection: Connection, key: Key, fresh: Progress) -> Progress:

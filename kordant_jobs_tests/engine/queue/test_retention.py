@@ -17,7 +17,7 @@ from kordant_jobs.engine.queue.retention import Pruned, RetentionDays, prune
 from kordant_jobs.engine.requests import RequestStatus
 from kordant_jobs.lab.engine import FakeClock, drain, statuses
 from kordant_jobs.postgres import database
-from kordant_jobs_tests.databases import copy_of, database_at
+from kordant_jobs_tests.databases import Emptied, copy_of, database_at
 from kordant_jobs_tests.engine.queue.test_operate import ROWS, fail
 from kordant_jobs_tests.engine.queue.toys import Mail, Toy
 
@@ -27,20 +27,22 @@ COUNTED = ("runs", "run_tags", "event_logs", "job_ticks")
 
 
 @pytest.fixture(scope="module")
-def with_dagster(admin_url: str, template: str) -> Iterator[str]:
+def with_dagster(admin_url: str, template: str) -> Iterator[Emptied]:
     """The migrated database with Dagster's tables in it as well, which take seconds to make."""
     with copy_of(admin_url, template) as name:
         url = database.dagster_url(database_at(admin_url, name))
         for storage in (PostgresRunStorage, PostgresEventLogStorage, PostgresScheduleStorage):
             storage(url, should_autocreate_tables=True)._engine.dispose()
-        yield name
+        databases = Emptied(admin_url, name)
+        yield databases
+        databases.drop()
 
 
 @pytest.fixture
-def database_url(admin_url: str, with_dagster: str) -> Iterator[str]:
-    """A copy of it."""
-    with copy_of(admin_url, with_dagster) as name:
-        yield database_at(admin_url, name)
+def database_url(with_dagster: Emptied) -> Iterator[str]:
+    """It, with no rows."""
+    with with_dagster.lend() as url:
+        yield url
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A database with a few invented households, filled once and copied for each test."""
+"""A database with a few invented households, filled once and put back after each test."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kordant_jobs.lab.households.generator import World, generate
 from kordant_jobs.postgres import database
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs_tests.conftest import INDEX_ROOT, MASTER_KEY
-from kordant_jobs_tests.databases import copy_of, database_at
+from kordant_jobs_tests.databases import Emptied, copy_of, database_at
 from kordant_jobs_tests.jobs.people import Person, subscribe
 
 
@@ -22,8 +22,8 @@ def world() -> World:
 
 
 @pytest.fixture(scope="session")
-def filled(admin_url: str, template: str, world: World) -> Iterator[tuple[str, Person]]:
-    """The name of a database with the world in the tables of banks."""
+def filled(admin_url: str, template: str, world: World) -> Iterator[tuple[Emptied, Person]]:
+    """A database with the world in the tables of banks."""
     with copy_of(admin_url, template) as name:
         engine = database.create_engine(database_at(admin_url, name))
         keyring = Keyring(MASTER_KEY, index_root=INDEX_ROOT)
@@ -31,11 +31,13 @@ def filled(admin_url: str, template: str, world: World) -> Iterator[tuple[str, P
         with engine.begin() as connection:
             fill(connection, keyring, world, subscription_ids=[owner.subscription_id], with_lines=True)
         engine.dispose()
-        yield name, owner
+        databases = Emptied(admin_url, name)
+        yield databases, owner
+        databases.drop()
 
 
 @pytest.fixture
-def database_url(admin_url: str, filled: tuple[str, Person]) -> Iterator[str]:
-    """A copy of it for one test, in the place of the empty one that other tests get."""
-    with copy_of(admin_url, filled[0]) as name:
-        yield database_at(admin_url, name)
+def database_url(filled: tuple[Emptied, Person]) -> Iterator[str]:
+    """It, in the place of the empty one that other tests get."""
+    with filled[0].lend() as url:
+        yield url

@@ -23,11 +23,12 @@ from kordant_jobs.lab.households.generator import World
 from kordant_jobs.store.insights import reporting
 from kordant_jobs.store.people.keyring import Keyring
 from kordant_jobs.store.reports.tables import reports
+from kordant_jobs_tests.databases import Emptied
 from kordant_jobs_tests.jobs.people import Person
 
 
 def test_a_report_says_nothing_of_the_day_and_the_month_after_its_period(
-    db: Engine, keyring: Keyring, world: World, filled: tuple[str, Person]
+    db: Engine, keyring: Keyring, world: World, filled: tuple[Emptied, Person]
 ) -> None:
     owner, start, end = filled[1].subscription_id, date(2025, 8, 1), date(2025, 9, 1)
     made = """
@@ -46,7 +47,7 @@ def test_a_report_says_nothing_of_the_day_and_the_month_after_its_period(
 
 @pytest.mark.skipif(shutil.which("pdftotext") is None, reason="pdftotext (poppler-utils) is not installed")
 def test_a_report_shows_cash_flow_what_repeats_and_payees(
-    db: Engine, keyring: Keyring, world: World, filled: tuple[str, Person], tmp_path: Path
+    db: Engine, keyring: Keyring, world: World, filled: tuple[Emptied, Person], tmp_path: Path
 ) -> None:
     now = datetime.combine(world.as_of, time(12), ZONE).astimezone(UTC)
     plan = insights.plan(named=(), force=False, db=db, now=now)
