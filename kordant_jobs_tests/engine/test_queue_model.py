@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -134,10 +134,10 @@ def with_dagster(admin_url: str, template: str, tmp_path_factory: pytest.TempPat
 
 
 @pytest.fixture
-def database_url(admin_url: str, with_dagster: str) -> Iterator[str]:
+def database_url(admin_url: str, with_dagster: str, served_at: Callable[[str], str]) -> Iterator[str]:
     """A copy of it."""
     with copy_of(admin_url, with_dagster) as name:
-        yield database_at(admin_url, name)
+        yield served_at(name)
 
 
 @pytest.fixture

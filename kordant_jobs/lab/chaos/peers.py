@@ -14,6 +14,8 @@ from typing import Any
 from kordant_jobs.lab.chaos.effects import have
 
 AT_ONCE = 4
+CELERY_FIRST = 0
+"""The priority that Celery takes first from Redis."""
 STALLED_S = 10
 """procrastinate: how long a worker may be silent until its jobs count as stalled; its default is 30 s."""
 
@@ -41,6 +43,8 @@ def celery_app(*, late: bool) -> Any:
         task_acks_late=late,
         task_reject_on_worker_lost=late,
         worker_prefetch_multiplier=1,
+        task_default_priority=CELERY_FIRST + 6,
+        broker_transport_options={"queue_order_strategy": "priority"},
         broker_connection_retry_on_startup=True,
     )
     app.task(work, name="work", acks_late=late, reject_on_worker_lost=late)
