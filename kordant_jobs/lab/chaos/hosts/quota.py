@@ -27,6 +27,7 @@ def cpu_quotas(hosts: Sequence[str], cores: float) -> Iterator[Mapping[str, Path
         SetupError: this machine has no control groups of the CPU, or does not let us make one.
     """
     root = _root()
+    home = root / _own_group(root)
     places = {name: root / f"kordant-{os.getpid()}-{name}" for name in (*hosts, OTHERS)}
     try:
         for name, place in places.items():
@@ -43,7 +44,7 @@ def cpu_quotas(hosts: Sequence[str], cores: float) -> Iterator[Mapping[str, Path
     try:
         yield {host: places[host] / "cgroup.procs" for host in hosts}
     finally:
-        (root / "cgroup.procs").write_text(str(os.getpid()))
+        (home / "cgroup.procs").write_text(str(os.getpid()))
         _remove(places.values())
 
 
@@ -63,6 +64,13 @@ def _root() -> Path:
         (VERSION_2 / "cgroup.subtree_control").write_text("+cpu")
         return VERSION_2
     raise SetupError("this machine has no control groups of the CPU that we may use: run this as root, on Linux.")
+
+
+def _own_group(root: Path) -> str:
+    """The control group of this process, below the root: lines are `number:controllers:/path` (cgroups(7))."""
+    lines = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()]
+    wanted = "cpu" if root == VERSION_1 else ""
+    return next((path.lstrip("/") for _, names, path in lines if wanted in names.split(",")), "")
 
 
 def _remove(places: Iterable[Path]) -> None:
