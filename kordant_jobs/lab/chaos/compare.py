@@ -38,7 +38,7 @@ from kordant_jobs.engine.store import host_rows
 from kordant_jobs.errors import KordantError, SettingsError, TransientError
 from kordant_jobs.lab.chaos import peers
 from kordant_jobs.lab.chaos.app import LEASE_S, SYSTEM, Effect, Poison
-from kordant_jobs.lab.chaos.clock import PACKAGE, JumpingClock
+from kordant_jobs.lab.chaos.clock import JumpingClock
 from kordant_jobs.lab.chaos.site import Site, sink, site
 from kordant_jobs.lab.figures import machine
 from kordant_jobs.lab.redis import RedisServer
@@ -404,7 +404,7 @@ def strike(system: str, fault: str, peer: Peer, ledger: Path, port: int, numbers
     if (fault == DATABASE and peer.postgres is None) or (fault == BROKER and peer.redis is None):
         return None
     if fault == CLOCK and not (peer.clock and peer.clock.is_there):
-        err.print(f"no clock is changed: libfaketime is not installed (apt-get install {PACKAGE})")
+        err.print("no clock is changed: there is no C compiler (apt-get install gcc libc6-dev)")
         return None
     peer.ask(numbers, port)
     _until(lambda: any(_calls(ledger)[one] for one in numbers), 60, f"{system} did not begin")
