@@ -230,9 +230,9 @@ class _Celery(Peer):
         self._app, self._worker = app, worker
 
     def ask(self, numbers: Sequence[int], port: int, *, urgent: bool = False) -> None:
-        more = {"priority": peers.CELERY_FIRST} if urgent else {}
+        priority = peers.CELERY_FIRST if urgent else peers.CELERY_LATER
         for number in numbers:
-            self._app.send_task("work", args=[number, port, WORK_S], **more)
+            self._app.send_task("work", args=[number, port, WORK_S], priority=priority)
 
     def poison(self, number: int, port: int) -> None:
         self._app.send_task("die", args=[number, port])

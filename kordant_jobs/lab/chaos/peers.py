@@ -14,8 +14,8 @@ from typing import Any
 from kordant_jobs.lab.chaos.effects import have
 
 AT_ONCE = 4
-CELERY_FIRST = 0
-"""The priority that Celery takes first from Redis."""
+CELERY_FIRST, CELERY_LATER = 0, 6
+"""Priorities of Celery on Redis: the smaller number goes first, and a message without one is as 0."""
 STALLED_S = 10
 """procrastinate: how long a worker may be silent until its jobs count as stalled; its default is 30 s."""
 
@@ -43,7 +43,6 @@ def celery_app(*, late: bool) -> Any:
         task_acks_late=late,
         task_reject_on_worker_lost=late,
         worker_prefetch_multiplier=1,
-        task_default_priority=CELERY_FIRST + 6,
         broker_transport_options={"queue_order_strategy": "priority"},
         broker_connection_retry_on_startup=True,
     )
