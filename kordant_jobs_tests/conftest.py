@@ -10,7 +10,7 @@ import base64
 import gc
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -102,13 +102,19 @@ def pooler(admin_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         del os.environ[database.DIRECT_VARIABLE]
 
 
+@pytest.fixture(scope="session")
+def served_at(admin_url: str, pooler: str | None) -> Callable[[str], str]:
+    """The URL of a database by its name, as the processes of a test get it."""
+    return lambda name: database_at(pooler or admin_url, name)
+
+
 @pytest.fixture
 def database_url(
-    request: pytest.FixtureRequest, admin_url: str, template: str, emptied: Emptied, pooler: str | None
+    request: pytest.FixtureRequest, admin_url: str, template: str, emptied: Emptied, served_at: Callable[[str], str]
 ) -> Iterator[str]:
     """A fresh migrated database; one of its own for a test that starts processes (`long`)."""
     with _fresh_database(request, admin_url, template, emptied) as url:
-        yield url if pooler is None else database_at(pooler, str(database.normal_url(url).database))
+        yield served_at(str(database.normal_url(url).database))
 
 
 @contextmanager

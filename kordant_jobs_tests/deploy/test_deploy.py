@@ -152,11 +152,21 @@ def test_units_are_what_systemd_takes() -> None:
 SECRETS = dict.fromkeys(("POSTGRES_PASSWORD", "KORDANT_MASTER_KEY", "KORDANT_SMTP_URL"), "x")
 
 
-def test_the_compose_file_is_one() -> None:
+def compose() -> Sequence[str]:
+    """The words before a command of Docker Compose, which is a program of its own or a plugin of docker."""
+    if (found := shutil.which("docker-compose")) is not None:
+        return [found]
     docker = tool("docker")
     if subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode:
         pytest.skip("docker has no compose plugin on this machine; the next test reads the file without it")
-    call(docker, "compose", "-f", str(DEPLOY / "compose.yaml"), "config", "--quiet", HOME="/tmp", **SECRETS)
+    return [docker, "compose"]
+
+
+def test_the_compose_file_is_one_with_every_secret_and_without_one_says_which() -> None:
+    config = [*compose(), "-f", str(DEPLOY / "compose.yaml"), "config", "--quiet"]
+    call(*config, HOME="/tmp", **SECRETS)
+    with pytest.raises(AssertionError, match="KORDANT_SMTP_URL"):
+        call(*config, HOME="/tmp", **{name: "x" for name in SECRETS if name != "KORDANT_SMTP_URL"})
 
 
 def test_the_compose_file_runs_two_kinds_of_containers_of_one_image_that_can_write_nothing_else() -> None:

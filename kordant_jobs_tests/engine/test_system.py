@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import pytest
 from kordant_jobs.bootstrap.state import CHECKOUT
 from kordant_jobs.engine.launcher.protocol import ask, socket_path
 from kordant_jobs.engine.requests import Cause, Outcome, RequestStatus
-from kordant_jobs_tests.databases import copy_of, database_at
+from kordant_jobs_tests.databases import copy_of
 from kordant_jobs_tests.engine.system import LEASE_S, System, system_on, until
 from kordant_jobs_tests.engine.toy_app import SYSTEM
 
@@ -23,10 +23,12 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]  # a whole system, wit
 
 
 @pytest.fixture(scope="module")
-def system(admin_url: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+def system(
+    admin_url: str, template: str, served_at: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[System]:
     with (
         copy_of(admin_url, template) as name,
-        system_on(database_at(admin_url, name), tmp_path_factory.mktemp("system")) as made,
+        system_on(served_at(name), tmp_path_factory.mktemp("system")) as made,
     ):
         yield made
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from kordant_jobs import tracing
-from kordant_jobs_tests.databases import copy_of, database_at
+from kordant_jobs_tests.databases import copy_of
 from kordant_jobs_tests.engine.system import System, system_on, until
 from kordant_jobs_tests.engine.test_system import worker_of
 from kordant_jobs_tests.otlp import Collector, collecting
@@ -29,11 +29,16 @@ def collector(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
 
 
 @pytest.fixture
-def system(collector: Collector, admin_url: str, template: str, tmp_path_factory: pytest.TempPathFactory
-           ) -> Iterator[System]:  # fmt: skip
+def system(
+    collector: Collector,
+    admin_url: str,
+    template: str,
+    served_at: Callable[[str], str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[System]:
     with (
         copy_of(admin_url, template) as name,
-        system_on(database_at(admin_url, name), tmp_path_factory.mktemp("system")) as made,
+        system_on(served_at(name), tmp_path_factory.mktemp("system")) as made,
     ):
         yield made
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from kordant_jobs.engine.requests import Priority, RequestStatus
 from kordant_jobs.engine.store.attempts import Attempt
 from kordant_jobs.engine.store.requests import Request
 from kordant_jobs.engine.store.waiting import pause, resume
-from kordant_jobs_tests.databases import copy_of, database_at
+from kordant_jobs_tests.databases import copy_of
 from kordant_jobs_tests.engine.system import System, system_on, until
 from kordant_jobs_tests.engine.toy_app import SYSTEM
 
@@ -26,10 +26,12 @@ ERRAND = "errand"
 
 
 @pytest.fixture(scope="module")
-def system(admin_url: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+def system(
+    admin_url: str, template: str, served_at: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[System]:
     with (
         copy_of(admin_url, template) as name,
-        system_on(database_at(admin_url, name), tmp_path_factory.mktemp("system")) as made,
+        system_on(served_at(name), tmp_path_factory.mktemp("system")) as made,
     ):
         yield made
 

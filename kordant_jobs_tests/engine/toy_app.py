@@ -42,7 +42,7 @@ CHORE = JobRow(
     timeout_s=300,
     cpu_s=60,
     memory_mb=2048,
-    concurrency=4,
+    concurrency=8,
     retries=RetryPolicy(backoff=Backoff.FIXED, first_s=0.5, jitter=0.0),
 )
 ERRAND = replace(CHORE, name=Errand.job, alias="tests.errand", payload=Errand, concurrency=1)

@@ -227,14 +227,15 @@ def bench_audit(
 @bench_app.command("hosts")
 def bench_hosts(
     lines: Annotated[int, typer.Option(min=1_000, help="Lines of new dumps.")] = 1_000_000,
+    rounds: Annotated[int, typer.Option(min=1, help="Scans on two hosts, and on one.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:
-    """Scans of new dumps on two hosts beside one, each a network namespace with a core of its own. Needs root, iproute2
-    and redis-server."""
+    """Scans of new dumps on two hosts beside one, each a network namespace with a quota of CPU time: a quarter of this
+    machine's cores, so that the other half serves Postgres and Redis. Needs root, iproute2 and redis-server."""
     from kordant_jobs.lab.bench.hosts import measure
     from kordant_jobs.lab.figures import finish
 
-    raise SystemExit(finish("hosts", lambda: measure(lines), as_json=as_json))
+    raise SystemExit(finish("hosts", lambda: measure(lines, rounds), as_json=as_json))
 
 
 @bench_app.command("schedules")

@@ -1,7 +1,8 @@
 """`chaos --compare`: the same faults on ours and on others, judged by the ledger of the sink that none of them touches.
 
 For each system and fault: a number of jobs is requested, the fault is injected after the first effect, a supervisor
-starts again at once what has died, and the ledger is read until all is done or the time-out has passed.
+starts again at once what has died, and the ledger is read until all is done or the time-out has passed. A backlog is no
+fault, but measured beside them: a critical job is requested once thousands of others wait.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +33,12 @@ from kordant_jobs.cli.parts import StackConfig
 from kordant_jobs.cli.stack import Stack
 from kordant_jobs.engine.launcher.protocol import ask, socket_path
 from kordant_jobs.engine.queue.enqueue import Item, enqueue_many
+from kordant_jobs.engine.requests import Priority
 from kordant_jobs.engine.store import host_rows
 from kordant_jobs.errors import KordantError, SettingsError, TransientError
 from kordant_jobs.lab.chaos import peers
 from kordant_jobs.lab.chaos.app import LEASE_S, SYSTEM, Effect, Poison
+from kordant_jobs.lab.chaos.clock import JumpingClock
 from kordant_jobs.lab.chaos.site import Site, sink, site
 from kordant_jobs.lab.figures import machine
 from kordant_jobs.lab.redis import RedisServer
@@ -51,6 +55,9 @@ AWAY_S = 1.0
 """The time in which a restarting server is away, in seconds."""
 POISON_S = 20.0
 """The time in which the job that kills its process is watched, in seconds."""
+JUMPS_S, JUMPED_S = (3600, -3600, 0), 2.0
+"""How far the clock of a worker is ahead in turn, and for how long each, in seconds."""
+BACKLOG_JOBS = 2000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,19 +74,25 @@ class Score:
     not_done: int
     repeated: int
     recovery_s: float | None
-    """From the fault to the last effect; None: not all were had."""
+    """From the fault, or from the critical request, to the last effect; None: not all were had."""
     runs_of_poison: int | None = None
 
 
 class Peer(ABC):
-    """A system under test, with the database and the broker that it has."""
+    """A system under test, with the database and the broker that it has, and the clock of its workers."""
 
-    def __init__(self, *, postgres: EmbeddedPostgres | None = None, redis: RedisServer | None = None) -> None:
-        self.postgres, self.redis = postgres, redis
+    def __init__(
+        self,
+        *,
+        postgres: EmbeddedPostgres | None = None,
+        redis: RedisServer | None = None,
+        clock: JumpingClock | None = None,
+    ) -> None:
+        self.postgres, self.redis, self.clock = postgres, redis, clock
 
     @abstractmethod
-    def ask(self, numbers: Sequence[int], port: int) -> None:
-        """Ask for an effect each."""
+    def ask(self, numbers: Sequence[int], port: int, *, urgent: bool = False) -> None:
+        """Ask for an effect each; `urgent`: before all others."""
 
     @abstractmethod
     def poison(self, number: int, port: int) -> None:
@@ -96,20 +109,20 @@ Make = Callable[[Path, int], AbstractContextManager[Peer]]
 class _Ours(Peer):
     """Ours, with a host behind Redis."""
 
-    def __init__(self, at: Site, host: Path, redis: RedisServer) -> None:
-        super().__init__(postgres=at.postgres, redis=redis)
+    def __init__(self, at: Site, host: Path, redis: RedisServer, clock: JumpingClock) -> None:
+        super().__init__(postgres=at.postgres, redis=redis, clock=clock)
         self._site, self._host = at, host
 
-    def ask(self, numbers: Sequence[int], port: int) -> None:
+    def ask(self, numbers: Sequence[int], port: int, *, urgent: bool = False) -> None:
         items = [Item(payload=Effect(number=number, port=port, work_s=WORK_S)) for number in numbers]
-        self._enqueue(items)
+        self._enqueue(items, Priority.CRITICAL if urgent else None)
 
     def poison(self, number: int, port: int) -> None:
         self._enqueue([Item(payload=Poison(number=number, port=port))])
 
-    def _enqueue(self, items: Sequence[Item]) -> None:
+    def _enqueue(self, items: Sequence[Item], priority: Priority | None = None) -> None:
         with self._site.db.begin() as connection:
-            enqueue_many(connection, items, requested_by="chaos", catalog=SYSTEM.rows)
+            enqueue_many(connection, items, requested_by="chaos", priority=priority, catalog=SYSTEM.rows)
 
     def executing(self) -> list[int]:
         with suppress(TransientError):
@@ -120,7 +133,7 @@ class _Ours(Peer):
 @contextmanager
 def ours(folder: Path, port: int) -> Iterator[Peer]:
     """Our system and one host, up."""
-    redis = RedisServer(folder)
+    redis, clock = RedisServer(folder), JumpingClock(folder)
     redis.start()
     try:
         more = {"KORDANT_LAUNCHER": "celery", "KORDANT_BROKER_URL": redis.url, "KORDANT_CODE_VERSION": "chaos"}
@@ -131,12 +144,13 @@ def ours(folder: Path, port: int) -> Iterator[Peer]:
                 "KORDANT_STATE_DIR": str(host),
                 "DAGSTER_HOME": str(host / "dagster"),
                 "KORDANT_HOST_RUNS": str(peers.AT_ONCE),
+                **clock.environ,
             }
             config = replace(at.stack.config, state_dir=host, environ=environ, webserver=False, daemon=False, host=True)
             stack = after.enter_context(Stack(config, at.said.append))
             after.callback(_kept(stack))
             _until(partial(_has_slots, at), 120, "no host came up")
-            yield _Ours(at, host, redis)
+            yield _Ours(at, host, redis, clock)
     finally:
         redis.stop()
 
@@ -211,13 +225,14 @@ def _peer_process(what: str, **environ: str) -> _Supervised:
 class _Celery(Peer):
     """Celery with prefork on Redis."""
 
-    def __init__(self, app: Any, worker: _Supervised, redis: RedisServer) -> None:
-        super().__init__(redis=redis)
+    def __init__(self, app: Any, worker: _Supervised, redis: RedisServer, clock: JumpingClock) -> None:
+        super().__init__(redis=redis, clock=clock)
         self._app, self._worker = app, worker
 
-    def ask(self, numbers: Sequence[int], port: int) -> None:
+    def ask(self, numbers: Sequence[int], port: int, *, urgent: bool = False) -> None:
+        priority = peers.CELERY_FIRST if urgent else peers.CELERY_LATER
         for number in numbers:
-            self._app.send_task("work", args=[number, port, WORK_S])
+            self._app.send_task("work", args=[number, port, WORK_S], priority=priority)
 
     def poison(self, number: int, port: int) -> None:
         self._app.send_task("die", args=[number, port])
@@ -229,12 +244,12 @@ class _Celery(Peer):
 @contextmanager
 def celery(folder: Path, port: int, *, late: bool) -> Iterator[Peer]:
     """Celery, up."""
-    redis = RedisServer(folder)
+    redis, clock = RedisServer(folder), JumpingClock(folder)
     redis.start()
     os.environ["CHAOS_BROKER"] = redis.url
     try:
-        with _peer_process("celery-worker", CHAOS_LATE=str(int(late))) as worker:
-            yield _Celery(peers.celery_app(late=late), worker, redis)
+        with _peer_process("celery-worker", CHAOS_LATE=str(int(late)), **clock.environ) as worker:
+            yield _Celery(peers.celery_app(late=late), worker, redis, clock)
     finally:
         redis.stop()
 
@@ -242,14 +257,15 @@ def celery(folder: Path, port: int, *, late: bool) -> Iterator[Peer]:
 class _Procrastinate(Peer):
     """procrastinate: its queue is the database, so it has no broker."""
 
-    def __init__(self, postgres: EmbeddedPostgres, worker: _Supervised, app: Any) -> None:
-        super().__init__(postgres=postgres)
+    def __init__(self, postgres: EmbeddedPostgres, worker: _Supervised, app: Any, clock: JumpingClock) -> None:
+        super().__init__(postgres=postgres, clock=clock)
         self._worker, self._app = worker, app
 
-    def ask(self, numbers: Sequence[int], port: int) -> None:
+    def ask(self, numbers: Sequence[int], port: int, *, urgent: bool = False) -> None:
         with self._app.open():
             for number in numbers:
-                self._app.configure_task("work").defer(number=number, port=port, work_s=WORK_S)
+                task = self._app.configure_task("work", priority=int(urgent))
+                task.defer(number=number, port=port, work_s=WORK_S)
 
     def poison(self, number: int, port: int) -> None:
         with self._app.open():
@@ -271,32 +287,35 @@ def procrastinate(folder: Path, port: int) -> Iterator[Peer]:
         schema = [sys.executable, "-m", "kordant_jobs.lab.chaos.peers", "procrastinate-schema"]
         subprocess.run(schema, env=environ, cwd=CHECKOUT, check=True)
         app = library.App(connector=library.SyncPsycopgConnector(conninfo=conninfo))
-        with _peer_process("procrastinate-worker", CHAOS_DATABASE=conninfo) as worker:
-            yield _Procrastinate(postgres, worker, app)
+        clock = JumpingClock(folder)
+        with _peer_process("procrastinate-worker", CHAOS_DATABASE=conninfo, **clock.environ) as worker:
+            yield _Procrastinate(postgres, worker, app, clock)
 
 
 class _Stock(Peer):
     """Dagster as it is, with run monitoring and three retries."""
 
-    def __init__(self, stack: Stack, postgres: EmbeddedPostgres) -> None:
-        super().__init__(postgres=postgres)
+    def __init__(self, stack: Stack, postgres: EmbeddedPostgres, clock: JumpingClock) -> None:
+        super().__init__(postgres=postgres, clock=clock)
         self._stack = stack
 
-    def ask(self, numbers: Sequence[int], port: int) -> None:
+    def ask(self, numbers: Sequence[int], port: int, *, urgent: bool = False) -> None:
         for number in numbers:
-            self._launch(Effect.job, Effect.op, {"number": number, "port": port, "work_s": WORK_S})
+            config = {"number": number, "port": port, "work_s": WORK_S}
+            self._launch(Effect.job, Effect.op, config, {"dagster/priority": str(int(urgent))})
 
     def poison(self, number: int, port: int) -> None:
         self._launch(Poison.job, Poison.op, {"number": number, "port": port})
 
-    def _launch(self, job: str, op: str, config: Mapping[str, object]) -> None:
+    def _launch(self, job: str, op: str, config: Mapping[str, object], tags: Mapping[str, str] | None = None) -> None:
         query = """mutation($p: ExecutionParams!) { launchRun(executionParams: $p) { __typename } }"""
         selector = {
             "repositoryLocationName": "kordant_jobs",
             "repositoryName": "__repository__",
             "jobName": job,
         }
-        params = {"runConfigData": {"ops": {op: {"config": config}}}, "selector": selector}
+        params: dict[str, Any] = {"runConfigData": {"ops": {op: {"config": config}}}, "selector": selector}
+        params["executionMetadata"] = {"tags": [{"key": key, "value": value} for key, value in (tags or {}).items()]}
         answer = httpx.post(self._stack.graphql_url, json={"query": query, "variables": {"p": params}}, timeout=60)
         if answer.json()["data"]["launchRun"]["__typename"] != "LaunchRunSuccess":
             raise TransientError(f"Dagster did not launch a run: {answer.text[:200]}")
@@ -326,8 +345,10 @@ def stock(folder: Path, port: int) -> Iterator[Peer]:
         with engine.connect() as connection:
             connection.execute(sa.text("CREATE SCHEMA dagster"))
         engine.dispose()
+        clock = JumpingClock(folder)
         environ = {
             **os.environ,
+            **clock.environ,  # of all its processes: a run's is a child of the code server
             "KORDANT_STATE_DIR": str(folder / "state"),
             "KORDANT_DAGSTER_URL": database.dagster_url(url),
             "KORDANT_LAUNCHER": "stock",
@@ -344,7 +365,7 @@ def stock(folder: Path, port: int) -> Iterator[Peer]:
         with Stack(config, lambda _: None) as stack:
             end = _kept(stack)
             try:
-                yield _Stock(stack, postgres)
+                yield _Stock(stack, postgres, clock)
             finally:
                 end()
 
@@ -356,8 +377,12 @@ SYSTEMS: Mapping[str, Make] = {
     "procrastinate": procrastinate,
     "stock dagster": stock,
 }
-KILL, DATABASE, BROKER, POISON = "worker killed", "database restarted", "broker emptied", "poison job"
-FAULTS = (KILL, DATABASE, BROKER, POISON)
+KILL, DATABASE, BROKER, CLOCK = "worker killed", "database restarted", "broker emptied", "clock changed"
+POISON, BACKLOG = "poison job", "backlog"
+FAULTS = ((KILL, DATABASE, BROKER, CLOCK, POISON), (BACKLOG,))
+"""Those that strike one after the other; each group a system that was just started, the poison last."""
+ASKED = {CLOCK: 3 * JOBS, BACKLOG: BACKLOG_JOBS}
+"""The jobs of faults that last."""
 
 
 def _until(done: Callable[[], bool], timeout_s: float, failed: str) -> float:
@@ -375,8 +400,11 @@ def _calls(ledger: Path) -> Counter[int]:
 
 def strike(system: str, fault: str, peer: Peer, ledger: Path, port: int, numbers: Sequence[int]) -> Score | None:
     """One fault amid these jobs. None: it cannot happen to this system."""
-    dead = numbers[0] + 500
+    dead = numbers[-1] + 1
     if (fault == DATABASE and peer.postgres is None) or (fault == BROKER and peer.redis is None):
+        return None
+    if fault == CLOCK and not (peer.clock and peer.clock.is_there):
+        err.print("no clock is changed: there is no C compiler (apt-get install gcc libc6-dev)")
         return None
     peer.ask(numbers, port)
     _until(lambda: any(_calls(ledger)[one] for one in numbers), 60, f"{system} did not begin")
@@ -389,6 +417,14 @@ def strike(system: str, fault: str, peer: Peer, ledger: Path, port: int, numbers
                 os.kill(peer.executing()[0], signal.SIGKILL)
         case "poison job":
             peer.poison(dead, port)
+        case "backlog":
+            numbers = [dead]
+            peer.ask(numbers, port, urgent=True)
+        case "clock changed":
+            assert peer.clock is not None  # noqa: S101 - see above
+            for ahead_s in JUMPS_S:
+                peer.clock.set_ahead(ahead_s)
+                time.sleep(JUMPED_S)
         case "database restarted" | "broker emptied":
             server = peer.postgres if fault == DATABASE else peer.redis
             assert server is not None  # noqa: S101 - see above
@@ -416,17 +452,17 @@ def strike(system: str, fault: str, peer: Peer, ledger: Path, port: int, numbers
 
 
 def scores(only: Sequence[str]) -> Iterator[Score]:
-    """Every fault on every system, each system up for all of them, the poison last."""
+    """Every fault on every system."""
     if unknown := set(only) - set(SYSTEMS):
         raise SettingsError(f"there is no system {min(unknown)!r}; there are {', '.join(SYSTEMS)}.")
-    for name in only or SYSTEMS:
+    for name, faults in product(only or SYSTEMS, FAULTS):
         with tempfile.TemporaryDirectory(prefix="kordant-compare-", ignore_cleanup_errors=True) as place:
             folder = Path(place)
             folder.chmod(0o755)
             with sink(folder) as port, SYSTEMS[name](folder, port) as peer:
-                for place_of, fault in enumerate(FAULTS):
+                for number, fault in enumerate(faults):
                     err.print(f"{name}: {fault} …")
-                    numbers = range(1000 * place_of, 1000 * place_of + JOBS)
+                    numbers = range(1000 * number, 1000 * number + ASKED.get(fault, JOBS))
                     found = strike(name, fault, peer, folder / "ledger", port, numbers)
                     if found is not None:
                         err.print(f"  {found}")

@@ -14,6 +14,8 @@ from typing import Any
 from kordant_jobs.lab.chaos.effects import have
 
 AT_ONCE = 4
+CELERY_FIRST, CELERY_LATER = 0, 6
+"""Priorities of Celery on Redis: the smaller number goes first, and a message without one is as 0."""
 STALLED_S = 10
 """procrastinate: how long a worker may be silent until its jobs count as stalled; its default is 30 s."""
 
@@ -41,6 +43,7 @@ def celery_app(*, late: bool) -> Any:
         task_acks_late=late,
         task_reject_on_worker_lost=late,
         worker_prefetch_multiplier=1,
+        broker_transport_options={"queue_order_strategy": "priority"},
         broker_connection_retry_on_startup=True,
     )
     app.task(work, name="work", acks_late=late, reject_on_worker_lost=late)

@@ -25,7 +25,7 @@ from kordant_jobs.engine.launcher.starter import WarmWatcher
 from kordant_jobs.engine.runs import RunEnd
 from kordant_jobs.errors import TransientError
 from kordant_jobs.postgres import database
-from kordant_jobs_tests.databases import copy_of, database_at
+from kordant_jobs_tests.databases import copy_of
 from kordant_jobs_tests.engine.launcher.app import SYSTEM
 
 MODULE = SYSTEM.definitions
@@ -125,14 +125,16 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def make_site(admin_url: str, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Site]]:
+def make_site(
+    admin_url: str, template: str, served_at: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[], Site]]:
     """Sites on databases of their own."""
     after = ExitStack()
 
     def make() -> Site:
         name = after.enter_context(copy_of(admin_url, template))
         folder = tmp_path_factory.mktemp("site")
-        url = database_at(admin_url, name)
+        url = served_at(name)
         environ = {
             **os.environ,
             "KORDANT_STATE_DIR": str(folder),

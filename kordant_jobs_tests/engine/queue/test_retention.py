@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -39,10 +39,10 @@ def with_dagster(admin_url: str, template: str) -> Iterator[Emptied]:
 
 
 @pytest.fixture
-def database_url(with_dagster: Emptied) -> Iterator[str]:
+def database_url(with_dagster: Emptied, served_at: Callable[[str], str]) -> Iterator[str]:
     """It, with no rows."""
     with with_dagster.lend() as url:
-        yield url
+        yield served_at(str(database.normal_url(url).database))
 
 
 @pytest.fixture

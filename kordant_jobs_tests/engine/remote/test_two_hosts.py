@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from kordant_jobs.engine.requests import Cause, Outcome, RequestStatus
 from kordant_jobs.engine.store import host_rows
 from kordant_jobs.lab.redis import RedisServer
 from kordant_jobs.postgres import database
+from kordant_jobs.postgres.schema import DAGSTER_SCHEMA
 from kordant_jobs_tests.databases import copy_of, database_at
 from kordant_jobs_tests.engine.launcher.conftest import alive
 from kordant_jobs_tests.engine.system import LEASE_S, System, system_on, until
@@ -36,7 +37,8 @@ class Cluster:
     folder: Path
     after: ExitStack
     relay: Relay
-    """Between the host alpha and the database."""
+    direct: Relay
+    """Between the host alpha and the database, and its server itself: the same one without a pooler."""
     stacks: dict[str, Stack] = field(default_factory=dict)
 
     def start_host(self, name: str, **more: str) -> Stack:
@@ -79,10 +81,22 @@ class Cluster:
         self.after.callback(stop.set)
 
     def behind_the_relay(self) -> dict[str, str]:
+        dagster = database.normal_url(self.direct.url, search_path=DAGSTER_SCHEMA)
         return {
             "KORDANT_DATABASE_URL": self.relay.url,
-            "KORDANT_DAGSTER_URL": database.dagster_url(self.relay.url),
+            "KORDANT_DAGSTER_URL": dagster.render_as_string(hide_password=False),
+            **({} if self.direct is self.relay else {database.DIRECT_VARIABLE: self.direct.url}),
         }
+
+    def cut(self) -> None:
+        """Cut alpha off."""
+        self.relay.cut()
+        self.direct.cut()
+
+    def heal(self) -> None:
+        """It reaches the database again."""
+        self.relay.heal()
+        self.direct.heal()
 
     def live(self) -> set[str]:
         with self.system.db.connect() as connection:
@@ -96,14 +110,22 @@ class Cluster:
 
 @pytest.fixture(scope="module")
 def cluster(
-    admin_url: str, template: str, redis: RedisServer, tmp_path_factory: pytest.TempPathFactory
+    admin_url: str,
+    template: str,
+    pooler: str | None,
+    served_at: Callable[[str], str],
+    redis: RedisServer,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Cluster]:
     folder = tmp_path_factory.mktemp("cluster")
     with ExitStack() as after:
-        url = database_at(admin_url, after.enter_context(copy_of(admin_url, template)))
+        name = after.enter_context(copy_of(admin_url, template))
+        url = served_at(name)
         more = {"KORDANT_LAUNCHER": "celery", "KORDANT_BROKER_URL": redis.url, "KORDANT_CODE_VERSION": "this"}
         system = after.enter_context(system_on(url, folder / "up", **more))
-        made = Cluster(system=system, folder=folder, after=after, relay=after.enter_context(Relay(url)))
+        relay = after.enter_context(Relay(url))
+        direct = after.enter_context(Relay(database_at(admin_url, name))) if pooler else relay
+        made = Cluster(system=system, folder=folder, after=after, relay=relay, direct=direct)
         for name in ("alpha", "beta"):
             made.start_host(name)
         yield made
@@ -218,7 +240,7 @@ def test_a_host_that_is_cut_off_stops_all_effects_within_the_lease_and_its_runs_
     until(lambda: all(effects(folder) for folder in requests.values()))
     cut_off = {one: folder for one, folder in requests.items() if system.request(one)[1][0].worker == "alpha"}
     assert len(cut_off) == 2
-    cluster.relay.cut()
+    cluster.cut()
     cut_at = time.monotonic()
     for one, folder in requests.items():
         if one not in cut_off:
@@ -232,7 +254,7 @@ def test_a_host_that_is_cut_off_stops_all_effects_within_the_lease_and_its_runs_
         assert max(before) < min(after), "never two of them at once"
         assert not alive(first[one])
         (folder / "go").touch()
-    cluster.relay.heal()
+    cluster.heal()
     for one in requests:
         assert system.ended(one)[0].status is RequestStatus.COMPLETED
     assert [number for number in system.effects() if 500 <= number < 510] == [500, 502, 504, 506]
@@ -254,29 +276,34 @@ def test_a_host_that_is_killed_loses_its_runs_to_another_within_the_lease(cluste
     assert attempts[0].outcome is Outcome.LOST
 
 
-def test_a_rolling_upgrade_loses_no_work_and_runs_none_under_other_code(cluster: Cluster, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("running", "waiting"), [(8, 200)])
+def test_a_rolling_upgrade_loses_no_work_and_runs_none_under_other_code(
+    cluster: Cluster, tmp_path: Path, running: int, waiting: int
+) -> None:
     system = cluster.system
-    until(lambda: {"alpha", "beta"} <= cluster.live(), 180)
-    cluster.start_host("next", KORDANT_CODE_VERSION="next")
+    old = {"alpha", "beta", "gamma"}
+    cluster.start_host("gamma", KORDANT_HOST_RUNS="4")
+    until(lambda: old <= cluster.live(), 180)
+    cluster.start_host("next", KORDANT_CODE_VERSION="next", KORDANT_HOST_RUNS="4")
     new = {one.name for one in _listed(cluster) if one.code_version == "next"}
-    under_way = [system.enqueue(number=600 + 2 * number, how="wait", folder=str(tmp_path)) for number in range(4)]
-    until(lambda: (tmp_path / "runs").exists() and len((tmp_path / "runs").read_text().splitlines()) == 4)
-    queued = [system.enqueue(number=700 + 2 * number) for number in range(50)]
+    under_way = [system.enqueue(number=600 + 2 * number, how="wait", folder=str(tmp_path)) for number in range(running)]
+    until(lambda: (tmp_path / "runs").exists() and len((tmp_path / "runs").read_text().splitlines()) == running)
+    queued = [system.enqueue(number=700 + 2 * number) for number in range(waiting)]
     system.stack.stop()
     cluster.start_control("control-next", KORDANT_CODE_VERSION="next")
     with system.db.begin() as connection:
-        assert all(host_rows.drain(connection, name) for name in ("alpha", "beta"))
+        assert all(host_rows.drain(connection, name) for name in old)
     (tmp_path / "go").touch()
     for one in under_way:
         found, attempts = system.ended(one)
         assert (found.status, len(attempts)) == (RequestStatus.COMPLETED, 1)
-        assert attempts[0].worker in {"alpha", "beta"}
+        assert attempts[0].worker in old
     for one in queued:
-        found, attempts = system.ended(one)
+        found, attempts = system.ended(one, 180)
         assert found.status is RequestStatus.COMPLETED
         assert attempts[-1].worker in new
     done = [number for number in system.effects() if number >= 600]
-    assert done == [*range(600, 608, 2), *range(700, 800, 2)]
+    assert done == [*range(600, 600 + 2 * running, 2), *range(700, 700 + 2 * waiting, 2)]
 
 
 def _listed(cluster: Cluster) -> list[host_rows.Host]:

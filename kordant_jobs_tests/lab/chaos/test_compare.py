@@ -7,7 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from kordant_jobs.lab.chaos.compare import BROKER, DATABASE, POISON_RUNS, Peer, Score, compare, is_kept, strike
+from kordant_jobs.lab.chaos.compare import (
+    BACKLOG,
+    BROKER,
+    CLOCK,
+    DATABASE,
+    POISON_RUNS,
+    Peer,
+    Score,
+    compare,
+    is_kept,
+    strike,
+)
 
 
 class Instant(Peer):
@@ -17,9 +28,10 @@ class Instant(Peer):
         super().__init__()
         self._ledger = ledger
 
-    def ask(self, numbers: Sequence[int], port: int) -> None:
-        kept = list(numbers)[:-1]
-        self._ledger.write_text("".join(f"{one} new 1\n" for one in [kept[0], *kept]))
+    def ask(self, numbers: Sequence[int], port: int, *, urgent: bool = False) -> None:
+        kept = list(numbers) if urgent else [numbers[0], *numbers[:-1]]
+        with self._ledger.open("a") as ledger:
+            ledger.writelines(f"{one} new 1\n" for one in kept)
 
     def poison(self, number: int, port: int) -> None:
         raise AssertionError
@@ -28,9 +40,16 @@ class Instant(Peer):
         return []
 
 
-@pytest.mark.parametrize("fault", [DATABASE, BROKER])
+@pytest.mark.parametrize("fault", [DATABASE, BROKER, CLOCK])
 def test_a_fault_that_cannot_happen_to_a_system_is_left_out(tmp_path: Path, fault: str) -> None:
     assert strike("instant", fault, Instant(tmp_path / "ledger"), tmp_path / "ledger", 0, range(3)) is None
+
+
+@pytest.mark.long  # waits for what comes twice
+def test_of_a_backlog_only_the_critical_job_counts(tmp_path: Path) -> None:
+    found = strike("instant", BACKLOG, Instant(tmp_path / "ledger"), tmp_path / "ledger", 0, range(3))
+    assert found
+    assert (found.asked, found.not_done, found.repeated) == (1, 0, 0)
 
 
 def test_a_system_that_is_not_there_is_said_and_is_no_result() -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ import pytest
 from kordant_jobs.errors import SetupError
 from kordant_jobs.lab.chaos.hosts.campaign import Struck, late_calls, recoveries, run_campaign
 from kordant_jobs.lab.chaos.hosts.network import PROGRAMS, network
+from kordant_jobs.lab.chaos.hosts.quota import cpu_quotas
 from kordant_jobs.lab.chaos.hosts.site import Attempt, overlap
 
 CUT = Struck(kind="cut_long", host="alpha", at=100.0, over=121.0, probe=9)
@@ -50,6 +54,22 @@ def test_without_the_programs_it_says_what_to_install(monkeypatch: pytest.Monkey
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SetupError, match=r"as root|apt-get install iproute2"), network(["alpha"]):
         raise AssertionError
+
+
+BUSY = "import time\nbegan = time.monotonic()\nwhile time.monotonic() < began + 0.6: pass\nprint(time.process_time())"
+
+
+def test_a_host_has_the_cpu_time_of_its_quota_and_no_more() -> None:
+    with ExitStack() as after:
+        try:
+            (joining,) = after.enter_context(cpu_quotas(["one"], 0.2)).values()
+        except SetupError as error:
+            pytest.skip(str(error))
+        join = ["sh", "-c", 'echo $$ > "$1" && shift && exec "$@"', "sh", str(joining)]
+        busy = [sys.executable, "-S", "-c", BUSY]
+        used_s = float(subprocess.run([*join, *busy], capture_output=True, text=True, check=True).stdout)
+    assert used_s < 0.3
+    assert not joining.parent.exists()
 
 
 @pytest.mark.slow

@@ -36,6 +36,7 @@ from kordant_jobs.errors import TransientError
 from kordant_jobs.jobs.darkwatch_scan.drops import register_file
 from kordant_jobs.lab.chaos.hosts.app import SYSTEM, OutsideWork
 from kordant_jobs.lab.chaos.hosts.network import Network, network
+from kordant_jobs.lab.chaos.hosts.quota import cpu_quotas
 from kordant_jobs.lab.chaos.site import sink
 from kordant_jobs.lab.postgres import TcpPostgres
 from kordant_jobs.lab.redis import RedisServer
@@ -128,8 +129,8 @@ class HostsSite:
     subscriptions: Sequence[UUID]
     workflow: workflows.Workflow
     asked: list[int] = field(default_factory=list)
-    cores: Mapping[str, int] = field(default_factory=dict)
-    """The core of each host that has one of its own."""
+    quotas: Mapping[str, Path] = field(default_factory=dict)
+    """What a process of a host writes its id to, where hosts have a quota of CPU time."""
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     # Hosts
@@ -142,8 +143,8 @@ class HostsSite:
         state = self._state(host)
         state.mkdir(mode=0o700, exist_ok=True)
         environ = {**self.environ, "KORDANT_STATE_DIR": str(state), "DAGSTER_HOME": str(state / "dagster")}
-        pinned = ["taskset", "-c", str(self.cores[host])] if host in self.cores else []
-        command = [*self.net.command(host), *pinned, sys.executable, "-m", "kordant_jobs.lab.chaos.hosts.host"]
+        join = ["sh", "-c", 'echo $$ > "$1" && shift && exec "$@"', "sh", str(self.quotas[host])] if self.quotas else []
+        command = [*join, *self.net.command(host), sys.executable, "-m", "kordant_jobs.lab.chaos.hosts.host"]
         with (state / "host.log").open("ab") as log:
             self.processes[host] = subprocess.Popen(command, env=environ, cwd=CHECKOUT, stdout=log, stderr=log)
 
@@ -355,10 +356,8 @@ def _make_world(db: Engine, keyring: Keyring, folder: Path) -> tuple[Sequence[UU
 
 
 @contextmanager
-def hosts_site(
-    folder: Path, *, lease_s: float, cores: Mapping[str, int] | None = None, **more: str
-) -> Iterator[HostsSite]:
-    """The system in this folder, up. `cores`: the core of each host that has one of its own; `more`: settings.
+def hosts_site(folder: Path, *, lease_s: float, cores: float | None = None, **more: str) -> Iterator[HostsSite]:
+    """The system in this folder, up. `cores`: the CPU time that each host may use, in cores; `more`: settings.
 
     Raises:
         KordantError: a part did not start, or this machine has no network namespaces for us.
@@ -366,6 +365,7 @@ def hosts_site(
     folder.chmod(0o755)  # the database's server is another user where we are root
     said: list[str] = []
     with ExitStack() as after:
+        quotas = after.enter_context(cpu_quotas(HOSTS, cores)) if cores else {}
         net = after.enter_context(network(HOSTS))
         for name in ("postgres", "redis"):
             (folder / name).mkdir()
@@ -420,7 +420,7 @@ def hosts_site(
         after.callback(stop.set)
         at = HostsSite(
             folder=folder, net=net, postgres=postgres, redis=redis, db=db, keyring=keyring, port=port, said=said,
-            environ=environ, subscriptions=subscriptions, workflow=workflow, cores=cores or {},
+            environ=environ, subscriptions=subscriptions, workflow=workflow, quotas=quotas,
         )  # fmt: skip
         after.callback(at.stop_hosts)
         for host in HOSTS:
