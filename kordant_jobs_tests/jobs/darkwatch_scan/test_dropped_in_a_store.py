@@ -105,9 +105,10 @@ def test_a_dump_that_can_be_listed_and_not_fetched_is_tried_again_however_often(
     drop(url, NAME, "ann@example.com:a\n")
     plan = on_host(bench, url, tmp_path).plan()
     (tmp_path / "full").write_text("no folder")
+    host = on_host(bench, url, tmp_path / "full")
     for _ in range(ATTEMPTS + 1):
         with pytest.raises(TransientError, match="has room"):
-            on_host(bench, url, tmp_path / "full").match(plan)
+            host.match(plan)
     assert bench.rows("SELECT status, reason, begun FROM kordant.breach_dumps") == [("registered", None, 0)]
 
 
