@@ -191,7 +191,8 @@ def chaos_command(
     only: Annotated[list[str] | None, typer.Option(help="Only this kind of fault; may be given again.")] = None,
     requests: Annotated[int, typer.Option(min=3, help="Requests a fault.")] = 7,
     compare: Annotated[
-        bool, typer.Option("--compare", help="Six faults on ours, Celery, procrastinate and stock Dagster: a table.")
+        bool,
+        typer.Option("--compare", help="Five faults and a backlog, on ours, Celery, procrastinate and stock Dagster."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of a table.")] = False,
 ) -> None:

@@ -56,7 +56,7 @@ AWAY_S = 1.0
 POISON_S = 20.0
 """The time in which the job that kills its process is watched, in seconds."""
 JUMPS_S, JUMPED_S = (3600, -3600, 0), 2.0
-"""How far the clock of a worker is ahead in turn, and for how long each, in seconds."""
+"""Seconds that the clock of a worker is ahead, in turn, and the seconds that each lasts."""
 BACKLOG_JOBS = 2000
 
 

@@ -130,7 +130,7 @@ class HostsSite:
     workflow: workflows.Workflow
     asked: list[int] = field(default_factory=list)
     quotas: Mapping[str, Path] = field(default_factory=dict)
-    """What a process of a host writes its id to, where hosts have a quota of CPU time."""
+    """The file to which a process of each host writes its id, where hosts have a quota of CPU time."""
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     # Hosts
