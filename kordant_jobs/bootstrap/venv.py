@@ -349,7 +349,7 @@ def trim(environment: Path) -> None:
 
 
 def _strip(library: Path) -> None:
-    """Write the library anew without its symbols: its file may be a link into uv's cache."""
+    """Write the library without its symbols: its file may be a link into uv's cache."""
     strip, stripped = shutil.which("strip"), library.with_suffix(".stripped")
     if strip is None:
         return

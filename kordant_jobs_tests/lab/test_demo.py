@@ -27,7 +27,7 @@ from kordant_jobs_tests.leaks import dumped, files, forms_of, leaks
 SEED, SUBSCRIBERS, LINES = 11, 60, 3_000
 ARGUMENTS = ("--seed", str(SEED), "--subscribers", str(SUBSCRIBERS), "--lines", str(LINES), "--reports", "6", "--json")
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,6 @@ def test_no_identifier_and_no_stolen_password_can_be_read_in_what_it_leaves(demo
     assert len(places) > 100
 
 
-@pytest.mark.slow
 def test_a_second_run_finds_nothing_new(demo: Demo) -> None:
     again = _run(demo.state.parent, "--keep").summary
     assert (again["new_alerts"], again["new_reports"]) == (0, 0)

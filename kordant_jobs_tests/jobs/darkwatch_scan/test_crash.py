@@ -183,6 +183,7 @@ def test_killed_at_random_moments_and_run_again_the_rows_are_the_same(world: Wor
     assert killed >= kills // 2, "most kills must hit a live run"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_when_the_database_goes_away_in_the_middle_the_next_run_makes_it_whole(world: World) -> None:
     wanted, seconds = _undisturbed(world)

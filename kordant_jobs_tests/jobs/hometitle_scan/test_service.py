@@ -372,7 +372,7 @@ def test_states_keep_the_sources_own_watermark(bench: Bench) -> None:
     assert state.reason is None
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_thirty_days_with_corrections_moved_rows_and_a_pause_tell_everything_once(bench: Bench) -> None:
     """A day here is ninety of the county's, so that each brings some documents."""
     step = timedelta(days=90)

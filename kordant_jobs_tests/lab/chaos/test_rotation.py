@@ -7,7 +7,7 @@ import pytest
 from kordant_jobs.lab.chaos.rotation import run_campaign
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_rotation_killed_before_amid_and_after_its_work_loses_nothing() -> None:
     books = run_campaign(items=3000, kills=3, seed=7)
     assert books.amid_work == 3

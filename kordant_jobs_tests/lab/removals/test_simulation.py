@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import pytest
+
 from kordant_jobs.lab.removals.behaviour import Behaviour
 from kordant_jobs.lab.removals.simulation import Size, play, simulation
 
 
+@pytest.mark.slow
 def test_every_request_ends_in_a_true_state_and_no_broker_gets_more_than_its_cap() -> None:
     """Two people, a broker of each kind and as many that never answer, four months, on real servers."""
     size = Size(subscribers=2, brokers=32, days=100, cap=1)

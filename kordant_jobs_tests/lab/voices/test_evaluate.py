@@ -55,6 +55,7 @@ def prompts(folder: Path, *, clips: int = CLIPS) -> None:
             shutil.copy((PROMPTS / speaker / path.name).with_suffix(".gsm"), folder / speaker)
 
 
+@pytest.mark.slow
 @needs_prompts
 def test_real_voices_are_distinguished_within_a_band_and_from_wide_to_gsm(tmp_path: Path) -> None:
     prompts(tmp_path)
@@ -71,6 +72,7 @@ def test_real_voices_are_distinguished_within_a_band_and_from_wide_to_gsm(tmp_pa
 
 
 @needs_prompts
+@pytest.mark.slow
 @needs_espeak
 def test_old_synthesis_scores_below_real_speech(tmp_path: Path) -> None:
     prompts(tmp_path, clips=1)
