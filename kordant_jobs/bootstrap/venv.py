@@ -3,7 +3,7 @@
 It is `.venv` of the checkout, or `venv` of the state folder where the checkout cannot be written. A stamp in it,
 written last, has its inputs; without a matching stamp it is made again from scratch, so keep nothing else in it. It has
 the packages needed to run; packages for voices and development are added by the first command that needs them. Files
-that libraries ship for their own developers are deleted: 200 of 1,100 MB, and a third of the time to compile it.
+that libraries ship for their own developers are deleted: 230 of 1,130 MB, and a third of the time to compile it.
 """
 
 import hashlib
@@ -311,9 +311,9 @@ def _name_the_checkout(folder: Path, checkout: Path) -> None:
         command.chmod(0o755)
 
 
-TESTED_WITHIN = ("numba", "numpy", "pandas")
-"""Packages whose tests, 70 MB, are deleted. In other packages such a folder may be imported by others."""
-TESTS = "tests"
+TESTED_WITHIN = ("Cryptodome", "numba", "numpy", "pandas")
+"""Packages whose tests, 75 MB, are deleted. In other packages such a folder may be imported by others."""
+TESTS = frozenset({"tests", "SelfTest"})
 LEFT_OUT = (".js.map", ".css.map", ".a", ".c", ".h")
 """Endings of source maps of web pages, static libraries, and C sources."""
 SECOND_COPIES = ("zstandard/_cffi.*.so",)
@@ -321,8 +321,15 @@ SECOND_COPIES = ("zstandard/_cffi.*.so",)
 LANGUAGES = ("root.", "en", "pt")
 """Beginnings of the names of Babel's files, one a language: those of the languages that the product speaks, and of
 what they build on."""
-WITH_SYMBOLS = ("llvmlite/binding/libllvmlite.so", "_polars_runtime_32/_polars_runtime.abi3.so")
-"""Libraries that come with their symbols: 60 of 360 MB, deleted where the machine has `strip`."""
+WITH_SYMBOLS = (
+    "llvmlite/binding/libllvmlite.so",
+    "_polars_runtime_32/_polars_runtime.*.so",
+    "uvloop/loop.*.so",
+    "zstandard/backend_c.*.so",
+    "fontTools/misc/bezierTools.*.so",
+    "_brotli.*.so",
+)
+"""Libraries that come with their symbols: 90 of 410 MB, deleted where the machine has `strip`."""
 
 
 def trim(environment: Path) -> None:
@@ -331,9 +338,9 @@ def trim(environment: Path) -> None:
     for site in environment.glob("lib/python3*/site-packages"):
         for package in TESTED_WITHIN:
             for folder, folders, _ in os.walk(site / package):
-                if TESTS in folders:
-                    shutil.rmtree(Path(folder) / TESTS)
-                    folders.remove(TESTS)
+                for name in TESTS & set(folders):
+                    shutil.rmtree(Path(folder) / name)
+                    folders.remove(name)
         for folder, _, files in os.walk(site):
             for name in files:
                 if name.endswith(LEFT_OUT):
@@ -344,8 +351,9 @@ def trim(environment: Path) -> None:
         for path in site.glob("babel/locale-data/*.dat"):
             if not path.name.startswith(LANGUAGES):
                 path.unlink()
-        for path in filter(Path.exists, map(site.joinpath, WITH_SYMBOLS)):
-            _strip(path)
+        for pattern in WITH_SYMBOLS:
+            for path in site.glob(pattern):
+                _strip(path)
 
 
 def _strip(library: Path) -> None:
