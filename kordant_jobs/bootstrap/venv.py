@@ -15,11 +15,12 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -345,15 +346,15 @@ def trim(environment: Path) -> None:
             for name in files:
                 if name.endswith(LEFT_OUT):
                     (Path(folder) / name).unlink()
-        for pattern in SECOND_COPIES:
-            for path in site.glob(pattern):
-                path.unlink()
-        for path in site.glob("babel/locale-data/*.dat"):
-            if not path.name.startswith(LANGUAGES):
-                path.unlink()
-        for pattern in WITH_SYMBOLS:
-            for path in site.glob(pattern):
-                _strip(path)
+        languages = (one for one in site.glob("babel/locale-data/*.dat") if not one.name.startswith(LANGUAGES))
+        for path in chain(_matching(site, SECOND_COPIES), languages):
+            path.unlink()
+        for path in _matching(site, WITH_SYMBOLS):
+            _strip(path)
+
+
+def _matching(folder: Path, patterns: Iterable[str]) -> list[Path]:
+    return [path for pattern in patterns for path in folder.glob(pattern)]
 
 
 def _strip(library: Path) -> None:
