@@ -138,6 +138,16 @@ def test_a_partys_rate_is_shared_by_its_jobs_and_the_loop_wakes_for_the_next_tok
     assert sorted(starts) == [0, 0, 0, 2, 4, 6, 8, 10]
 
 
+def test_a_party_that_rested_gets_its_burst_and_no_more(queue: Engine, clock: FakeClock) -> None:
+    def take(wanted: int) -> int:
+        with queue.begin() as connection:
+            return leases.take_tokens(connection, "hibp", wanted, per_s=0.5, burst=3, now=clock.now())
+
+    assert (take(2), take(2)) == (2, 1)
+    clock.advance(3600)
+    assert (take(100), take(1)) == (3, 0)
+
+
 def test_a_worker_that_lost_its_lease_writes_nothing(queue: Engine, clock: FakeClock) -> None:
     rows = catalog()
     put(queue, clock, [Item(payload=Toy(number=1))], rows)
