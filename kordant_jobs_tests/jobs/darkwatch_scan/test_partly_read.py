@@ -50,6 +50,15 @@ def test_a_member_that_is_not_read_leaves_the_others_unknown_and_the_file_there(
     assert path.exists()
 
 
+def test_a_dump_without_anybody_makes_nobody_clean(bench: Bench) -> None:
+    subscribe(bench.db, bench.keyring, "ann@example.com")
+    path = bench.drop("x.csv", "email,password\n")
+    _, recorded = bench.scan()
+    assert (recorded.exposed, recorded.unknown, recorded.clean) == (0, 1, 0)
+    assert bench.rows(SHOWN) == [("partial", "no person was found in it")]
+    assert path.exists()
+
+
 def test_an_address_that_no_reader_understood_is_mentioned_and_the_dump_partly_read(bench: Bench) -> None:
     subscribe(bench.db, bench.keyring, "ann@example.com")
     bench.drop("x.txt", "We met ann@example.com there.\nThen it rained, and bob@example.org left.\nNobody else came.\n")
