@@ -12,9 +12,57 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kordant_jobs.domain.darkwatch.exposures import Verdict
+from kordant_jobs.domain.insights.insight import Kind
 from kordant_jobs.domain.notifications.alerts import Severity
-from kordant_jobs.jobs.reports_generate.rules import Period, ReportKind, grouped, overall, period_before
-from kordant_jobs_tests.jobs.reports_generate.samples import PHONE, exposure, figures, source
+from kordant_jobs.jobs.reports_generate.rules import (
+    ClipLine,
+    MoneyLine,
+    Period,
+    PropertyLine,
+    RemovalLine,
+    ReportKind,
+    grouped,
+    overall,
+    period_before,
+)
+from kordant_jobs_tests.jobs.reports_generate.samples import NOON, PHONE, exposure, figures, source
+
+REMOVAL = RemovalLine(
+    broker="A broker", state="sent", sent_on=None, deadline_on=None, says_done=False, check_says=None, checked_on=None
+)
+PROPERTY = PropertyLine(
+    watch_id=UUID(int=500),
+    county="A county",
+    has_parcel=True,
+    has_liens=True,
+    verdict="no_changes",
+    reason=None,
+    data_as_of=None,
+    events=(),
+    open_charges=(),
+)
+MONEY = MoneyLine(entity_id=UUID(int=600), kind=Kind.FEES, facts={"paid": "1.00"}, unknown_reason=None, line_id=None)
+CLIP = ClipLine(
+    clip_id=UUID(int=700),
+    received_at=NOON,
+    seconds=9.0,
+    status="ok",
+    reason=None,
+    match="inconclusive",
+    synthesis="inconclusive",
+    band="wide",
+    voices=1,
+    is_whole=True,
+    windows=(),
+    analysis_id=UUID(int=701),
+    severity=None,
+)
+
+
+@pytest.mark.parametrize(("verdict", "is_gap"), [("no_changes", False), ("unknown", True), (None, True)])
+def test_a_county_that_was_not_checked_is_a_gap(verdict: str | None, *, is_gap: bool) -> None:
+    found = replace(figures(), properties=(PROPERTY, replace(PROPERTY, verdict=verdict)))
+    assert found.has_unknown_property is is_gap
 
 
 @given(st.lists(st.sampled_from(Verdict)), st.integers(0, 3))
@@ -55,6 +103,11 @@ def test_the_hash_changes_with_anything_shown_and_with_nothing_else() -> None:
         figures(exposure(1), sources=(source(Verdict.UNKNOWN, "it was down"),)),
         figures(exposure(1), history=(0, 0, 0, 1)),
         replace(base, items=()),
+        replace(base, removals=(REMOVAL,)),
+        replace(base, properties=(PROPERTY,)),
+        replace(base, properties=(replace(PROPERTY, verdict="unknown"),)),
+        replace(base, money=(MONEY,)),
+        replace(base, clips=(CLIP,)),
         figures(),
     ]
     assert len({base.sha256(), *(other.sha256() for other in others)}) == len(others) + 1
