@@ -70,6 +70,20 @@ def test_each_pattern_of_fraud_is_critical(pattern: str) -> None:
     assert (found.severity, found.raises_alert) == (Severity.CRITICAL, True)
 
 
+@pytest.mark.parametrize(("after", "is_rapid"), [(180, True), (181, False)])
+def test_a_resale_is_rapid_within_half_a_year(after: int, *, is_rapid: bool) -> None:
+    forged, resale = FRAUD["resale-to-a-buyer"]
+    later = replace(resale, recorded_on=BOUGHT_ON + timedelta(days=900 + after))
+    assert (Reason.RAPID_RESALE in last(forged, later).reasons) is is_rapid
+
+
+def test_an_old_deed_recorded_again_gives_the_title_back_to_nobody() -> None:
+    sold = instrument("DEED", OWNER, "PEREZ MARIA", on=900, amount=410_000)
+    again = instrument("DEED", "OLDMAN GREGORY", OWNER, on=950, amount=400_000, refers_to=PURCHASE.key)
+    found = last(sold, again, instrument("DEED", "PEREZ MARIA", STRANGER, on=2000, amount=450_000))
+    assert Reason.GRANTOR_NOT_OWNER not in found.reasons
+
+
 def test_the_forged_quitclaim_says_nominal_stranger_and_quitclaim() -> None:
     assert {Reason.NOMINAL, Reason.STRANGER, Reason.QUITCLAIM} <= set(last(*FRAUD["forged-quitclaim-nominal"]).reasons)
 
