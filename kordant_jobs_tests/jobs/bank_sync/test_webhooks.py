@@ -11,10 +11,13 @@ import pytest
 import sqlalchemy as sa
 from starlette.testclient import TestClient
 
+from kordant_jobs.adapters.banks.pluggy import Pluggy
 from kordant_jobs.domain.finance.states import ConnectionStatus, Provider
+from kordant_jobs.domain.finance.values import ConnectionRead
 from kordant_jobs.jobs.bank_sync.hooks import take_webhook
 from kordant_jobs.lab.banks.small_bank import SAME, SmallBank, entry
 from kordant_jobs.pages.app import PagesContext, application
+from kordant_jobs.ports import BankCalls, BankQuestion
 from kordant_jobs.store.finance import connections
 
 SECRET = {"x-kordant-secret": "s3cret"}
@@ -128,6 +131,27 @@ def test_when_every_webhook_is_lost_data_is_at_most_a_day_old(bank: SmallBank) -
         bank.ledger.move(hours=12)
         bank.sync(named=False)
     assert len(bank.rows()) >= 3
+
+
+def test_what_a_webhook_says_while_its_connection_is_read_is_read_next(
+    bank: SmallBank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bank.open("checking")
+    read = Pluggy.read
+
+    async def read_amid_a_webhook(client: Pluggy, question: BankQuestion, calls: BankCalls) -> ConnectionRead:
+        found = await read(client, question, calls)
+        bank.ledger.move(hours=1)
+        with bank.db.begin() as connection:
+            body = json.dumps(event_body("item/updated")).encode()
+            assert take_webhook(connection, bank.keyring, Provider.PLUGGY, body, now=bank.ledger.now)
+        return found
+
+    monkeypatch.setattr(Pluggy, "read", read_amid_a_webhook)
+    assert bank.sync()["successful"] == 1
+    monkeypatch.undo()
+    assert bank.sync(named=False)["total"] == 1
+    assert bank.sync(named=False)["total"] == 0
 
 
 def test_an_owner_who_has_acted_is_read_again(bank: SmallBank) -> None:
