@@ -362,3 +362,10 @@ def test_books_are_rewound_to_what_was_known_then() -> None:
     assert before.rows["cents"].to_list() == [-100]
     assert before.rows["cash_day"].to_list() == [None]
     assert before.accounts.select("balance", "balance_day").row(0) == (1_040, (DAY - EPOCH).days)
+
+
+def test_a_card_without_a_limit_has_no_share_and_says_why() -> None:
+    rows = frame([(day, -3990) for day in MONTHS])
+    said = assess(books_of(rows, balance=0, today=MONTHS[-1]), today=MONTHS[-1])
+    (card,) = said.filter(pl.col("kind") == Kind.CARD_USE.value).iter_rows(named=True)
+    assert (card["unknown"], json.loads(card["facts"])["share"]) == ("no_limit", None)
