@@ -369,3 +369,10 @@ def test_a_card_without_a_limit_has_no_share_and_says_why() -> None:
     said = assess(books_of(rows, balance=0, today=MONTHS[-1]), today=MONTHS[-1])
     (card,) = said.filter(pl.col("kind") == Kind.CARD_USE.value).iter_rows(named=True)
     assert (card["unknown"], json.loads(card["facts"])["share"]) == ("no_limit", None)
+
+
+def test_a_fee_that_comes_back_does_not_make_the_fees_less() -> None:
+    day = date(2025, 6, 10)
+    said = assess(books_of(frame([(day, -1000), (day, 1000)], type="package_fee"), balance=0, today=day), today=day)
+    (fees,) = said.filter(pl.col("kind") == Kind.FEES.value).iter_rows(named=True)
+    assert json.loads(fees["facts"])["paid"] == "10.00"
