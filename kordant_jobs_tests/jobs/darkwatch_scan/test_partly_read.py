@@ -50,7 +50,7 @@ def test_a_member_that_is_not_read_leaves_the_others_unknown_and_the_file_there(
     assert path.exists()
 
 
-def test_a_dump_without_anybody_makes_nobody_clean(bench: Bench) -> None:
+def test_a_dump_with_no_person_in_it_makes_no_one_clean(bench: Bench) -> None:
     subscribe(bench.db, bench.keyring, "ann@example.com")
     path = bench.drop("x.csv", "email,password\n")
     _, recorded = bench.scan()

@@ -77,7 +77,7 @@ def test_a_resale_is_rapid_within_half_a_year(after: int, *, is_rapid: bool) -> 
     assert (Reason.RAPID_RESALE in last(forged, later).reasons) is is_rapid
 
 
-def test_an_old_deed_recorded_again_gives_the_title_back_to_nobody() -> None:
+def test_an_old_deed_recorded_again_changes_no_owner() -> None:
     sold = instrument("DEED", OWNER, "PEREZ MARIA", on=900, amount=410_000)
     again = instrument("DEED", "OLDMAN GREGORY", OWNER, on=950, amount=400_000, refers_to=PURCHASE.key)
     found = last(sold, again, instrument("DEED", "PEREZ MARIA", STRANGER, on=2000, amount=450_000))
