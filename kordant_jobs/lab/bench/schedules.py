@@ -29,6 +29,7 @@ from kordant_jobs.domain.schedules.rows import Overlap, ScheduleRow
 from kordant_jobs.engine.payload import Payload
 from kordant_jobs.engine.queue.enqueue import Item
 from kordant_jobs.engine.queue.given import SCHEDULE_TAG
+from kordant_jobs.engine.runs import HIDDEN
 from kordant_jobs.errors import TransientError
 from kordant_jobs.lab.figures import Figure
 from kordant_jobs.postgres import database
@@ -47,6 +48,7 @@ TICKS = 5
 FIRST_WITHIN_S = 300.0
 QUEUED = 1_000
 EVERY_MINUTE = "* * * * *"
+DUE_AT_TAG = f"{HIDDEN}due_at"
 TICKING = ("notifications_send", "darkwatch_scan")
 """Jobs that get a row of no tier which strikes every minute."""
 
@@ -127,7 +129,7 @@ _STARTED = """
 SELECT s.value, d.value AS due_at, r.start_time
 FROM dagster.runs r
 JOIN dagster.run_tags s ON s.run_id = r.run_id AND s.key = :schedule
-JOIN dagster.run_tags d ON d.run_id = r.run_id AND d.key = 'kordant/due_at'
+JOIN dagster.run_tags d ON d.run_id = r.run_id AND d.key = :due_at
 WHERE r.start_time IS NOT NULL
 """
 
@@ -135,7 +137,7 @@ WHERE r.start_time IS NOT NULL
 def _lateness(db: Engine, *, since: datetime, until: datetime) -> list[float]:
     """Seconds from tick to the start of its run, for the ticks in a span; a run that did not start counts to now."""
     with db.connect() as connection:
-        rows = connection.execute(sa.text(_STARTED), {"schedule": SCHEDULE_TAG}).all()
+        rows = connection.execute(sa.text(_STARTED), {"schedule": SCHEDULE_TAG, "due_at": DUE_AT_TAG}).all()
     started: dict[datetime, list[float]] = {}
     for row in rows:
         due_at = datetime.fromisoformat(row.due_at.replace("Z", "+00:00"))
@@ -175,7 +177,7 @@ def _wait_for_first(db: Engine) -> None:
     rows = sa.text(f"SELECT count(DISTINCT s.value) FROM ({_STARTED}) s")  # noqa: S608 - a constant
     while time.monotonic() < deadline:
         with db.connect() as connection:
-            if connection.execute(rows, {"schedule": SCHEDULE_TAG}).scalar_one() >= len(TICKING):
+            if connection.execute(rows, {"schedule": SCHEDULE_TAG, "due_at": DUE_AT_TAG}).scalar_one() >= len(TICKING):
                 return
         time.sleep(1)
     raise TransientError(f"no tick became a run within {FIRST_WITHIN_S:g} s: try again on a quieter machine")
