@@ -144,7 +144,7 @@ def test_all_parts_answer_come_back_after_a_crash_and_leave_nothing(
         stop.set()
         watcher.join()
         running.stop(grace_s=2)  # the run would nap for ten minutes
-    assert until(lambda: left(config.state_dir) == []), left(config.state_dir)
+    assert until(lambda: left(config.state_dir) == [], timeout_s=1), left(config.state_dir)
     assert stack.running(config.state_dir) is None
 
 
@@ -158,7 +158,7 @@ def test_a_start_that_is_stopped_from_another_thread_ends_at_once_and_leaves_not
         starting.stop(grace_s=2)
         with pytest.raises(TransientError, match="stopped while it started"):
             started.result(timeout=20)
-    assert until(lambda: left(config.state_dir) == []), left(config.state_dir)
+    assert until(lambda: left(config.state_dir) == [], timeout_s=1), left(config.state_dir)
 
 
 SCRIPT = """

@@ -158,7 +158,7 @@ def test_a_killed_worker_is_retried(system: System, tmp_path: Path) -> None:
     request_id = system.enqueue(number=120, how="wait", folder=str(tmp_path))
     os.kill(worker_of(tmp_path), signal.SIGKILL)
     (tmp_path / "go").touch()
-    one, (killed, done) = system.ended(request_id)
+    one, (killed, done) = system.ended(request_id, timeout_s=10)
     assert (killed.outcome, killed.cause, done.outcome) == (Outcome.FAILURE, Cause.KILLED, Outcome.SUCCESS)
     assert system.effects().count(120) == 1
     assert one.root_run_id == killed.run_id

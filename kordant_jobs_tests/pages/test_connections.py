@@ -81,7 +81,7 @@ def port(left: list[bool]) -> Iterator[int]:
 
 def _dial(port: int) -> socket.socket:
     found = socket.create_connection(("127.0.0.1", port))
-    found.settimeout(30)
+    found.settimeout(10)
     return found
 
 
@@ -103,7 +103,7 @@ def test_a_request_that_does_not_end_is_cut(port: int, sent: bytes) -> None:
         client.sendall(sent)
         read = _read_until_cut(client)
     assert read.count(b"200 OK") == sent.count(WHOLE)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 3
 
 
 @pytest.mark.parametrize("sent", [HALF, HEAD, WHOLE])
@@ -113,7 +113,7 @@ def test_a_byte_now_and_then_keeps_no_connection(port: int, sent: bytes) -> None
         client.settimeout(0.1)
         began = time.monotonic()
         is_cut = False
-        while not is_cut and time.monotonic() - began < 20:
+        while not is_cut and time.monotonic() - began < 5:
             try:
                 client.sendall(b"\r\n" if sent is WHOLE else b"a")
                 is_cut = client.recv(65_536) == b""
@@ -127,7 +127,7 @@ def test_a_byte_now_and_then_keeps_no_connection(port: int, sent: bytes) -> None
 def test_a_client_that_does_not_read_is_cut(port: int, left: list[bool]) -> None:
     with _dial(port) as client:
         client.sendall(WHOLE.replace(b"/ ", b"/large ", 1))
-        until = time.monotonic() + 30
+        until = time.monotonic() + 5
         while not left and time.monotonic() < until:
             assert selectors.DefaultSelector().select(0.02) == []
         assert left, "the stream goes on for a client that is gone"

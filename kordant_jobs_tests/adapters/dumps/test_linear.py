@@ -17,8 +17,16 @@ from kordant_jobs_tests.adapters.dumps.planted import LIMITS
 BLINDER = Blinder(BlindingKey(key=bytes(32)))
 SMALL, LARGE = 1 << 17, 1 << 19
 TRIES = 3
-GROWTH, NOISE_S = 6, 0.08
-"""Four times the size takes at most six times as long, a constant part apart; a quadratic reader takes sixteen."""
+GROWTH, NOISE_S, MOST = 6, 0.08, 50
+"""Four times the size takes at most six times as long, a constant part apart (a quadratic reader takes sixteen), and no
+longer than fifty million additions: three seconds where a million take 60 ms."""
+
+
+def million_additions_s() -> float:
+    """The CPU time of a million additions here and now: a machine at half its speed takes twice as long for both."""
+    before = time.process_time()
+    sum(number + 1 for number in range(1_000_000))
+    return time.process_time() - before
 
 
 def cpu_s(path: Path, content: bytes) -> float:
@@ -35,7 +43,7 @@ def test_time_grows_with_the_size(name: str, tmp_path: Path) -> None:
     make, path = WORST[name], tmp_path / "dump"
     cpu_s(path, make(1 << 13))  # loads what is loaded once
     small = cpu_s(path, make(SMALL))
-    allowed = GROWTH * max(small, NOISE_S)
+    allowed = min(GROWTH * max(small, NOISE_S), MOST * million_additions_s())
     content = make(LARGE)
     taken = [cpu_s(path, content)]
     while taken[-1] > allowed and len(taken) < TRIES:  # others on this machine cost a run caches, not its growth

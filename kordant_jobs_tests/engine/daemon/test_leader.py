@@ -22,7 +22,7 @@ def test_one_leads_and_the_next_takes_over_when_it_goes(database_url: str) -> No
     takes_over.join(1.2)
     assert takes_over.is_alive()
     first.release()
-    takes_over.join(60)
+    takes_over.join(5)
     assert not takes_over.is_alive()
     assert not first.still()
     second.release()
@@ -54,7 +54,7 @@ def test_a_standby_that_is_asked_to_stop_stops(database_url: str) -> None:
     waiting = threading.Thread(target=lambda: answers.append(second.wait(stop)))
     waiting.start()
     stop.set()
-    waiting.join(60)
+    waiting.join(5)
     assert answers == [False]
     first.release()
 

@@ -62,7 +62,7 @@ def test_after_kill_9_nothing_goes_on_and_the_next_one_ends_the_runs(other: Site
     worker = int(until(lambda: (tmp_path / "napping").exists() and (tmp_path / "napping").read_text()))
     orphan = int((tmp_path / "orphan").read_text())
     warm.kill()
-    until(lambda: not alive(worker))
+    until(lambda: not alive(worker), timeout_s=2)
     os.kill(orphan, signal.SIGKILL)  # in `up`, the supervisor of the warm process does this
     assert other.status(run_id) == "STARTED"
     other.start_warm()

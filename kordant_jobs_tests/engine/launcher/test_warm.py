@@ -59,7 +59,7 @@ def test_a_killed_worker_fails_its_run_at_once_and_leaves_nothing(site: Site, tm
     run_id, worker, orphan = nap(site, tmp_path)
     assert alive(orphan)
     os.kill(worker, signal.SIGKILL)
-    end = site.end_of(run_id)
+    end = site.end_of(run_id, timeout_s=5)
     assert (end.outcome, end.cause) == ("failure", "killed")
     assert end.error
     assert "SIGKILL" in end.error
@@ -110,7 +110,7 @@ def test_a_canceled_run_ends_in_time_even_when_it_ignores_the_signal(
     assert run
     site.instance.report_run_canceling(run)
     ask(site.socket, {"op": "stop", "run_id": run_id, "cause": "canceled", "grace_s": 1.0})
-    assert site.end_of(run_id).outcome == "canceled"
+    assert site.end_of(run_id, timeout_s=10).outcome == "canceled"
     assert site.status(run_id) == "CANCELED"
     assert not alive(worker)
     assert not alive(orphan)

@@ -44,7 +44,7 @@ def test_a_rollback_queues_nothing_and_wakes_no_one(queue: Engine) -> None:
     assert count(queue) == 0
     assert listener.wait(0.05) == set()
     put(queue, idempotency_key="k")
-    assert listener.wait(60) == {Notification(CHANNEL, "toy")}
+    assert listener.wait(5) == {Notification(CHANNEL, "toy")}
     listener.close()
 
 

@@ -176,7 +176,7 @@ def test_what_the_broker_lost_is_sent_again_and_what_a_host_took_is_not(
     starter.ready()
     with app.connection_for_write() as connection:
         queue = connection.SimpleQueue(QUEUE)
-        (run_id, limits), *_ = queue.get(timeout=30).payload
+        (run_id, limits), *_ = queue.get(timeout=1).payload
         assert queue.qsize() == 0
         queue.close()
     assert (run_id, limits) == ("lost", {"timeout": 5.0})

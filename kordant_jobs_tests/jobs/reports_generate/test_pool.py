@@ -105,7 +105,7 @@ def test_renderers_die_with_their_parent_even_by_kill_9() -> None:
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
     parent.stdout.close()
-    _, alive = psutil.wait_procs(renderers, timeout=60)
+    _, alive = psutil.wait_procs(renderers, timeout=5)
     assert alive == []
 
 
