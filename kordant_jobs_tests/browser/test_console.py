@@ -164,6 +164,15 @@ def press_on(page: Page, name: str | re.Pattern[str]) -> None:
     raise AssertionError(f"no way by keyboard to {name} on {page.url}")
 
 
+def switch(db: Engine, word: str) -> None:
+    """Pause a job, or let it go on."""
+    with db.begin() as connection:
+        if word == "paused":
+            operate.pause(connection, "voiceprint_batch", reason="a test", by="user:test", now=datetime.now(UTC))
+        else:
+            operate.resume(connection, "voiceprint_batch")
+
+
 def test_by_keyboard_alone_why_a_job_failed_is_found_and_it_is_replayed_in_three_steps(
     browser: Browser, console: tuple[str, str, Engine]
 ) -> None:
@@ -223,20 +232,14 @@ def test_an_open_page_shows_a_change_by_itself_and_keeps_what_is_focused(
     page.goto(address)
     link = page.get_by_role("link", name="voiceprint_batch")
     link.focus()
-    with db.begin() as connection:
-        operate.pause(connection, "voiceprint_batch", reason="a test", by="user:test", now=datetime.now(UTC))
+    switch(db, "paused")
     expect(page.get_by_role("row", name="voiceprint_batch").get_by_text("paused")).to_be_visible()
     expect(page.get_by_role("link", name="voiceprint_batch")).to_be_focused()
-    with db.begin() as connection:
-        operate.resume(connection, "voiceprint_batch")
+    switch(db, "ready")
     expect(page.get_by_role("row", name="voiceprint_batch").get_by_text("ready")).to_be_visible()
     took_s = []
     for word in ("paused", "ready") * 3:
-        with db.begin() as connection:
-            if word == "paused":
-                operate.pause(connection, "voiceprint_batch", reason="a test", by="user:test", now=datetime.now(UTC))
-            else:
-                operate.resume(connection, "voiceprint_batch")
+        switch(db, word)
         began = time.monotonic()
         expect(page.get_by_role("row", name="voiceprint_batch").get_by_text(word)).to_be_visible()
         took_s.append(time.monotonic() - began)
@@ -253,10 +256,8 @@ def test_an_open_page_whose_stream_is_refused_or_whose_server_is_away_catches_up
     page.route("**/console/changes", lambda route: route.fulfill(status=503), times=1)
     page.goto(address)
     page.route(address, lambda route: route.abort(), times=1)  # what it asks for after the refusal
-    with db.begin() as connection:
-        operate.pause(connection, "voiceprint_batch", reason="a test", by="user:test", now=datetime.now(UTC))
+    switch(db, "paused")
     expect(page.get_by_role("row", name="voiceprint_batch").get_by_text("paused")).to_be_visible(timeout=30_000)
-    with db.begin() as connection:
-        operate.resume(connection, "voiceprint_batch")
+    switch(db, "ready")
     expect(page.get_by_role("row", name="voiceprint_batch").get_by_text("ready")).to_be_visible(timeout=30_000)
     context.close()

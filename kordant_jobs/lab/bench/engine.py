@@ -19,8 +19,9 @@ from rich.status import Status
 
 from kordant_jobs.cli.output import err
 from kordant_jobs.engine.requests import Priority
-from kordant_jobs.lab.bench.site import OurSite, Site, StockSite, site, wait_until
+from kordant_jobs.lab.bench.site import TIMEOUT_S, OurSite, Site, StockSite, site
 from kordant_jobs.lab.figures import Figure
+from kordant_jobs.lab.waiting import wait_until
 from kordant_jobs.postgres.embedded import EmbeddedPostgres
 
 PEER = "Dagster, tuned"
@@ -115,7 +116,7 @@ def measure_system(at: Site, load: Load, say: Callable[[str], None]) -> Measured
     _queued(at, load, found)
     say(f"{load.coalesced} events that share runs")
     began, done = at.nudge(load.coalesced)
-    found.coalesced_s = wait_until(done, "the coalesced events were not done", look_every_s=0.1) - began
+    found.coalesced_s = wait_until(done, TIMEOUT_S, "the coalesced events were not done", look_every_s=0.1) - began
     say(f"a critical event behind {load.backlog}")
     _critical(at, load, found)
     return found

@@ -22,8 +22,9 @@ from kordant_jobs.catalog.darkwatch_scan import DarkwatchScan
 from kordant_jobs.engine.queue.enqueue import enqueue
 from kordant_jobs.jobs.darkwatch_scan.drops import register_file
 from kordant_jobs.lab.chaos.hosts.app import SYSTEM
-from kordant_jobs.lab.chaos.hosts.site import BY, HOSTS, HostsSite, hosts_site, wait_until
+from kordant_jobs.lab.chaos.hosts.site import BY, HOSTS, HostsSite, hosts_site
 from kordant_jobs.lab.figures import Figure
+from kordant_jobs.lab.waiting import wait_until
 
 FILES = 16
 """The dumps that the lines are spread over. A dump is read by one run: with few of them a host waits at the end."""

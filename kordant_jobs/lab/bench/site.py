@@ -31,9 +31,9 @@ from kordant_jobs.engine.queue.clock import DatabaseClock
 from kordant_jobs.engine.queue.enqueue import Item, enqueue_many
 from kordant_jobs.engine.requests import Priority, RequestStatus
 from kordant_jobs.engine.store import requests
-from kordant_jobs.errors import TransientError
 from kordant_jobs.lab.bench.app import CATALOG, SYSTEM, Nudge, Stamp
 from kordant_jobs.lab.bench.definitions import EVENTS, LATER, STAMPS, URGENT
+from kordant_jobs.lab.waiting import wait_until
 from kordant_jobs.postgres import database
 from kordant_jobs.postgres.embedded import EmbeddedPostgres
 from kordant_jobs.store import migrate
@@ -73,7 +73,7 @@ class Site(ABC):
         Raises:
             TransientError: not all ran in time.
         """
-        wait_until(lambda: self.seen().keys() >= set(events), f"{len(events)} runs did not all start", timeout_s)
+        wait_until(lambda: self.seen().keys() >= set(events), timeout_s, f"{len(events)} runs did not all start")
         seen = self.seen()
         return {event: seen[event] for event in events}
 
@@ -180,22 +180,6 @@ class StockSite(Site):
         with self.db.begin() as connection:
             connection.execute(statement, {"events": events, "kind": kind})
         return events
-
-
-def wait_until(
-    done: Callable[[], bool], failed: str, timeout_s: float = TIMEOUT_S, *, look_every_s: float = 0.02
-) -> float:
-    """Wait; the moment at which it was so, on the wall clock.
-
-    Raises:
-        TransientError: it was not in time; the text begins with `failed`.
-    """
-    deadline = time.monotonic() + timeout_s
-    while not done():
-        if time.monotonic() >= deadline:
-            raise TransientError(f"{failed} in {timeout_s:g} s: see the logs, and try again on a machine less busy")
-        time.sleep(look_every_s)
-    return time.time()
 
 
 ASite = TypeVar("ASite", bound=Site)

@@ -18,8 +18,9 @@ from pathlib import Path
 from rich.status import Status
 
 from kordant_jobs.cli.output import err
-from kordant_jobs.lab.bench.site import OurSite, site, wait_until
+from kordant_jobs.lab.bench.site import OurSite, site
 from kordant_jobs.lab.figures import Figure
+from kordant_jobs.lab.waiting import wait_until
 from kordant_jobs.postgres.embedded import EmbeddedPostgres
 
 KEEP_S = 20.0
@@ -57,7 +58,7 @@ def load(at: OurSite, runs: int, say: Callable[[int], None], *, at_least_s: floa
     while len(fired) < runs or time.monotonic() < until:
         fired += at.fire(AT_ONCE // 2)
         waiting = max(0, len(fired) - AT_ONCE // 2)
-        wait_until(partial(_have_run, at, fired[:waiting]), "runs stopped", PER_RUN_S * AT_ONCE)
+        wait_until(partial(_have_run, at, fired[:waiting]), PER_RUN_S * AT_ONCE, "runs stopped")
         say(len(fired))
     at.wait_for(fired)
     return fired

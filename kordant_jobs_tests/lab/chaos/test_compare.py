@@ -13,12 +13,12 @@ from kordant_jobs.lab.chaos.compare import (
     CLOCK,
     DATABASE,
     POISON_RUNS,
-    Peer,
     Score,
     compare,
     is_kept,
     strike,
 )
+from kordant_jobs.lab.chaos.systems import Peer
 
 
 class Instant(Peer):

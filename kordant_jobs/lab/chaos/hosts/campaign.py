@@ -24,8 +24,9 @@ from kordant_jobs.lab.chaos.campaign import when_back
 from kordant_jobs.lab.chaos.faults import sequence
 from kordant_jobs.lab.chaos.hosts.app import OUTSIDE, SYSTEM
 from kordant_jobs.lab.chaos.hosts.faults import FAULTS, LONGER_S
-from kordant_jobs.lab.chaos.hosts.site import HOSTS, Attempt, Books, HostsSite, hosts_site, wait_until
+from kordant_jobs.lab.chaos.hosts.site import HOSTS, Attempt, Books, HostsSite, hosts_site
 from kordant_jobs.lab.figures import Figure, finish
+from kordant_jobs.lab.waiting import wait_until
 
 LEASE_S = 15.0
 OUTSIDE_SHARE = 0.5

@@ -8,7 +8,6 @@ import secrets
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -40,6 +39,7 @@ from kordant_jobs.lab.chaos.hosts.quota import cpu_quotas
 from kordant_jobs.lab.chaos.site import sink
 from kordant_jobs.lab.postgres import TcpPostgres
 from kordant_jobs.lab.redis import RedisServer
+from kordant_jobs.lab.waiting import wait_until
 from kordant_jobs.lab.world.dump_files import write_dumps
 from kordant_jobs.lab.world.mail import ALERTS, SENDER, mail_sink
 from kordant_jobs.lab.world.population import make_population
@@ -427,16 +427,3 @@ def hosts_site(folder: Path, *, lease_s: float, cores: float | None = None, **mo
             at.start_host(host)
         wait_until(at.whole, UP_WITHIN_S, f"the hosts did not come up (see {folder})")
         yield at
-
-
-def wait_until(done: Callable[[], object], timeout_s: float, failed: str) -> None:
-    """Wait for it.
-
-    Raises:
-        TransientError: it was not so in time.
-    """
-    deadline = time.monotonic() + timeout_s
-    while not done():
-        if time.monotonic() > deadline:
-            raise TransientError(f"{failed} in {timeout_s:g} s")
-        time.sleep(0.1)
