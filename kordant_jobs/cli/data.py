@@ -187,11 +187,14 @@ def dumps_add(
         place, made = open_dump_place(session.settings), uuid7()
         draft = place.put(file, f".{file.name}.part")
         with dumps.ingesting(session.db, made):  # no scan reads it before it has its name
-            register_file(
+            registered = register_file(
                 session.db, draft, session.keyring, name=file.name, known_at=moment, breach_name=breach, shape=options,
                 content=file, dump_id=made,
             )  # fmt: skip
             register_file(session.db, place.rename(draft, file.name), session.keyring, content=file)
+        if registered is None:  # by another process meanwhile: its dump is read from our file now
+            out.print("this dump is known already: the next scan reads it")
+            return
         out.print(f"registered as {made}; the next scan reads it")
 
 
