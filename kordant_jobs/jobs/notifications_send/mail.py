@@ -152,14 +152,14 @@ def _encoded_words(text: str) -> str:
     """
     if text.isascii() and len(text) <= _SHORT_HEADER:
         return text
-    words, word = [], b""
-    for character in text:
-        more = character.encode()
-        if len(word) + len(more) > _WORD_BYTES:
-            words.append(word)
-            word = b""
-        word += more
-    return "\r\n ".join(f"=?utf-8?b?{b64encode(one).decode()}?=" for one in (*words, word))
+    words, left = [], text.encode()
+    while left:
+        end = _WORD_BYTES
+        while end < len(left) and left[end] & 0xC0 == 0x80:  # amid a character
+            end -= 1
+        words.append(left[:end])
+        left = left[end:]
+    return "\r\n ".join(f"=?utf-8?b?{b64encode(one).decode()}?=" for one in words)
 
 
 def recipient_of(address: str) -> str:

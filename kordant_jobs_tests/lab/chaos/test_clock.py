@@ -22,13 +22,14 @@ def test_the_wall_clock_of_its_processes_jumps_while_they_run_and_the_monotonic_
         [sys.executable, "-c", CLOCKS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         env={**os.environ, **clock.environ},
     ) as process:  # fmt: skip
-        assert process.stdin
-        assert process.stdout
+        asks, answers = process.stdin, process.stdout
+        assert asks is not None
+        assert answers is not None
 
         def read() -> list[float]:
-            process.stdin.write("read\n")  # type: ignore[union-attr]
-            process.stdin.flush()  # type: ignore[union-attr]
-            return [float(word) for word in process.stdout.readline().split()]  # type: ignore[union-attr]
+            asks.write("read\n")
+            asks.flush()
+            return [float(word) for word in answers.readline().split()]
 
         wall, steady = read()
         for ahead_s in (3600, -3600):
@@ -36,5 +37,5 @@ def test_the_wall_clock_of_its_processes_jumps_while_they_run_and_the_monotonic_
             new_wall, new_steady = read()
             assert new_wall - wall == pytest.approx(ahead_s, abs=60)
             assert 0 <= new_steady - steady < 60
-        process.stdin.close()
+        asks.close()
         process.kill()
