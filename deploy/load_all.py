@@ -6,9 +6,19 @@ Run in the build, in /opt/kordant. The root file system is read-only later, so t
 import importlib
 import pkgutil
 
+import botocore.session
+
 import kordant_jobs
 
-PROGRAMS = ("dagster_webserver.cli", "dagster._grpc.server", "dagster._daemon.cli", "celery.concurrency.thread")
+PROGRAMS = (
+    "dagster_webserver.cli",
+    "dagster._grpc.server",
+    "dagster._daemon.cli",
+    "celery.concurrency.thread",
+    "s3fs",
+)
+AWS = ("s3", "sts", "sso", "sso-oidc")
+"""The services whose descriptions are in the image."""
 LATER = "kordant_jobs.adapters.voice.models.graph"
 """Needs the extra `voice`, which is not in the image."""
 
@@ -17,3 +27,5 @@ for found in pkgutil.walk_packages(kordant_jobs.__path__, "kordant_jobs."):
         importlib.import_module(found.name)
 for name in PROGRAMS:
     importlib.import_module(name)
+for name in AWS:
+    botocore.session.get_session().create_client(name, region_name="sa-east-1")
